@@ -1,0 +1,67 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrNotFound is returned by a store for what it does not have.
+var ErrNotFound = errors.New("audit: not found")
+
+// ErrConflict is returned by AppendLinks when another sequencer was first.
+var ErrConflict = errors.New("audit: another sequencer was first")
+
+// Record is an event as it is stored: Body is what the chain covers, canonical
+// JSON with the public fields and a commitment for each personal one.
+type Record struct {
+	ID   string
+	At   time.Time
+	Act  string
+	By   string
+	Body []byte
+	Leaf [32]byte // SHA-256(0x00 ‖ Body)
+	// Personal are the erasable fields, each with the salt of its commitment.
+	Personal []PersonalField
+}
+
+// PersonalField is a personal value beside the chain.
+type PersonalField struct {
+	Name  string
+	Value string
+	Salt  [16]byte
+}
+
+// Link is an event's place in the chain:
+// Hash = SHA-256(0x01 ‖ Number as 8 octets, big-endian ‖ previous Hash ‖ Leaf).
+type Link struct {
+	Number int64 // 1, 2, 3, … without gaps
+	Event  string
+	Leaf   [32]byte
+	Hash   [32]byte
+}
+
+// Log is the table of events and of the chain over them.
+type Log interface {
+	// Unnumbered returns up to limit committed events without a number, in the
+	// order in which they were inserted as far as the database knows it;
+	// Personal is left empty.
+	Unnumbered(limit int) ([]Record, error)
+	// HeadLink returns the link with the highest number, or ErrNotFound.
+	HeadLink() (*Link, error)
+	// AppendLinks writes links and MUST fail with ErrConflict if one of the
+	// numbers is taken or one of the events has a number.
+	AppendLinks([]Link) error
+	// Linked returns up to limit events numbered above after with their links,
+	// in order; Personal is filled in where it was not erased.
+	Linked(after int64, limit int) ([]Record, []Link, error)
+}
+
+// Tx is the view of a transaction that this package works in.
+type Tx struct{ Log }
+
+// Store runs transactions over a Tx.
+type Store interface {
+	Update(ctx context.Context, fn func(*Tx) error) error
+	View(ctx context.Context, fn func(*Tx) error) error
+}

@@ -1,0 +1,87 @@
+package revocation
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"sigill/ca"
+)
+
+// ErrNotFound is returned by a store for a publication that does not exist.
+var ErrNotFound = errors.New("revocation: not found")
+
+// Statuses answers what OCSP needs with one indexed point read.
+type Statuses interface {
+	// Status reports whether a certificate with this serial was released by
+	// issuer, and the entry of the highest version if the serial is revoked. An
+	// open intent is not released; an abandoned one is revoked, not released.
+	Status(issuer ca.IssuerID, serial ca.Serial) (released bool, entry *Entry, err error)
+}
+
+// PublicationState is reserved (the number is taken, nothing may be public yet)
+// or published.
+type PublicationState string
+
+const (
+	Reserved  PublicationState = "reserved"
+	Published PublicationState = "published"
+)
+
+// Publication is one CRL of a scope. A scope is a partition in decimal digits;
+// it is the CRL's number sequence.
+type Publication struct {
+	Issuer     ca.IssuerID
+	Scope      string
+	Number     int64
+	State      PublicationState
+	ThisUpdate time.Time
+	NextUpdate time.Time
+	Through    int64 // all revocations numbered up to here are contained
+	Entries    int
+	SHA256     [32]byte // of the DER; zero while reserved
+}
+
+// Publications is the table of CRL numbers.
+type Publications interface {
+	// NewestPublication returns the one with the highest number in state, or
+	// in any state if that is empty; ErrNotFound if there is none.
+	NewestPublication(issuer ca.IssuerID, scope string, state PublicationState) (*Publication, error)
+	// InsertPublication reserves a number and fails if it is taken.
+	InsertPublication(*Publication) error
+	// FinishPublication turns a reserved publication into a published one.
+	FinishPublication(*Publication) error
+}
+
+// Numbered is an entry with the number that the sequencer gave its event.
+type Numbered struct {
+	Entry
+	Number int64
+}
+
+// Entries reads the ledger in bulk.
+type Entries interface {
+	// EntriesIn calls yield with the entry of the highest version of each
+	// serial of the partition whose NotAfter is not before since, by serial.
+	EntriesIn(issuer ca.IssuerID, partition int, since time.Time, yield func(Entry) error) error
+	// NumberedEntries returns up to limit entries numbered above after, in
+	// order and without gaps: a number below one returned never appears later.
+	NumberedEntries(after int64, limit int) ([]Numbered, error)
+	// HeadNumber returns the highest number given, 0 if none.
+	HeadNumber() (int64, error)
+}
+
+// Tx is the view of a transaction that this package works in.
+type Tx struct {
+	Ledger
+	Statuses
+	Publications
+	Entries
+}
+
+// Store runs transactions over a Tx; the contract of both methods is that of
+// orders/download.Store.
+type Store interface {
+	Update(ctx context.Context, fn func(*Tx) error) error
+	View(ctx context.Context, fn func(*Tx) error) error
+}
