@@ -57,9 +57,9 @@ const (
 	OrderApprover Rule = "order.approver"
 	// OrderApprovals: fewer valid signatures than policy demands.
 	OrderApprovals Rule = "order.approvals"
-	// OrderType: type, card kind, level of assurance and identifier kind do
+	// OrderTypeRule: type, card kind, level of assurance and identifier kind do
 	// not go together.
-	OrderType Rule = "order.type"
+	OrderTypeRule Rule = "order.type"
 	// OrderUpdateNothing: an update or renewal needs a current eID to replace.
 	OrderUpdateNothing Rule = "order.nothing-to-replace"
 	// OrderIdentity: this kind of identity or age does not reach this level.
@@ -73,8 +73,8 @@ const (
 	OrderDuplicate Rule = "order.duplicate"
 	// OrderContent: what was ordered is not what the directory says.
 	OrderContent Rule = "order.content"
-	// OrderState: the order is not in a state for this.
-	OrderState Rule = "order.state"
+	// OrderStateRule: the order is not in a state for this.
+	OrderStateRule Rule = "order.state"
 	// OrderExpiredRule: the order was not fetched in time.
 	OrderExpiredRule Rule = "order.expired"
 	// OrderValidity: the certificate would outlive card, assignment or issuer,
