@@ -8,7 +8,6 @@ package orders
 import (
 	"time"
 
-	"sigill/ca"
 	"sigill/orders/register"
 	"sigill/policy"
 )
@@ -33,18 +32,6 @@ type Order struct {
 	Version   int64 // compare-and-swap
 }
 
-// Statement is a signed statement as it is stored.
-type Statement struct {
-	ID          policy.StatementID
-	Act         string
-	Subject     string          // what it is about: an order id, a card number
-	By          policy.PersonID // empty: an officer
-	Certificate ca.Fingerprint  // whose key signed
-	Content     []byte          // the tagged bytes
-	Signature   []byte
-	At          time.Time
-}
-
 // Table is the table of orders.
 type Table interface {
 	InsertOrder(*Order) error
@@ -60,16 +47,8 @@ type Table interface {
 	ListOrders(org policy.OrganisationID, state policy.OrderState, before time.Time, limit int) ([]*Order, error)
 }
 
-// Statements is the table of statements.
-type Statements interface {
-	InsertStatement(*Statement) error
-	// StatementsAbout returns the statements about a subject, oldest first.
-	StatementsAbout(subject string) ([]*Statement, error)
-}
-
 // Tx is the view of a transaction that this package works in.
 type Tx struct {
 	register.Tx
 	Orders Table
-	Statements
 }

@@ -162,6 +162,25 @@ type Idempotencies interface {
 	InsertIdempotency(Idempotency) error
 }
 
+// Statement is a signed statement as it is stored.
+type Statement struct {
+	ID          policy.StatementID
+	Act         string
+	Subject     string          // what it is about: an order id, a card number
+	By          policy.PersonID // empty: an officer
+	Certificate ca.Fingerprint  // whose key signed
+	Content     []byte          // the tagged bytes
+	Signature   []byte
+	At          time.Time
+}
+
+// Statements is the table of statements.
+type Statements interface {
+	InsertStatement(*Statement) error
+	// StatementsAbout returns the statements about a subject, oldest first.
+	StatementsAbout(subject string) ([]*Statement, error)
+}
+
 // Tx is the view of a transaction that this package works in.
 type Tx struct {
 	issue.Tx
@@ -171,4 +190,5 @@ type Tx struct {
 	Cards
 	Ceremonies
 	Idempotencies
+	Statements
 }
