@@ -71,20 +71,3 @@ func Acts() []string {
 		LoginRefused, RequestRefused,
 	}
 }
-
-// isAct tells by a switch, not by searching [Acts]: it runs for every event.
-func isAct(act string) bool {
-	switch act {
-	case Initialised, CeremonyFounded, CeremonyClosed,
-		OrganisationCreated, PersonImported, AssignmentChanged, RoleGranted, RoleEnded,
-		DeliveryImported, CardSent, CardHandedOut, CardArmed, CardLocked, CardUnlocked,
-		CardBlocked, CardScrapped, CardExpired,
-		OrderPlaced, OrderApproved, OrderWithdrawn, OrderRefused, OrderExpired, OrderInstalled,
-		DownloadBegun, DownloadConfirmed, DownloadAbandoned, DownloadLapsed, DownloadCleaned,
-		KeyAdmitted, KeyRefused, IntentRecorded, IntentAbandoned,
-		CertificateIssued, CertificateSuperseded, CertificateRevoked, SignerIssued, CRLPublished,
-		LoginRefused, RequestRefused:
-		return true
-	}
-	return false
-}

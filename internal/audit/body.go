@@ -108,7 +108,7 @@ func (b *Body) check() error {
 	if !strings.HasPrefix(b.ID, "evt_") || len(b.ID) > maxID || !isName(b.ID) {
 		return fmt.Errorf("id %q is not an event id", b.ID)
 	}
-	if !isAct(b.Act) {
+	if !slices.Contains(Acts(), b.Act) {
 		return errors.New("act is not in the list")
 	}
 	if b.By == "" || len(b.By) > maxID || !utf8.ValidString(b.By) {

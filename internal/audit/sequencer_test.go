@@ -1,0 +1,381 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// checkChain walks the chain and reports what is wrong, and whether every event is in it
+// exactly once.
+func checkChain(t interface{ Errorf(string, ...any) }, m *memLog) {
+	sum, err := Verify(context.Background(), m, nil, func(f Finding) { t.Errorf("%v", f) })
+	if err != nil {
+		t.Errorf("Verify: %v", err)
+	}
+	if events, _ := m.counts(); int(sum.Links) != events || sum.Unnumbered != 0 {
+		t.Errorf("%d links and %d unnumbered for %d events", sum.Links, sum.Unnumbered, events)
+	}
+}
+
+func TestPassChains(t *testing.T) {
+	m := &memLog{}
+	var first, second Record
+	first, second = m.append(told(1)), m.append(told(2))
+	var told []Link
+	s := &Sequencer{Store: m, Advanced: func(l Link) { told = append(told, l) }}
+	n, err := s.Pass(t.Context())
+	if n != 2 || err != nil {
+		t.Fatalf("Pass = %d, %v", n, err)
+	}
+	l1 := Link{Number: 1, Event: first.ID, Leaf: first.Leaf}
+	l1.Hash = chainHash(1, [32]byte{}, first.Leaf)
+	l2 := Link{Number: 2, Event: second.ID, Leaf: second.Leaf}
+	l2.Hash = chainHash(2, l1.Hash, second.Leaf)
+	if !slices.Equal(m.links, []Link{l1, l2}) {
+		t.Errorf("links = %v", m.links)
+	}
+	if !slices.Equal(told, []Link{l2}) {
+		t.Errorf("Advanced was told %v", told)
+	}
+	updates := m.updates
+	if n, err := s.Pass(t.Context()); n != 0 || err != nil {
+		t.Errorf("second Pass = %d, %v", n, err)
+	}
+	if m.updates != updates {
+		t.Error("a pass over nothing began a writing transaction")
+	}
+}
+
+// TestChainHash fixes the form of a link by an example computed elsewhere:
+// printf '\1\0\0\0\0\0\0\0\2' and 64 zero octets, through sha256sum.
+func TestChainHash(t *testing.T) {
+	h := chainHash(2, [32]byte{}, [32]byte{})
+	if got := hexOf(h[:]); got != wantChainHash {
+		t.Errorf("chainHash = %s, want %s", got, wantChainHash)
+	}
+}
+
+// TestSecondRunDecides: a closure may run twice, and what counts is its last run.
+func TestSecondRunDecides(t *testing.T) {
+	m := &memLog{}
+	m.append(told(1))
+	m.race = func(m *memLog) {
+		links, err := next(&Tx{Log: &memTx{events: m.events, links: m.links}}, 10)
+		if err != nil {
+			t.Error(err)
+		}
+		m.links = append(m.links, links...)
+	}
+	s := &Sequencer{Store: m, Advanced: func(l Link) { t.Errorf("Advanced was told %v", l) }}
+	if n, err := s.Pass(t.Context()); n != 0 || err != nil {
+		t.Errorf("Pass = %d, %v; want 0: another had numbered the event", n, err)
+	}
+	checkChain(t, m)
+}
+
+func TestBatch(t *testing.T) {
+	m := &memLog{}
+	for i := range 25 {
+		m.append(told(i))
+	}
+	s := &Sequencer{Store: m, Batch: 10}
+	if n, err := s.Pass(t.Context()); n != 10 || err != nil {
+		t.Fatalf("Pass = %d, %v; want a batch of 10", n, err)
+	}
+	if err := s.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	checkChain(t, m)
+}
+
+// TestConflict lets another sequencer win between the reading and the writing.
+func TestConflict(t *testing.T) {
+	m := &memLog{}
+	for i := range 5 {
+		m.append(told(i))
+	}
+	raced := false
+	m.race = func(m *memLog) {
+		if raced {
+			return
+		}
+		raced = true
+		links, err := next(&Tx{Log: &memTx{events: m.events, links: m.links}}, 3)
+		if err != nil {
+			t.Error(err)
+		}
+		m.links = append(m.links, links...)
+	}
+	// A store whose closure keeps what it read first: the conflict comes up.
+	s := &Sequencer{Store: staleStore{m}}
+	n, err := s.Pass(t.Context())
+	if n != 2 || err != nil || !raced {
+		t.Errorf("Pass = %d, %v; want the 2 that the other left", n, err)
+	}
+	checkChain(t, m)
+}
+
+// staleStore reads before a race and writes after it, as two databases' snapshots
+// do: the head that its closure sees may be old.
+type staleStore struct{ *memLog }
+
+func (s staleStore) Update(ctx context.Context, fn func(*Tx) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := &memTx{events: s.events, links: slices.Clone(s.links)}
+	s.race(s.memLog)
+	tx := &staleTx{old: old, memTx: memTx{events: s.events, links: slices.Clone(s.links), writing: true}}
+	if err := fn(&Tx{Log: tx}); err != nil {
+		return err
+	}
+	s.links = tx.links
+	return nil
+}
+
+type staleTx struct {
+	old *memTx
+	memTx
+}
+
+func (t *staleTx) Unnumbered(limit int) ([]Record, error) { return t.old.Unnumbered(limit) }
+func (t *staleTx) HeadLink() (*Link, error)               { return t.old.HeadLink() }
+
+// conflictStore never lets anybody append.
+type conflictStore struct{ *memLog }
+
+func (conflictStore) Update(context.Context, func(*Tx) error) error { return ErrConflict }
+
+func TestConflictForEver(t *testing.T) {
+	m := &memLog{}
+	m.append(told(1))
+	if _, err := (&Sequencer{Store: conflictStore{m}}).Pass(t.Context()); !errors.Is(err, ErrConflict) {
+		t.Errorf("Pass = %v, want ErrConflict in the end", err)
+	}
+}
+
+func TestFaults(t *testing.T) {
+	for _, tt := range []struct {
+		kind    fault
+		written int // links after the failed pass
+	}{{notBegun, 0}, {rolledBack, 0}, {lost, 4}} {
+		t.Run(fmt.Sprint(tt.kind), func(t *testing.T) {
+			m := &memLog{}
+			for i := range 7 {
+				m.append(told(i))
+			}
+			failing := true
+			m.fault = func() fault {
+				if failing {
+					failing = false
+					return tt.kind
+				}
+				return sound
+			}
+			s := &Sequencer{Store: m, Batch: 4}
+			if _, err := s.Pass(t.Context()); !errors.Is(err, errFault) {
+				t.Fatalf("Pass = %v, want the fault", err)
+			}
+			if len(m.links) != tt.written {
+				t.Fatalf("%d links after the fault, want %d", len(m.links), tt.written)
+			}
+			if err := s.CatchUp(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			checkChain(t, m)
+		})
+	}
+}
+
+func TestRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memLog{}
+		m.append(told(0))
+		s := &Sequencer{Store: m}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx) }()
+		synctest.Wait()
+		checkChain(t, m) // the backlog, at once
+
+		m.append(told(1))
+		time.Sleep(defaultInterval - time.Nanosecond)
+		synctest.Wait()
+		if _, links := m.counts(); links != 1 {
+			t.Error("numbered before the tick without a wake-up")
+		}
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		checkChain(t, m) // by the tick
+
+		before := time.Now()
+		m.append(told(2))
+		s.Wake()
+		s.Wake()
+		synctest.Wait()
+		checkChain(t, m) // by the wake-up
+		if waited := time.Since(before); waited != 0 {
+			t.Errorf("waited %v after Wake", waited)
+		}
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run = %v", err)
+		}
+	})
+}
+
+func TestRunSurvivesErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memLog{}
+		m.append(told(0))
+		m.fault = func() fault { return notBegun }
+		var failures []time.Duration
+		began := time.Now()
+		s := &Sequencer{Store: m, Failed: func(error) { failures = append(failures, time.Since(began)) }}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		go s.Run(ctx)
+		time.Sleep(20 * time.Second)
+		s.Wake() // does not break the pause
+		synctest.Wait()
+		// 0, then pauses of 200, 400, 800, 1600, 3200 ms and 5 s each.
+		want := []time.Duration{0, 200, 600, 1400, 3000, 6200, 11200, 16200}
+		for i := range want {
+			want[i] *= time.Millisecond
+		}
+		if !slices.Equal(failures, want) {
+			t.Errorf("tried at %v, want %v", failures, want)
+		}
+		m.mu.Lock()
+		m.fault = nil
+		m.mu.Unlock()
+		time.Sleep(maxPause)
+		synctest.Wait()
+		checkChain(t, m)
+	})
+}
+
+func TestWakeBeforeRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memLog{}
+		s := &Sequencer{Store: m, Interval: time.Hour}
+		s.Wake()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { s.Run(ctx); close(done) }()
+		synctest.Wait()
+		m.append(told(1))
+		s.Wake()
+		synctest.Wait()
+		checkChain(t, m)
+		cancel()
+		<-done
+	})
+}
+
+// TestManySequencers runs several on one store while events are appended.
+func TestManySequencers(t *testing.T) {
+	m := &memLog{}
+	var writers, sequencers sync.WaitGroup
+	for w := range 4 {
+		writers.Go(func() {
+			for i := range 50 {
+				m.append(told(w*100 + i))
+			}
+		})
+	}
+	for range 3 {
+		sequencers.Go(func() {
+			s := &Sequencer{Store: m, Batch: 7}
+			for {
+				if _, links := m.counts(); links == 200 {
+					return
+				}
+				if err := s.CatchUp(t.Context()); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	writers.Wait()
+	sequencers.Wait()
+	checkChain(t, m)
+}
+
+// TestInterleavings: whatever the order of appends, passes of two sequencers and
+// faults, the chain has no gap and each event once, in the order of commits.
+func TestInterleavings(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &memLog{}
+		kind := sound
+		m.fault = func() fault { return kind }
+		seqs := []*Sequencer{
+			{Store: m, Batch: rapid.IntRange(1, 5).Draw(t, "batch of A")},
+			{Store: m, Batch: rapid.IntRange(1, 5).Draw(t, "batch of B")},
+		}
+		n := 0
+		for range rapid.IntRange(0, 40).Draw(t, "steps") {
+			switch rapid.IntRange(0, 3).Draw(t, "step") {
+			case 0, 1:
+				m.append(told(n))
+				n++
+			case 2:
+				kind = fault(rapid.IntRange(0, 3).Draw(t, "fault"))
+				_, err := rapid.SampledFrom(seqs).Draw(t, "sequencer").Pass(context.Background())
+				if err != nil && !errors.Is(err, errFault) {
+					t.Fatal(err)
+				}
+			case 3:
+				// A racing sequencer numbers some between read and write.
+				batch := rapid.IntRange(1, 3).Draw(t, "racing batch")
+				m.race = func(m *memLog) {
+					links, err := next(&Tx{Log: &memTx{events: m.events, links: m.links}}, batch)
+					if err != nil {
+						t.Fatal(err)
+					}
+					m.links = append(m.links, links...)
+					m.race = nil
+				}
+				s := &Sequencer{Store: staleStoreOnce{m}, Batch: 5}
+				if _, err := s.Pass(context.Background()); err != nil {
+					t.Fatal(err)
+				}
+				m.race = nil
+			}
+		}
+		kind = sound
+		if err := seqs[0].CatchUp(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		checkChain(t, m)
+		for i, l := range m.links {
+			if l.Number != int64(i)+1 || l.Event != m.events[i].ID {
+				t.Fatalf("link %d is %d to %s", i, l.Number, l.Event)
+			}
+		}
+	})
+}
+
+// staleStoreOnce is a staleStore as long as a race is planned.
+type staleStoreOnce struct{ *memLog }
+
+func (s staleStoreOnce) Update(ctx context.Context, fn func(*Tx) error) error {
+	if s.race == nil {
+		saved := s.fault
+		s.fault = nil
+		defer func() { s.fault = saved }()
+		return s.memLog.Update(ctx, fn)
+	}
+	return staleStore(s).Update(ctx, fn)
+}
+
+const wantChainHash = "abd2b1882253f5ed2a2367ebf229eb8f14b058a3fa850f39638ff55be78c40ed"
