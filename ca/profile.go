@@ -40,8 +40,9 @@ type ProfileConfig struct {
 	Content ContentRules `yaml:"content"`
 	// CommonNameIsCardNumber demands that CN is the card number.
 	CommonNameIsCardNumber bool `yaml:"common_name_is_card_number,omitempty"`
-	// Assurance maps a level of assurance ("loa3") to the policy OID that tells
-	// it. If it is not empty, each certificate has exactly one of them.
+	// Assurance maps a routine and its level of assurance ("ordinary/3") to the
+	// policy OID that tells it. If it is not empty, each certificate has exactly
+	// one of them.
 	Assurance map[string]string `yaml:"assurance,omitempty"`
 	// Policies are further policy OIDs that a certificate may have.
 	Policies []string `yaml:"policies,omitempty"`
@@ -155,6 +156,7 @@ type Profiles map[ProfileName]*Profile
 
 var (
 	slug     = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	routine  = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*/[0-9]$`)
 	keyUsage = map[string]x509.KeyUsage{
 		"digitalSignature":  x509.KeyUsageDigitalSignature,
 		"contentCommitment": x509.KeyUsageContentCommitment,
@@ -279,8 +281,8 @@ func (p *Profile) checkPolicies() error {
 		return nil
 	}
 	for _, level := range slices.Sorted(maps.Keys(p.config.Assurance)) {
-		if !slug.MatchString(level) {
-			return fmt.Errorf("assurance %q is not lower-case letters, digits and hyphens", level)
+		if !routine.MatchString(level) {
+			return fmt.Errorf("assurance %q is not of the form routine/level", level)
 		}
 		if err := add(p.config.Assurance[level]); err != nil {
 			return err
@@ -372,12 +374,15 @@ func (p *Profile) MaxValidity() time.Duration { return time.Duration(p.config.Ma
 // IsCA reports whether the profile is a CA's.
 func (p *Profile) IsCA() bool { return p.config.Kind == CAKind }
 
-// AssurancePolicy returns the policy OID, dotted, that tells a level of
-// assurance ("loa3"), and false if the profile has no such level.
-func (p *Profile) AssurancePolicy(level string) (string, bool) {
-	oid, ok := p.config.Assurance[level]
+// AssurancePolicy returns the policy OID, dotted, that tells a routine and its
+// level of assurance ("ordinary/3"), and false if the profile has none for it.
+func (p *Profile) AssurancePolicy(routine string) (string, bool) {
+	oid, ok := p.config.Assurance[routine]
 	return oid, ok
 }
+
+// Assurance returns all of them.
+func (p *Profile) Assurance() map[string]string { return maps.Clone(p.config.Assurance) }
 
 // CheckKey returns a [*RequestError] if the profile does not certify key. It
 // looks at kind and size only; weak keys are the business of key admission.
