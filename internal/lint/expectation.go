@@ -32,6 +32,7 @@ const (
 	ekuServerAuth     = "1.3.6.1.5.5.7.3.1"
 	ekuClientAuth     = "1.3.6.1.5.5.7.3.2"
 	ekuOCSPSigning    = "1.3.6.1.5.5.7.3.9"
+	ekuDocSigning     = "1.3.6.1.5.5.7.3.36" // RFC 9336
 	ekuSmartcardLogon = "1.3.6.1.4.1.311.20.2.2"
 )
 
@@ -58,22 +59,23 @@ type expectation struct {
 	// extKeyUsage is exact, except that smartcardLogon joins it if and only if
 	// the certificate has a UPN.
 	extKeyUsage []string
-	// person: the subject may have surname and given name and must have a
-	// serialNumber.
-	person     presence
+	// person: the subject has surname and serialNumber, and may have a given
+	// name.
+	person presence
+	// place: country and organisation.
+	place      presence
 	cardNumber presence
 	upn        presence
 	sid        presence
 	email      presence
-	dns        presence
+	host       presence // dNSName or iPAddress
 	noCheck    presence
 	loa        presence
 	crl        presence // distribution point
 	ocsp       presence // address in authority information access
 	caIssuers  presence // address in authority information access
-	// isCA, and the path length if it is: -1 is none.
-	isCA    bool
-	pathLen int
+	isCA       bool
+	pathLen    int // of a CA
 }
 
 // Profiles. The names are those of package ca.
@@ -84,47 +86,47 @@ const (
 	ocspSigner     ca.ProfileName = "ocsp"
 	server         ca.ProfileName = "server"
 	officer        ca.ProfileName = "officer"
-	rootCA         ca.ProfileName = "root"
-	issuingCA      ca.ProfileName = "issuing"
+	rootCA         ca.ProfileName = "root-ca"
+	issuingCA      ca.ProfileName = "issuing-ca"
 )
 
 func expectations(transportEKU string) map[ca.ProfileName]*expectation {
 	return map[ca.ProfileName]*expectation{
 		authentication: {
 			keyUsage: kuDigitalSignature, extKeyUsage: []string{ekuClientAuth},
-			person: required, cardNumber: required, upn: optional, sid: optional, email: optional,
+			person: required, place: required, cardNumber: required, upn: optional, sid: optional, email: optional,
 			loa: required, crl: required, ocsp: required, caIssuers: required,
 		},
-		// A signing certificate has no extended key usage: contentCommitment
-		// alone says what it is for, and nothing may log in with it.
+		// documentSigning, because verifiers take a missing extension for "every
+		// purpose": nothing may log in with this one.
 		signing: {
-			keyUsage: kuContentCommitment,
-			person:   required, cardNumber: required, email: optional,
+			keyUsage: kuContentCommitment, extKeyUsage: []string{ekuDocSigning},
+			person: required, place: required, cardNumber: required, email: optional,
 			loa: required, crl: required, ocsp: required, caIssuers: required,
 		},
 		// A transport certificate without clientAuth and level of assurance is
 		// no log-in at any relying party.
 		transport: {
 			keyUsage: kuDigitalSignature, extKeyUsage: []string{transportEKU},
-			person: optional, cardNumber: required,
+			place: optional, cardNumber: required,
 			crl: required, ocsp: required, caIssuers: required,
 		},
 		// nocheck: asking for the status of who answers about status would not
 		// end. Its life is short instead (RFC 6960, 4.2.2.2.1).
 		ocspSigner: {
 			keyUsage: kuDigitalSignature, extKeyUsage: []string{ekuOCSPSigning},
-			noCheck: required, crl: optional, caIssuers: optional,
+			place: optional, noCheck: required, crl: optional, caIssuers: optional,
 		},
 		server: {
 			keyUsage: kuDigitalSignature, extKeyUsage: []string{ekuServerAuth},
-			dns: required, crl: required, ocsp: required, caIssuers: required,
+			place: optional, host: required, crl: required, ocsp: required, caIssuers: required,
 		},
 		officer: {
 			keyUsage: kuDigitalSignature, extKeyUsage: []string{ekuClientAuth},
-			person: optional, email: optional,
-			crl: required, ocsp: required, caIssuers: required,
+			place: optional,
+			crl:   required, ocsp: required, caIssuers: required,
 		},
-		rootCA:    {keyUsage: kuCertAndCRLSign, isCA: true, pathLen: -1},
-		issuingCA: {keyUsage: kuCertAndCRLSign, isCA: true, pathLen: 0, crl: required, caIssuers: required},
+		rootCA:    {keyUsage: kuCertAndCRLSign, place: required, isCA: true, pathLen: 1},
+		issuingCA: {keyUsage: kuCertAndCRLSign, place: required, isCA: true, crl: required, caIssuers: required},
 	}
 }

@@ -39,7 +39,7 @@ func (l *Linter) lintExtensions(f *findings, cert *x509.Certificate, want *expec
 	names := lintAltNames(f, get(oidSubjectAltName))
 	check(f, "sigill_upn", "userPrincipalName", names.upn > 0, want.upn)
 	check(f, "sigill_email", "rfc822Name", names.email > 0, want.email)
-	check(f, "sigill_dns_name", "dNSName", names.dns > 0, want.dns)
+	check(f, "sigill_host", "dNSName or iPAddress", names.host > 0, want.host)
 	lintPurposes(f, get(oidExtKeyUsage), want, names.upn > 0)
 	lintCardNumber(f, get(oidCardNumber))
 	lintSID(f, get(oidSID))
@@ -65,11 +65,7 @@ func check(f *findings, lint, what string, is bool, want presence) {
 // lintPresence refuses every extension that the profile does not name. An
 // unknown extension is something that nobody has decided upon.
 func (l *Linter) lintPresence(f *findings, cert *x509.Certificate, want *expectation) {
-	isRoot := want.isCA && want.pathLen < 0
-	altName := max(want.upn, want.email, want.dns)
-	if altName == required && want.dns != required {
-		altName = optional
-	}
+	isRoot := want.isCA && want.pathLen > 0
 	aki, purposes, constraints := required, forbidden, optional
 	if isRoot {
 		aki = optional
@@ -80,17 +76,18 @@ func (l *Linter) lintPresence(f *findings, cert *x509.Certificate, want *expecta
 	if want.isCA {
 		constraints = required
 	}
-	known := []struct {
+	type extension struct {
 		oid  asn1.ObjectIdentifier
 		name string
 		want presence
-	}{
+	}
+	known := []extension{
 		{oidKeyUsage, "keyUsage", required},
 		{oidSubjectKeyID, "subjectKeyIdentifier", required},
 		{oidAuthorityKeyID, "authorityKeyIdentifier", aki},
 		{oidBasicConstraints, "basicConstraints", constraints},
 		{oidExtKeyUsage, "extKeyUsage", purposes},
-		{oidSubjectAltName, "subjectAltName", altName},
+		{oidSubjectAltName, "subjectAltName", max(want.upn, want.email, want.host)},
 		{oidCRLPoints, "cRLDistributionPoints", want.crl},
 		{oidAuthorityInfo, "authorityInfoAccess", max(want.ocsp, want.caIssuers)},
 		{oidPolicies, "certificatePolicies", max(want.loa, optional)},
@@ -104,13 +101,7 @@ func (l *Linter) lintPresence(f *findings, cert *x509.Certificate, want *expecta
 		check(f, "sigill_extension", k.name, is, k.want)
 	}
 	for _, ext := range cert.Extensions {
-		if !slices.ContainsFunc(known, func(k struct {
-			oid  asn1.ObjectIdentifier
-			name string
-			want presence
-		}) bool {
-			return k.oid.Equal(ext.Id)
-		}) {
+		if !slices.ContainsFunc(known, func(k extension) bool { return k.oid.Equal(ext.Id) }) {
 			f.add("sigill_extension", "extension %v is not known", ext.Id)
 		}
 	}

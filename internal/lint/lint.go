@@ -14,9 +14,9 @@ package lint
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/zmap/zlint/v3/lint"
 
@@ -49,6 +49,9 @@ type Linter struct {
 // New returns a linter. It fails for a configuration that can't be right, so
 // that Lint never has to.
 func New(cfg Config) (*Linter, error) {
+	if len(cfg.LoAPolicies) == 0 {
+		return nil, errors.New("lint: no policy is named that states a level of assurance")
+	}
 	if cfg.TransportEKU == "" {
 		cfg.TransportEKU = TestTransportEKU
 	}
@@ -69,7 +72,7 @@ func New(cfg Config) (*Linter, error) {
 }
 
 // Lint judges the certificate der as one of profile. It returns nil, or a
-// *[LintError] with everything that was found. Findings name the lint and what
+// *[ca.LintError] with everything that was found. Findings name the lint and what
 // is wrong in words, and never a value from the certificate: they are logged,
 // and certificates carry names and personal numbers.
 func (l *Linter) Lint(der []byte, profile ca.ProfileName) error {
@@ -103,12 +106,5 @@ func (f *findings) err() error {
 	if len(f.list) == 0 {
 		return nil
 	}
-	return &LintError{Findings: f.list}
-}
-
-// LintError is a certificate that must not be signed.
-type LintError struct{ Findings []string }
-
-func (e *LintError) Error() string {
-	return "the certificate would break its profile: " + strings.Join(e.Findings, "; ")
+	return &ca.LintError{Findings: f.list}
 }

@@ -16,14 +16,15 @@ var (
 	tagEmail     = cbasn1.Tag(1).ContextSpecific()
 	tagDNS       = cbasn1.Tag(2).ContextSpecific()
 	tagURI       = cbasn1.Tag(6).ContextSpecific()
+	tagIP        = cbasn1.Tag(7).ContextSpecific()
 	tagExplicit0 = cbasn1.Tag(0).ContextSpecific().Constructed()
 )
 
 // altNames counts what stands in a subjectAltName.
-type altNames struct{ upn, email, dns int }
+type altNames struct{ upn, email, host int }
 
 // lintAltNames reads a subjectAltName that has nothing but one UPN, one e-mail
-// address, or DNS names.
+// address, or hosts.
 func lintAltNames(f *findings, ext *pkix.Extension) altNames {
 	var n altNames
 	if ext == nil {
@@ -51,7 +52,12 @@ func lintAltNames(f *findings, ext *pkix.Extension) altNames {
 				f.add("sigill_email_form", "the rfc822Name is not an address of letters, digits and one @")
 			}
 		case tagDNS:
-			n.dns++
+			n.host++
+		case tagIP:
+			n.host++
+			if len(name) != 4 && len(name) != 16 {
+				f.add("sigill_san", "an iPAddress is not 4 or 16 octets")
+			}
 		default:
 			f.add("sigill_san", "a name of another kind stands in subjectAltName")
 		}

@@ -73,13 +73,24 @@ func lintSubject(f *findings, raw []byte, want *expectation) {
 		}
 	}
 	for i, attr := range order {
-		// A person may lack one of surname and given name, but is always
-		// identified by serialNumber.
-		needed := !attr.person || attr.name == "serialNumber" && want.person == required
-		if needed && !seen[i] {
+		if !seen[i] && attr.needed(want) {
 			f.add("sigill_subject_attribute", "%s is missing", attr.name)
 		}
 	}
+}
+
+// needed reports whether a subject of the profile must have the attribute. Some
+// people have one name only; it is their surname then.
+func (a attribute) needed(want *expectation) bool {
+	switch a.name {
+	case "commonName":
+		return true
+	case "countryName", "organizationName":
+		return want.place == required
+	case "givenName":
+		return false
+	}
+	return want.person == required
 }
 
 type rdn struct {

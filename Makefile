@@ -1,0 +1,83 @@
+# Sigill. `make` or `make help` lists what there is.
+# Recipes are plain POSIX sh; tests need no network.
+
+GO       ?= go
+D        ?= ./sigill-data
+FUZZTIME ?= 30s
+RACE     ?=
+BENCH    ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/sigill (static, no cgo), and bin/sigill-card where cgo works
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/sigill ./cmd/sigill
+	@if [ -d cmd/sigill-card ]; then \
+		if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env CC)" >/dev/null 2>&1; then \
+			echo "$(GO) build -o bin/sigill-card ./cmd/sigill-card"; \
+			$(GO) build -trimpath -o bin/sigill-card ./cmd/sigill-card; \
+		else echo "bin/sigill-card is left out: it needs cgo and a C compiler"; fi; fi
+
+.PHONY: demo
+demo: build-static ## the whole journey in a temporary directory, told as a story
+	bin/sigill demo
+
+.PHONY: run
+run: build-static ## start sigill serve on D (default ./sigill-data), made if absent
+	@if [ ! -e "$(D)" ]; then echo "bin/sigill init $(D)"; bin/sigill init "$(D)"; fi
+	bin/sigill serve "$(D)"
+
+.PHONY: build-static
+build-static:
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/sigill ./cmd/sigill
+
+.PHONY: test
+test: deps lint ## install what tests need where possible, lint, run every test
+	$(GO) test ./...
+
+.PHONY: deps
+deps: ## install the Debian packages that some tests need, or say what is missing
+	@sh .ci/deps
+
+.PHONY: lint
+lint: ## go vet, staticcheck, gofmt, go mod tidy -diff
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	@files=$$(git ls-files -co --exclude-standard -- '*.go' | xargs gofmt -l); \
+	if [ -n "$$files" ]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
+	$(GO) mod tidy -diff
+
+.PHONY: race
+race: ## run the tests of packages with concurrency under the race detector (RACE=./pkg)
+	@pkgs="$(RACE)"; \
+	if [ -z "$$pkgs" ]; then \
+		pkgs=$$(git grep -lE 'sync\.|atomic\.|go func|make\(chan' -- '*.go' | xargs -n1 dirname | sort -u | sed 's|^|./|'); fi; \
+	echo "$(GO) test -race" $$pkgs; \
+	$(GO) test -race $$pkgs
+
+.PHONY: bench
+bench: build-static ## measure, with the ceiling beside each figure (BENCH=NAME for one)
+	bin/sigill bench $(BENCH)
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (default 30s)
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
+			echo "fuzz $$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+		done; done
+
+.PHONY: golden
+golden: ## write the golden files under testdata/ anew; look at the difference before committing it
+	SIGILL_GOLDEN=1 $(GO) test -count=1 $$(grep -rl --include='*_test.go' SIGILL_GOLDEN . | xargs -n1 dirname | sort -u)
+	git diff --stat -- testdata
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
