@@ -265,3 +265,16 @@ func MayIntend(ofSlot, ofCard int) Decision {
 	}
 	return Allowed
 }
+
+// provenanceRank orders what is known of a key's origin.
+var provenanceRank = map[Provenance]int{Session: 1, Personalised: 2, Attested: 3}
+
+// AdmitProvenance decides whether what is known of a key's origin suffices. A
+// key known only from the session of a registered card may be a copyable one
+// that malware on the holder's computer made.
+func AdmitProvenance(have, need Provenance) Decision {
+	if provenanceRank[have] == 0 || provenanceRank[have] < provenanceRank[need] {
+		return Refuse(KeyProvenance, "%s where %s is needed", have, need)
+	}
+	return Allowed
+}

@@ -13,6 +13,8 @@ import (
 
 	"sigill/ca"
 	"sigill/orders"
+	"sigill/orders/issue"
+	"sigill/orders/register"
 	"sigill/policy"
 )
 
@@ -73,3 +75,7 @@ type Tx struct {
 	Downloads
 	Due
 }
+
+// issue and register return the views that the packages below work in.
+func (tx *Tx) issue() *issue.Tx       { return &tx.Tx.Tx.Tx }
+func (tx *Tx) register() *register.Tx { return &tx.Tx.Tx }

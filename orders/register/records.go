@@ -93,6 +93,8 @@ type People interface {
 	Person(policy.PersonID) (*Person, error)
 	PersonByNumber(policy.PersonNumber) (*Person, error)
 	InsertPerson(*Person) error
+	// PutPerson replaces name and protection of a person that exists.
+	PutPerson(*Person) error
 	// PutAssignment inserts or replaces the assignment (person, organisation).
 	// issue.ErrConflict: the HSA-id belongs to another person.
 	PutAssignment(*Assignment) error

@@ -1,0 +1,59 @@
+package orders
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+
+	"sigill/ca"
+	"sigill/policy"
+)
+
+// Document is an order as it is signed: everything that is decided by ordering.
+// Its bytes are encoding/json's; they are stored as they were signed and their
+// SHA-256 is what statements name.
+type Document struct {
+	Version      int                   `json:"version"` // 1
+	Order        policy.OrderID        `json:"order"`
+	Type         policy.OrderType      `json:"type"`
+	Organisation policy.OrganisationID `json:"organisation"`
+	Person       policy.PersonID       `json:"person"`
+	Card         policy.CardNumber     `json:"card"`
+	IDKind       policy.IDKind         `json:"idKind"`
+	LoA          policy.LoA            `json:"loa"`
+	Issuer       ca.IssuerID           `json:"issuer"`
+	NotAfter     time.Time             `json:"notAfter"`
+	ExpiresAt    time.Time             `json:"expiresAt"` // of the order
+	// Identity is the identity document seen when the card was handed out.
+	Identity string     `json:"identity,omitempty"`
+	Content  ca.Content `json:"content"` // frozen from the directory
+}
+
+// Bytes returns the canonical form.
+func (d Document) Bytes() []byte {
+	b, err := json.Marshal(d)
+	if err != nil { // no field can fail
+		panic(err)
+	}
+	return b
+}
+
+// ParseDocument reads a Document and refuses every form but the canonical one.
+func ParseDocument(b []byte) (Document, error) {
+	form := func(what string, args ...any) (Document, error) {
+		return Document{}, policy.Refuse(policy.RequestForm, what, args...).Err()
+	}
+	var d Document
+	if len(b) > 16<<10 {
+		return form("order of more than 16 KiB")
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&d); err != nil {
+		return form("order: %s", err)
+	}
+	if d.Version != 1 || !bytes.Equal(d.Bytes(), b) {
+		return form("order is not version 1 in canonical form")
+	}
+	return d, nil
+}

@@ -1,0 +1,274 @@
+package download
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"sigill/ca"
+	"sigill/orders"
+	"sigill/orders/issue"
+	"sigill/orders/register"
+	"sigill/policy"
+)
+
+// Service carries downloads out. It is safe for concurrent use.
+type Service struct {
+	issue.Config
+	Store    Store
+	Register *register.Service
+	Orders   *orders.Service
+	// Keys are the keys that cards may make.
+	Keys policy.KeyRules
+	// Provenance is the weakest evidence of a key's origin accepted for a
+	// level of assurance; a level without an entry is not issued.
+	Provenance map[policy.LoA]policy.Provenance
+	// PendingTTL is how long a released certificate may wait for its
+	// confirmation.
+	PendingTTL time.Duration
+	// Dead reports whether the process that owns an intent is gone.
+	Dead func(owner string) bool
+
+	breaker breaker
+}
+
+const (
+	// challengeTTL is how long a challenge may be answered.
+	challengeTTL = 10 * time.Minute
+	// lapseAfter is how long a download without an intent stays open, so that
+	// an unattended desk does not block the card.
+	lapseAfter = 15 * time.Minute
+	day        = 24 * time.Hour
+)
+
+// State is a download with all that its card needs to go on.
+type State struct {
+	Download *Download
+	Items    []*Item
+	// Certificates are the released ones, by slot.
+	Certificates map[policy.Slot]*issue.Certificate
+	// Remove are the certificates to delete from the card: those of the plan
+	// once the download is installed.
+	Remove []ca.Fingerprint
+}
+
+// Item returns the item of a slot, or nil.
+func (st *State) Item(slot policy.Slot) *Item {
+	for _, it := range st.Items {
+		if it.Slot == slot {
+			return it
+		}
+	}
+	return nil
+}
+
+// Begin opens a download for an order and plans it, in one transaction. Calling
+// it again for the same order returns the open download.
+func (s *Service) Begin(ctx context.Context, c register.Caller, id policy.OrderID) (*State, error) {
+	var st *State
+	err := s.Store.Update(ctx, func(tx *Tx) error {
+		var err error
+		st, err = s.begin(tx, c, id)
+		return err
+	})
+	if errors.Is(err, issue.ErrConflict) { // another client with the same card was first
+		err = policy.Refuse(policy.DownloadOpen, "another download of this card is open").Err()
+	}
+	return st, s.keep(ctx, err, c, "", issue.F("order", string(id)))
+}
+
+func (s *Service) begin(tx *Tx, c register.Caller, id policy.OrderID) (*State, error) {
+	now := s.now()
+	card, err := tx.Card(c.Card)
+	if err != nil {
+		return nil, err
+	}
+	open, items, err := tx.OpenDownloadOfCard(c.Card)
+	switch {
+	case err == nil && s.lapsed(open, items, now):
+		if err := s.end(tx, card, open, items, policy.DownloadLapsed, "system"); err != nil {
+			return nil, err
+		}
+	case err == nil && open.Order == id && open.Holder == c.Person:
+		return s.state(tx, open, items)
+	case err == nil:
+		return nil, policy.Refuse(policy.DownloadOpen, "another download of this card is open").Err()
+	case !errors.Is(err, issue.ErrNotFound):
+		return nil, err
+	}
+	facts, err := s.planFacts(tx, c, card, id)
+	if err != nil {
+		return nil, err
+	}
+	plan, decision := policy.MakePlan(facts)
+	if !decision.Allow {
+		return nil, decision.Err()
+	}
+	d := &Download{ID: facts.Download, Card: c.Card, Order: id, Holder: facts.Holder, Login: c.Certificate,
+		State: policy.DownloadPlanned, CreatedAt: now}
+	d.Plan, d.PlanHash = plan.Bytes()
+	items = nil
+	for _, add := range plan.Adds {
+		it := &Item{Download: d.ID, Slot: add.Slot, State: policy.ItemPlanned}
+		challenge(it, now)
+		items = append(items, it)
+	}
+	if err := tx.InsertDownload(d, items); err != nil {
+		return nil, err
+	}
+	if c.Profile == policy.ProfileTransport { // armed for one download: this one
+		card.ArmedFor = d.ID
+		if err := tx.PutCard(card); err != nil {
+			return nil, err
+		}
+	}
+	err = tx.Events.Append(issue.NewEvent("download.begun", now, c.Name(), issue.F("download", string(d.ID)),
+		issue.F("order", string(id)), issue.F("card", string(c.Card)), issue.F("plan", hex.EncodeToString(d.PlanHash[:])),
+		issue.F("login", c.Certificate.String())))
+	return &State{Download: d, Items: items}, err
+}
+
+// challenge gives an item a fresh challenge.
+func challenge(it *Item, now time.Time) {
+	rand.Read(it.Challenge[:])
+	it.ChallengeExpires = now.Add(challengeTTL)
+}
+
+func (s *Service) now() time.Time { return s.Now().UTC().Truncate(time.Microsecond) }
+
+// planFacts reads what policy needs to plan.
+func (s *Service) planFacts(tx *Tx, c register.Caller, card *register.Card, id policy.OrderID) (policy.PlanFacts, error) {
+	now := s.now()
+	f := policy.PlanFacts{Now: now, Download: policy.DownloadID(policy.NewID("dl")), Card: card.Number, CardState: card.State,
+		CardExpires: card.ExpiresAt, Holder: card.Holder, Login: c.Certificate, LoginLoA: c.LoA, LoginCard: c.Card,
+		LoginOther: c.Person != card.Holder || c.Person == "", PendingUntil: now.Add(s.PendingTTL)}
+	o, err := tx.Orders.Order(id)
+	if errors.Is(err, issue.ErrNotFound) || err == nil && o.Card != c.Card {
+		// One answer for no order and another card's order.
+		return f, policy.Refuse(policy.DownloadCard, "no such order for the card that is logged in").Err()
+	} else if err != nil {
+		return f, err
+	}
+	doc, err := orders.ParseDocument(o.Bytes)
+	if err != nil {
+		return f, fmt.Errorf("stored order %s: %w", id, err)
+	}
+	f.Order, f.OrderHash, f.OrderType, f.OrderState, f.OrderExpires = id, register.HashOf(o.Bytes), o.Type, o.State, o.ExpiresAt
+	f.OrderCard, f.OrderPerson, f.Identity = o.Card, o.Person, doc.Identity
+	need, ok := s.Provenance[o.LoA]
+	if !ok {
+		return f, policy.Refuse(policy.KeyProvenance, "level %d is not issued here", o.LoA).Err()
+	}
+	f.Addition = policy.Addition{Slot: policy.Authentication, Profile: policy.ProfileAuthentication, Issuer: doc.Issuer,
+		Organisation: o.Organisation, IDKind: o.IDKind, LoA: o.LoA, NotAfter: doc.NotAfter, Content: doc.Content,
+		Algorithms: s.Keys.Algorithms, Provenance: need}
+	if f.ContentNow, f.Assigned, err = s.Orders.ContentNow(&tx.Tx, &doc, card, now); err != nil {
+		return f, err
+	}
+	signatures, err := orders.Signatures(&tx.Tx, o)
+	if err != nil {
+		return f, err
+	}
+	f.Signatures = len(signatures)
+	f.Standings, err = standings(tx, card.Number)
+	return f, err
+}
+
+// standings returns what stands as current on a card.
+func standings(tx *Tx, card policy.CardNumber) ([]policy.Standing, error) {
+	list, err := tx.StandingsOfCard(card)
+	if err != nil {
+		return nil, err
+	}
+	var out []policy.Standing
+	for _, st := range list {
+		if st.Kind != issue.Current || st.Slot == policy.Transport {
+			continue
+		}
+		cert, err := tx.Certificate(st.Certificate)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, policy.Standing{Organisation: st.Organisation, IDKind: st.IDKind, Slot: st.Slot, Issuer: cert.Issuer,
+			Serial: cert.Serial, Fingerprint: cert.Fingerprint, NotAfter: cert.NotAfter})
+	}
+	return out, nil
+}
+
+// Show returns a download to the card it is for.
+func (s *Service) Show(ctx context.Context, c register.Caller, id policy.DownloadID) (*State, error) {
+	var st *State
+	err := s.Store.View(ctx, func(tx *Tx) error {
+		d, items, err := s.own(tx, c, id)
+		if err != nil {
+			return err
+		}
+		st, err = s.state(tx, d, items)
+		return err
+	})
+	return st, s.keep(ctx, err, c, id)
+}
+
+// own returns a download of the card that is logged in; any other does not
+// exist for it.
+func (s *Service) own(tx *Tx, c register.Caller, id policy.DownloadID) (*Download, []*Item, error) {
+	d, items, err := tx.Download(id)
+	if errors.Is(err, issue.ErrNotFound) || err == nil && (d.Card != c.Card || d.Holder != c.Person) {
+		return nil, nil, policy.Refuse(policy.DownloadCard, "no such download for the card that is logged in").Err()
+	}
+	return d, items, err
+}
+
+// state adds the released certificates and what is to be removed.
+func (s *Service) state(tx *Tx, d *Download, items []*Item) (*State, error) {
+	st := &State{Download: d, Items: items, Certificates: map[policy.Slot]*issue.Certificate{}}
+	for _, it := range items {
+		if it.Certificate.IsZero() {
+			continue
+		}
+		cert, err := tx.Certificate(it.Certificate)
+		if err != nil {
+			return nil, err
+		}
+		st.Certificates[it.Slot] = cert
+	}
+	if d.State != policy.DownloadInstalled {
+		return st, nil
+	}
+	plan, err := policy.ParsePlan(d.Plan)
+	if err != nil {
+		return nil, fmt.Errorf("stored plan of %s: %w", d.ID, err)
+	}
+	for _, r := range plan.Removes {
+		fp, err := ca.ParseFingerprint(r.Fingerprint)
+		if err != nil {
+			return nil, fmt.Errorf("stored plan of %s: %w", d.ID, err)
+		}
+		st.Remove = append(st.Remove, fp)
+	}
+	return st, nil
+}
+
+// Challenge gives a planned item a fresh challenge.
+func (s *Service) Challenge(ctx context.Context, c register.Caller, id policy.DownloadID, slot policy.Slot) (*State, error) {
+	var st *State
+	err := s.Store.Update(ctx, func(tx *Tx) error {
+		d, items, err := s.own(tx, c, id)
+		if err != nil {
+			return err
+		}
+		if st, err = s.state(tx, d, items); err != nil {
+			return err
+		}
+		it := st.Item(slot)
+		if d.State != policy.DownloadPlanned || it == nil || it.State != policy.ItemPlanned {
+			return policy.Refuse(policy.DownloadStateRule, "download is %s", d.State).Err()
+		}
+		challenge(it, s.now())
+		return tx.PutItem(it)
+	})
+	return st, s.keep(ctx, err, c, id)
+}

@@ -1,0 +1,373 @@
+package download
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"sigill/ca"
+	"sigill/internal/audit"
+	"sigill/internal/card"
+	"sigill/orders"
+	"sigill/orders/issue"
+	"sigill/orders/register"
+	"sigill/policy"
+)
+
+// ErrBusy says that the same item is being signed by a request under way, or
+// that the signer is failing: try again a little later.
+var ErrBusy = errors.New("under way or not to be had right now: try again")
+
+// Submit takes the CSR of an item and returns the released certificate:
+// admit, prepare, record ▶■, sign, store ▶■ (docs/ISSUANCE.md, 4 to 8). The same
+// key again returns the certificate that is there.
+func (s *Service) Submit(ctx context.Context, c register.Caller, id policy.DownloadID, slot policy.Slot, csr []byte) (*State, error) {
+	req, err := card.ParseRequest(csr)
+	if err != nil {
+		rule := policy.RequestForm
+		if errors.Is(err, card.ErrProof) {
+			rule = policy.KeyProof
+		}
+		return nil, s.keep(ctx, policy.Refuse(rule, "certification request: %s", err).Err(), c, id)
+	}
+	key, err := ca.FingerprintKey(req.PublicKey)
+	if err != nil {
+		return nil, s.keep(ctx, policy.Refuse(policy.RequestForm, "key: %s", err).Err(), c, id)
+	}
+	j := &job{s: s, caller: c, id: id, slot: slot, request: req, key: key}
+	done, err := j.admit(ctx)
+	if done != nil || err != nil {
+		return done, s.keep(ctx, err, c, id)
+	}
+	st, err := j.issue(ctx)
+	return st, s.keep(ctx, asRefusal(err), c, id)
+}
+
+// job is one submitted item on its way.
+type job struct {
+	s       *Service
+	caller  register.Caller
+	id      policy.DownloadID
+	slot    policy.Slot
+	request *card.Request
+	key     ca.KeyFingerprint
+
+	add     policy.Addition
+	login   ca.Fingerprint
+	mandate *ca.Mandate
+	item    Item // as it was when admitted
+	intent  *issue.Intent
+}
+
+// admit decides on state, binding and key. It returns the download's state if
+// there is nothing left to do.
+func (j *job) admit(ctx context.Context) (*State, error) {
+	var done *State
+	var stale *issue.Intent
+	var order *orders.Order
+	var signed []ca.SignedStatement
+	err := j.s.Store.View(ctx, func(tx *Tx) error {
+		done, stale = nil, nil
+		d, items, err := j.s.own(tx, j.caller, j.id)
+		if err != nil {
+			return err
+		}
+		st, err := j.s.state(tx, d, items)
+		if err != nil {
+			return err
+		}
+		it := st.Item(j.slot)
+		if it == nil {
+			return policy.Refuse(policy.DownloadPlan, "nothing is planned for this slot").Err()
+		}
+		if cert := st.Certificates[j.slot]; cert != nil && cert.Key == j.key && d.State != policy.DownloadAbandoned && d.State != policy.DownloadLapsed {
+			done = st
+			return nil
+		}
+		if d.State != policy.DownloadPlanned || it.State == policy.ItemSigned || it.State == policy.ItemInstalled {
+			return policy.Refuse(policy.DownloadStateRule, "download is %s, item is %s", d.State, it.State).Err()
+		}
+		if it.State == policy.ItemIntended {
+			stale, err = tx.Intent(it.Serial)
+			return err
+		}
+		if order, err = tx.Orders.Order(d.Order); err != nil {
+			return err
+		}
+		if signed, err = j.statements(tx, order); err != nil {
+			return err
+		}
+		return j.bind(d, it)
+	})
+	if err != nil || done != nil {
+		return done, err
+	}
+	if stale != nil {
+		if err := j.s.recover(ctx, stale); err != nil {
+			return nil, err
+		}
+		return nil, policy.Refuse(policy.DownloadChallenge, "an interrupted attempt was given up: ask for a new challenge").Err()
+	}
+	if d := policy.AdmitProvenance(policy.Session, j.add.Provenance); !d.Allow {
+		return nil, d.Err()
+	}
+	required := policy.RequiredSignatures(order.Type, order.LoA, j.caller.LoA)
+	if j.mandate, err = ca.NewMandate(order.Bytes, required, signed); err != nil {
+		return nil, asRefusal(err)
+	}
+	if d := policy.AdmitKey(j.request.PublicKey, j.s.Keys); !d.Allow {
+		return nil, j.refuseKey(ctx, d)
+	}
+	return nil, nil
+}
+
+// bind verifies that the request was made for this download, item, card, log-in,
+// plan and challenge, and for no other.
+func (j *job) bind(d *Download, it *Item) error {
+	now := j.s.now()
+	if !now.Before(it.ChallengeExpires) {
+		return policy.Refuse(policy.DownloadChallenge, "the challenge has expired").Err()
+	}
+	want := card.Binding{Download: string(d.ID), Slot: string(it.Slot), Card: string(d.Card), Login: d.Login,
+		PlanHash: d.PlanHash, Challenge: it.Challenge}.Digest()
+	if want != j.request.Digest {
+		return policy.Refuse(policy.DownloadBinding, "the request is bound to something else").Err()
+	}
+	plan, err := policy.ParsePlan(d.Plan)
+	if err != nil {
+		return fmt.Errorf("stored plan of %s: %w", d.ID, err)
+	}
+	for _, add := range plan.Adds {
+		if add.Slot == it.Slot {
+			j.add, j.item, j.login = add, *it, d.Login
+			return nil
+		}
+	}
+	return fmt.Errorf("stored plan of %s has no %s", d.ID, it.Slot)
+}
+
+// statements returns the order's statements with the certificates they were
+// signed with, for the CA to verify by itself.
+func (j *job) statements(tx *Tx, o *orders.Order) ([]ca.SignedStatement, error) {
+	valid, err := orders.Signatures(&tx.Tx, o)
+	if err != nil {
+		return nil, err
+	}
+	var out []ca.SignedStatement
+	for _, st := range valid {
+		stored, err := tx.Certificate(st.Certificate)
+		if err != nil {
+			return nil, err
+		}
+		cert, err := x509.ParseCertificate(stored.DER)
+		if err != nil {
+			return nil, fmt.Errorf("certificate of statement %s: %w", st.ID, err)
+		}
+		out = append(out, ca.SignedStatement{Content: st.Content, Signature: st.Signature, Certificate: cert, Person: signerName(tx, st)})
+	}
+	return out, nil
+}
+
+func signerName(tx *Tx, st *register.Statement) string {
+	if st.By != "" {
+		return string(st.By)
+	}
+	if cer, err := tx.Ceremony(); err == nil {
+		for i, o := range cer.Officers {
+			if o == st.Certificate {
+				return register.Caller{Officer: i + 1}.Name()
+			}
+		}
+	}
+	return ""
+}
+
+// refuseKey remembers a key that proved possession and was refused, before the
+// verdict is told: it is refused everywhere from now on.
+func (j *job) refuseKey(ctx context.Context, d policy.Decision) error {
+	now := j.s.now()
+	err := j.s.Store.Update(context.WithoutCancel(ctx), func(tx *Tx) error {
+		k := issue.KeySeen{Fingerprint: j.key, Card: j.caller.Card, Download: j.id, Slot: j.slot, Verdict: string(d.Rule), SeenAt: now}
+		if err := tx.MarkKey(k); err != nil && !errors.Is(err, issue.ErrConflict) {
+			return err
+		}
+		return tx.Events.Append(issue.NewEvent("key.refused", now, j.caller.Name(), issue.F("rule", string(d.Rule)),
+			issue.F("key", fmt.Sprintf("%x", j.key)), issue.F("download", string(j.id))))
+	})
+	if err != nil {
+		return fmt.Errorf("recording refused key: %w", err)
+	}
+	return d.Err()
+}
+
+// issue prepares, records, signs and stores.
+func (j *job) issue(ctx context.Context) (*State, error) {
+	s := j.s
+	issuer, err := s.Issuers.Issuer(j.add.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	if !s.breaker.closed(j.add.Issuer, s.now()) {
+		return nil, fmt.Errorf("issuing CA %s: signer is failing: %w", j.add.Issuer, ErrBusy)
+	}
+	draft, err := issuer.Prepare(ca.Request{Profile: j.add.Profile, Content: j.add.Content, PublicKey: j.request.PublicKey,
+		NotBefore: s.now().Add(-register.Backdate), NotAfter: j.add.NotAfter, Mandate: j.mandate})
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := draft.Seal(ctx, s.Seal)
+	if err != nil {
+		return nil, err
+	}
+	recorded, err := sealed.Record(ctx, j.record)
+	if err != nil {
+		return nil, err
+	}
+	// From here on the serial is known: whatever happens now, Recover or
+	// giveUp revokes it unless the certificate is stored.
+	issued, err := issuer.Sign(recorded)
+	s.breaker.note(j.add.Issuer, err, s.now())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("signing: %w", err), s.giveUp(context.WithoutCancel(ctx), j.intent))
+	}
+	st, err := j.store(ctx, issued)
+	if err != nil {
+		// Refused, lost the guard, or not known whether committed: recover
+		// reads what is true and gives up only what is still open.
+		if again := s.giveUp(context.WithoutCancel(ctx), j.intent); again != nil {
+			err = errors.Join(err, again)
+		}
+		return nil, err
+	}
+	return st, nil
+}
+
+// record is the transaction ▶ still planned, same challenge, everything still
+// holds? → key, intent, event ■.
+func (j *job) record(ctx context.Context, ci ca.Intent) error {
+	s := j.s
+	j.intent = s.NewIntent(ci, issue.Binding{Slot: j.slot, Card: j.caller.Card, Person: j.caller.Person,
+		Organisation: j.add.Organisation, IDKind: j.add.IDKind, LoA: j.add.LoA, Download: j.id, Provenance: policy.Session})
+	return s.Store.Update(ctx, func(tx *Tx) error {
+		d, items, err := s.own(tx, j.caller, j.id)
+		if err != nil {
+			return err
+		}
+		it := (&State{Items: items}).Item(j.slot)
+		if d.State != policy.DownloadPlanned || it == nil || it.State != policy.ItemPlanned || it.Challenge != j.item.Challenge {
+			return fmt.Errorf("item is under way: %w", ErrBusy)
+		}
+		if err := s.holds(tx, d, true); err != nil {
+			return err
+		}
+		now := j.intent.RecordedAt
+		ofSlot, err := tx.CountIntents(d.Card, d.ID, j.slot, d.CreatedAt)
+		if err != nil {
+			return err
+		}
+		ofCard, err := tx.CountIntents(d.Card, "", "", now.Add(-day))
+		if err != nil {
+			return err
+		}
+		if err := policy.MayIntend(ofSlot, ofCard).Err(); err != nil {
+			return err
+		}
+		if err := issue.AdmitKey(tx.issue(), issue.KeySeen{Fingerprint: j.key, Card: d.Card, Download: d.ID, Slot: j.slot,
+			Verdict: issue.Admitted, SeenAt: now}); err != nil {
+			return err
+		}
+		in := *j.intent
+		in.Order = d.Order
+		if err := issue.RecordIntent(tx.issue(), &in); err != nil {
+			return err
+		}
+		it.State, it.Serial = policy.ItemIntended, in.Serial
+		return tx.PutItem(it)
+	})
+}
+
+// store is the transaction ▶ guarded open → signed; everything still holds? →
+// certificate, standing as pending, event ■. Only then does it leave the process.
+func (j *job) store(ctx context.Context, issued *ca.Issued) (*State, error) {
+	var st *State
+	err := j.s.Store.Update(context.WithoutCancel(ctx), func(tx *Tx) error {
+		d, items, err := j.s.own(tx, j.caller, j.id)
+		if err != nil {
+			return err
+		}
+		st = &State{Download: d, Items: items, Certificates: map[policy.Slot]*issue.Certificate{}}
+		it := st.Item(j.slot)
+		if d.State != policy.DownloadPlanned || it == nil || it.State != policy.ItemIntended || it.Serial != issued.Serial {
+			return policy.Refuse(policy.DownloadStateRule, "the download was ended meanwhile").Err()
+		}
+		if err := j.s.holds(tx, d, false); err != nil {
+			return err
+		}
+		in := *j.intent
+		in.Order = d.Order
+		cert, err := issue.Release(tx.issue(), &in, issued, issue.Pending, j.s.now())
+		if err != nil {
+			return err
+		}
+		it.State, it.Certificate = policy.ItemSigned, issued.Fingerprint
+		st.Certificates[j.slot] = cert
+		return tx.PutItem(it)
+	})
+	return st, err
+}
+
+// asRefusal turns what the CA refuses into refusals by rule.
+func asRefusal(err error) error {
+	if e, ok := errors.AsType[*ca.LintError](err); ok {
+		return policy.Refuse(policy.ProfileLint, "%s", e).Err()
+	}
+	if e, ok := errors.AsType[*ca.MandateError](err); ok {
+		return policy.Refuse(policy.OrderApprovals, "%s", e).Err()
+	}
+	if e, ok := errors.AsType[*ca.RequestError](err); ok {
+		return policy.Refuse(policy.ProfileLint, "%s", e.Field).Err()
+	}
+	return err
+}
+
+// keep records a refusal before it is told.
+func (s *Service) keep(ctx context.Context, err error, c register.Caller, id policy.DownloadID, fields ...audit.Field) error {
+	fields = append(fields, issue.F("download", string(id)), issue.F("card", string(c.Card)))
+	return s.Register.Keep(ctx, err, c.Name(), fields...)
+}
+
+// breaker stops intents while a signer fails: each one would burn a serial that
+// stands in a CRL for years.
+type breaker struct {
+	mu       sync.Mutex
+	failures map[ca.IssuerID]int
+	until    map[ca.IssuerID]time.Time
+}
+
+const (
+	breakAfter = 3
+	breakFor   = 10 * time.Second
+)
+
+func (b *breaker) closed(id ca.IssuerID, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failures[id] < breakAfter || !now.Before(b.until[id])
+}
+
+func (b *breaker) note(id ca.IssuerID, err error, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err == nil {
+		delete(b.failures, id)
+		return
+	}
+	if b.failures == nil {
+		b.failures, b.until = map[ca.IssuerID]int{}, map[ca.IssuerID]time.Time{}
+	}
+	b.failures[id]++
+	b.until[id] = now.Add(breakFor)
+}

@@ -1,0 +1,265 @@
+package issue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"sigill/ca"
+	"sigill/internal/audit"
+	"sigill/policy"
+	"sigill/revocation"
+)
+
+// Store runs transactions over a Tx; the contract is that of
+// orders/download.Store.
+type Store interface {
+	Update(ctx context.Context, fn func(*Tx) error) error
+	View(ctx context.Context, fn func(*Tx) error) error
+}
+
+// Issuers finds an issuing CA by its slug.
+type Issuers map[ca.IssuerID]*ca.Issuer
+
+// Issuer returns the issuer called id.
+func (m Issuers) Issuer(id ca.IssuerID) (*ca.Issuer, error) {
+	if i, ok := m[id]; ok {
+		return i, nil
+	}
+	return nil, fmt.Errorf("no issuing CA %q in this installation", id)
+}
+
+// Config is what every issuing service needs.
+type Config struct {
+	Issuers Issuers
+	// Owner names this serving process in intents ("proc_…").
+	Owner string
+	// SignTimeout is longer than any signature takes; after it Recover may
+	// take an intent even from a living owner.
+	SignTimeout time.Duration
+	// Seal adds SCTs; nil while there is no certificate log.
+	Seal ca.Sealer
+	Now  func() time.Time
+}
+
+// Service issues technical certificates: transport, OCSP, server, officer.
+// It is safe for concurrent use.
+type Service struct {
+	Config
+	Store Store
+}
+
+// NewEvent returns an event with a fresh id. By is a person id, "officer:…" or
+// "system".
+func NewEvent(act string, at time.Time, by string, public ...audit.Field) audit.Event {
+	return audit.Event{ID: policy.NewID("evt"), At: at.UTC().Truncate(time.Microsecond), Act: act, By: by, Public: public}
+}
+
+// F is short for an event's field.
+func F(name, value string) audit.Field { return audit.Field{Name: name, Value: value} }
+
+// Issue makes one technical certificate: record ▶■, sign, store ▶■. The guard,
+// if not nil, runs in both transactions before anything is written and stops
+// them by its error; it sees whether it is the second time.
+func (s *Service) Issue(ctx context.Context, issuer ca.IssuerID, req ca.Request, b Binding, guard func(tx *Tx, storing bool) error) (*Certificate, error) {
+	i, err := s.Issuers.Issuer(issuer)
+	if err != nil {
+		return nil, err
+	}
+	draft, err := i.Prepare(req)
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := draft.Seal(ctx, s.Seal)
+	if err != nil {
+		return nil, err
+	}
+	if guard == nil {
+		guard = func(*Tx, bool) error { return nil }
+	}
+	var in *Intent
+	recorded, err := sealed.Record(ctx, func(ctx context.Context, ci ca.Intent) error {
+		in = s.NewIntent(ci, b)
+		return s.Store.Update(ctx, func(tx *Tx) error {
+			if err := guard(tx, false); err != nil {
+				return err
+			}
+			key := KeySeen{Fingerprint: ci.Key, Card: b.Card, Slot: b.Slot, Verdict: Admitted, SeenAt: in.RecordedAt}
+			if err := AdmitKey(tx, key); err != nil {
+				return err
+			}
+			return RecordIntent(tx, in)
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("recording intent: %w", err)
+	}
+	// From here on the serial is known: if anything fails, Recover revokes it.
+	issued, err := i.Sign(recorded)
+	if err != nil {
+		return nil, fmt.Errorf("signing: %w", err)
+	}
+	var c *Certificate
+	err = s.Store.Update(context.WithoutCancel(ctx), func(tx *Tx) error {
+		if err := guard(tx, true); err != nil {
+			return err
+		}
+		kind := Current
+		if b.Card == "" {
+			kind = ""
+		}
+		var err error
+		c, err = Release(tx, in, issued, kind, s.Now())
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("storing certificate: %w", err)
+	}
+	return c, nil
+}
+
+// NewIntent returns an open intent of this process, recorded now.
+func (c *Config) NewIntent(ci ca.Intent, b Binding) *Intent {
+	now := c.Now().UTC().Truncate(time.Microsecond)
+	return &Intent{Intent: ci, Binding: b, State: IntentOpen, Owner: c.Owner, Deadline: now.Add(c.SignTimeout), RecordedAt: now}
+}
+
+// Admitted is the verdict on a key that was let through.
+const Admitted = "admitted"
+
+// AdmitKey remembers k, or refuses key.seen if the key was seen for anything but
+// the same card, download and slot. The memory outlives every refusal: a key that was
+// refused once is refused everywhere.
+func AdmitKey(tx *Tx, k KeySeen) error {
+	seen, err := tx.KeySeen(k.Fingerprint)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return tx.MarkKey(k)
+	case err != nil:
+		return err
+	case seen.Verdict != Admitted:
+		return policy.Refuse(policy.Rule(seen.Verdict), "this key was refused before").Err()
+	case k.Card == "" || seen.Card != k.Card || seen.Download != k.Download || seen.Slot != k.Slot:
+		return policy.Refuse(policy.KeySeenRule, "this key was used before").Err()
+	}
+	return nil
+}
+
+// Refused records that rule refused something, in a transaction of its own: what
+// the refused transaction had begun is rolled back and only this remains.
+func Refused(tx *Tx, err *policy.Refusal, by string, now time.Time, fields ...audit.Field) error {
+	fields = append([]audit.Field{F("rule", string(err.Rule)), F("detail", err.Detail)}, fields...)
+	return tx.Events.Append(NewEvent("request.refused", now, by, fields...))
+}
+
+// RecordIntent writes an open intent and its event.
+func RecordIntent(tx *Tx, in *Intent) error {
+	if err := tx.InsertIntent(in); err != nil {
+		return err
+	}
+	return tx.Events.Append(NewEvent("intent.recorded", in.RecordedAt, "system",
+		F("serial", in.Serial.String()), F("issuer", string(in.Issuer)), F("profile", string(in.Profile)),
+		F("card", string(in.Card)), F("download", string(in.Download)), F("key", fmt.Sprintf("%x", in.Key))))
+}
+
+// Release is the guarded change open → signed: it settles the intent, stores the
+// certificate and, if kind is not empty, lets it stand at its place. Who loses
+// the guard gets ErrConflict and must destroy the certificate.
+func Release(tx *Tx, in *Intent, issued *ca.Issued, kind StandingKind, now time.Time) (*Certificate, error) {
+	now = now.UTC().Truncate(time.Microsecond)
+	if issued.Serial != in.Serial || issued.Issuer != in.Issuer {
+		return nil, fmt.Errorf("certificate %s is not the one intended, %s", issued.Serial, in.Serial)
+	}
+	if err := tx.SettleIntent(in.Serial, in.Owner, IntentSigned, now); err != nil {
+		return nil, err
+	}
+	c := &Certificate{Issued: *issued, Binding: in.Binding, StoredAt: now}
+	if err := tx.InsertCertificate(c); err != nil {
+		return nil, err
+	}
+	if kind != "" {
+		st := Standing{Place: PlaceOf(in.Binding), Kind: kind, Certificate: issued.Fingerprint, Since: now}
+		if err := tx.PutStanding(st); err != nil {
+			return nil, err
+		}
+	}
+	return c, tx.Events.Append(NewEvent("certificate.issued", now, "system",
+		F("serial", in.Serial.String()), F("issuer", string(in.Issuer)), F("certificate", issued.Fingerprint.String()),
+		F("card", string(in.Card)), F("download", string(in.Download))))
+}
+
+// PlaceOf returns the place of what is bound by b.
+func PlaceOf(b Binding) Place {
+	return Place{Card: b.Card, Organisation: b.Organisation, IDKind: b.IDKind, Slot: b.Slot}
+}
+
+// Abandon gives an open intent up: it may have been signed, so its serial is
+// revoked whether or not a certificate with it exists.
+func Abandon(tx *Tx, in *Intent, rule string, now time.Time) error {
+	now = now.UTC().Truncate(time.Microsecond)
+	if err := tx.SettleIntent(in.Serial, in.Owner, IntentAbandoned, now); err != nil {
+		return err
+	}
+	return revoke(tx, revocation.Entry{
+		Serial: in.Serial, Issuer: in.Issuer, Partition: in.Partition, NotAfter: in.NotAfter,
+		At: now, Reason: ca.CessationOfOperation, Rule: rule,
+	}, "intent.abandoned", "system", in.Binding)
+}
+
+// Retire revokes a released certificate that stands and takes its standing away.
+// It returns ErrConflict if it does not stand.
+func Retire(tx *Tx, c *Certificate, reason ca.Reason, rule, by string, now time.Time) error {
+	if err := tx.DropStanding(c.Fingerprint); err != nil {
+		return err
+	}
+	act := "certificate.revoked"
+	if reason == ca.Superseded {
+		act = "certificate.superseded"
+	}
+	return revoke(tx, revocation.Entry{
+		Serial: c.Serial, Issuer: c.Issuer, Partition: c.Partition, NotAfter: c.NotAfter,
+		At: now.UTC().Truncate(time.Microsecond), Reason: reason, Rule: rule,
+	}, act, by, c.Binding)
+}
+
+func revoke(tx *Tx, e revocation.Entry, act, by string, b Binding) error {
+	ev := NewEvent(act, e.At, by, F("serial", e.Serial.String()), F("issuer", string(e.Issuer)),
+		F("reason", e.Reason.String()), F("rule", e.Rule), F("partition", strconv.Itoa(e.Partition)),
+		F("card", string(b.Card)), F("download", string(b.Download)))
+	if err := tx.Events.Append(ev); err != nil {
+		return err
+	}
+	e.Event = ev.ID
+	_, changed, err := revocation.Revoke(tx.Revocations, e)
+	if err != nil {
+		return err
+	}
+	if !changed {
+		return fmt.Errorf("serial %s is revoked already: %w", e.Serial, ErrConflict)
+	}
+	return nil
+}
+
+// Revoke revokes any released certificate, standing or not, for a graver reason
+// if it is revoked already; false: nothing had to change.
+func Revoke(tx *Tx, c *Certificate, reason ca.Reason, rule, by string, now time.Time) (bool, error) {
+	old, revoked, err := tx.Revocations.Revocation(c.Serial)
+	if err != nil {
+		return false, err
+	}
+	if !revoked {
+		if _, err := tx.Standing(c.Fingerprint); err == nil {
+			return true, Retire(tx, c, reason, rule, by, now)
+		} else if !errors.Is(err, ErrNotFound) {
+			return false, err
+		}
+	} else if !revocation.Graver(reason, old.Reason) {
+		return false, nil
+	}
+	return true, revoke(tx, revocation.Entry{
+		Serial: c.Serial, Issuer: c.Issuer, Partition: c.Partition, NotAfter: c.NotAfter,
+		At: now.UTC().Truncate(time.Microsecond), Reason: reason, Rule: rule,
+	}, "certificate.revoked", by, c.Binding)
+}

@@ -1,0 +1,234 @@
+package register
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"net/mail"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"sigill/internal/audit"
+	"sigill/orders/issue"
+	"sigill/policy"
+)
+
+// PersonRow is a person with an assignment as the directory tells it.
+type PersonRow struct {
+	Number    policy.PersonNumber
+	Kind      policy.NumberKind
+	GivenName string
+	Surname   string
+	HSAID     policy.HSAID
+	Email     string
+	UPN       string
+	SID       string
+	EndsAt    time.Time
+	Protected bool
+}
+
+// RowResult tells what became of a row of a file. Row 1 is the first after the
+// heading.
+type RowResult struct {
+	Row    int
+	Key    string // what names the row: HSA-id, card number
+	Result string // "created", "changed", "unchanged", "refused"
+	Rule   policy.Rule
+	Detail string
+	DER    []byte // of a transport certificate that was made
+}
+
+// MaxRows bounds a file.
+const MaxRows = 10_000
+
+var peopleHeading = []string{"personnummer", "givenName", "surname", "hsaId", "email", "upn", "sid", "endsAt", "protected"}
+
+// ParsePeople reads a file of persons: UTF-8, comma-separated, with the heading
+// personnummer,givenName,surname,hsaId,email,upn,sid,endsAt,protected. Any wrong
+// row refuses the whole file and is named.
+func ParsePeople(r io.Reader) ([]PersonRow, error) {
+	var rows []PersonRow
+	err := readCSV(r, peopleHeading, func(n int, f []string) error {
+		row := PersonRow{GivenName: f[1], Surname: f[2], Email: f[4], UPN: f[5], SID: f[6]}
+		var err error
+		if row.Number, row.Kind, err = policy.ParsePersonNumber(f[0]); err != nil {
+			return err
+		}
+		if row.HSAID, err = policy.ParseHSAID(f[3]); err != nil {
+			return err
+		}
+		if f[7] != "" {
+			if row.EndsAt, err = time.Parse(time.DateOnly, f[7]); err != nil {
+				return errors.New("endsAt is not a date YYYY-MM-DD")
+			}
+		}
+		switch f[8] {
+		case "", "no":
+		case "yes":
+			row.Protected = true
+		default:
+			return errors.New("protected is yes, no or empty")
+		}
+		if err := row.check(); err != nil {
+			return err
+		}
+		rows = append(rows, row)
+		return nil
+	})
+	return rows, err
+}
+
+func (r PersonRow) check() error {
+	for _, f := range []struct{ name, value string }{{"givenName", r.GivenName}, {"surname", r.Surname}} {
+		if err := nameField(f.value); err != nil {
+			return fmt.Errorf("%s %w", f.name, err)
+		}
+	}
+	if r.Email != "" {
+		a, err := mail.ParseAddress(r.Email)
+		if err != nil || a.Address != r.Email || !isASCII(r.Email) {
+			return errors.New("email is not a plain ASCII address")
+		}
+	}
+	if r.UPN != "" && (strings.Count(r.UPN, "@") != 1 || len(r.UPN) > 256 || strings.ContainsFunc(r.UPN, unicode.IsControl)) {
+		return errors.New("upn is not of the form user@domain")
+	}
+	if r.SID != "" && !strings.HasPrefix(r.SID, "S-1-") {
+		return errors.New("sid is not of the form S-1-…")
+	}
+	return nil
+}
+
+func nameField(s string) error {
+	switch {
+	case s == "" || s != strings.TrimSpace(s):
+		return errors.New("is empty or has spaces around it")
+	case !utf8.ValidString(s) || utf8.RuneCountInString(s) > 64:
+		return errors.New("is not UTF-8 of at most 64 characters")
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return errors.New("has control characters")
+	}
+	return nil
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// readCSV calls row with the fields of each row after the heading.
+func readCSV(r io.Reader, heading []string, row func(n int, fields []string) error) error {
+	form := func(n int, err error) error {
+		return policy.Refuse(policy.RequestForm, "row %d: %s", n, err).Err()
+	}
+	c := csv.NewReader(r)
+	c.FieldsPerRecord = len(heading)
+	c.ReuseRecord = true
+	head, err := c.Read()
+	if err != nil || strings.Join(head, ",") != strings.Join(heading, ",") {
+		return form(0, fmt.Errorf("the heading must be %s", strings.Join(heading, ",")))
+	}
+	for n := 1; ; n++ {
+		fields, err := c.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return form(n, err)
+		}
+		if n > MaxRows {
+			return form(n, fmt.Errorf("more than %d rows", MaxRows))
+		}
+		if err := row(n, fields); err != nil {
+			return form(n, err)
+		}
+	}
+}
+
+// ImportPeople takes rows from the directory over, each in a transaction of its
+// own; importing the same rows again changes nothing.
+func (s *Service) ImportPeople(ctx context.Context, c Caller, org policy.OrganisationID, rows []PersonRow) ([]RowResult, error) {
+	err := s.Store.View(ctx, func(tx *Tx) error { return Administrator(tx, c, org) })
+	if err != nil {
+		return nil, s.Keep(ctx, err, c.Name(), issue.F("organisation", string(org)))
+	}
+	results := make([]RowResult, len(rows))
+	for i, row := range rows {
+		res := RowResult{Row: i + 1, Key: string(row.HSAID)}
+		err := s.Store.Update(ctx, func(tx *Tx) error {
+			if err := Administrator(tx, c, org); err != nil {
+				return err
+			}
+			var err error
+			res.Result, err = s.putPerson(tx, c.Name(), org, row)
+			return err
+		})
+		if errors.Is(err, issue.ErrConflict) {
+			err = policy.Refuse(policy.RequestForm, "the HSA-id belongs to another person").Err()
+		}
+		if refusal, ok := errors.AsType[*policy.Refusal](err); ok {
+			res.Result, res.Rule, res.Detail = "refused", refusal.Rule, refusal.Detail
+		} else if err != nil {
+			return results[:i], err
+		}
+		results[i] = res
+	}
+	return results, nil
+}
+
+// putPerson inserts or changes a person and the assignment in org.
+func (s *Service) putPerson(tx *Tx, by string, org policy.OrganisationID, row PersonRow) (string, error) {
+	now := s.Now().UTC().Truncate(time.Microsecond)
+	result := "unchanged"
+	p, err := tx.PersonByNumber(row.Number)
+	switch {
+	case errors.Is(err, issue.ErrNotFound):
+		result = "created"
+		p = &Person{ID: policy.PersonID(policy.NewID("per")), Number: row.Number, NumberKind: row.Kind,
+			GivenName: row.GivenName, Surname: row.Surname, Protected: row.Protected, CreatedAt: now}
+		err = tx.InsertPerson(p)
+	case err == nil && (p.GivenName != row.GivenName || p.Surname != row.Surname || p.Protected != row.Protected):
+		result = "changed"
+		p.GivenName, p.Surname, p.Protected = row.GivenName, row.Surname, row.Protected
+		err = tx.PutPerson(p)
+	}
+	if err != nil {
+		return "", err
+	}
+	want := Assignment{Person: p.ID, Organisation: org, HSAID: row.HSAID, Email: row.Email, UPN: row.UPN,
+		SID: row.SID, EndsAt: row.EndsAt.UTC(), UpdatedAt: now}
+	old, err := tx.Assignment(p.ID, org)
+	switch {
+	case errors.Is(err, issue.ErrNotFound):
+		if result == "unchanged" {
+			result = "changed"
+		}
+	case err != nil:
+		return "", err
+	case old.HSAID == want.HSAID && old.Email == want.Email && old.UPN == want.UPN && old.SID == want.SID && old.EndsAt.Equal(want.EndsAt):
+		if result == "unchanged" {
+			return result, nil
+		}
+	default:
+		if result == "unchanged" {
+			result = "changed"
+		}
+	}
+	if err := tx.PutAssignment(&want); err != nil {
+		return "", err
+	}
+	ev := issue.NewEvent("person.imported", now, by, issue.F("person", string(p.ID)), issue.F("organisation", string(org)),
+		issue.F("result", result))
+	ev.Personal = []audit.Field{{Name: "number", Value: row.Number.Digits()}, {Name: "givenName", Value: row.GivenName},
+		{Name: "surname", Value: row.Surname}, {Name: "hsaId", Value: string(row.HSAID)}, {Name: "email", Value: row.Email},
+		{Name: "upn", Value: row.UPN}, {Name: "sid", Value: row.SID}}
+	return result, tx.Events.Append(ev)
+}

@@ -1,0 +1,188 @@
+package register
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"time"
+
+	"sigill/ca"
+	"sigill/internal/audit"
+	"sigill/orders/issue"
+	"sigill/policy"
+)
+
+// Store runs transactions over a Tx; the contract is that of
+// orders/download.Store.
+type Store interface {
+	Update(ctx context.Context, fn func(*Tx) error) error
+	View(ctx context.Context, fn func(*Tx) error) error
+}
+
+// Service keeps the register. It is safe for concurrent use.
+type Service struct {
+	issue.Config
+	Store Store
+	// Issue makes transport certificates.
+	Issue *issue.Service
+	// CardCA issues transport certificates.
+	CardCA ca.IssuerID
+	// Bureaus are the keys of those who may sign delivery files, by name.
+	Bureaus map[string]crypto.PublicKey
+	// ArmedFor is how long a transport certificate is armed at hand-out and
+	// at the desk.
+	ArmedFor time.Duration
+}
+
+// Caller is who has proved possession of a card's (or officer's) key in this
+// very TLS connection. Every operation takes it as an argument.
+type Caller struct {
+	Certificate  ca.Fingerprint
+	Profile      ca.ProfileName
+	Card         policy.CardNumber
+	Person       policy.PersonID
+	Organisation policy.OrganisationID
+	IDKind       policy.IDKind
+	LoA          policy.LoA // 0 for a transport certificate
+	Pending      bool       // may only confirm
+	Officer      int        // 1 or 2 during the bootstrap, else 0
+}
+
+// Name returns how the caller is named in events and statements.
+func (c Caller) Name() string {
+	if c.Officer > 0 {
+		return fmt.Sprintf("officer:%d", c.Officer)
+	}
+	if c.Person != "" {
+		return string(c.Person)
+	}
+	return "card:" + string(c.Card)
+}
+
+// Login judges the certificate der, whose key the TLS client has proved. It is
+// called on every request: what was true a request ago may not be any more. A
+// pending certificate passes only if confirming.
+func (s *Service) Login(ctx context.Context, der []byte, confirming bool) (Caller, error) {
+	var c Caller
+	err := s.Store.View(ctx, func(tx *Tx) error {
+		var err error
+		c, err = s.judge(tx, ca.FingerprintOf(der), confirming)
+		return err
+	})
+	return c, s.Keep(ctx, err, "card:"+string(c.Card), issue.F("certificate", ca.FingerprintOf(der).String()))
+}
+
+func (s *Service) judge(tx *Tx, fp ca.Fingerprint, confirming bool) (Caller, error) {
+	now := s.Now()
+	cert, err := tx.Certificate(fp)
+	if errors.Is(err, issue.ErrNotFound) {
+		return Caller{}, policy.Login(policy.LoginFacts{Now: now}).Err()
+	} else if err != nil {
+		return Caller{}, err
+	}
+	if cert.Profile == policy.ProfileOfficer {
+		return officer(tx, fp)
+	}
+	c := Caller{Certificate: fp, Profile: cert.Profile, Card: cert.Card, Person: cert.Person,
+		Organisation: cert.Organisation, IDKind: cert.IDKind, LoA: cert.LoA}
+	f := policy.LoginFacts{Now: now, Known: true, Profile: cert.Profile, NotBefore: cert.NotBefore,
+		NotAfter: cert.NotAfter, Confirming: confirming}
+	if f.Revoked, f.Current, f.Pending, err = standing(tx, cert); err != nil {
+		return c, err
+	}
+	c.Pending = f.Pending
+	if cert.Card != "" {
+		card, err := tx.Card(cert.Card)
+		if err != nil {
+			return c, fmt.Errorf("card of certificate %s: %w", cert.Serial, err)
+		}
+		f.CardState, f.CardExpires = card.State, card.ExpiresAt
+		f.HolderAgree = card.Holder != "" && card.Holder == cert.Person
+		f.ArmedUntil = card.ArmedUntil
+		if cert.Profile == policy.ProfileTransport {
+			c.Person = card.Holder
+		}
+	}
+	return c, policy.Login(f).Err()
+}
+
+func standing(tx *Tx, cert *issue.Certificate) (revoked, current, pending bool, err error) {
+	if _, revoked, err = tx.Revocations.Revocation(cert.Serial); err != nil {
+		return
+	}
+	st, err := tx.Standing(cert.Fingerprint)
+	if errors.Is(err, issue.ErrNotFound) {
+		return revoked, false, false, nil
+	} else if err != nil {
+		return
+	}
+	return revoked, st.Kind == issue.Current, st.Kind == issue.Pending, nil
+}
+
+func officer(tx *Tx, fp ca.Fingerprint) (Caller, error) {
+	c, err := tx.Ceremony()
+	if err != nil {
+		return Caller{}, err
+	}
+	for i, o := range c.Officers {
+		if o == fp {
+			if !c.ClosedAt.IsZero() {
+				return Caller{}, policy.Refuse(policy.CeremonyClosed, "closed").Err()
+			}
+			return Caller{Certificate: fp, Profile: policy.ProfileOfficer, Officer: i + 1}, nil
+		}
+	}
+	return Caller{}, policy.Refuse(policy.LoginUnknown, "not an officer of this installation").Err()
+}
+
+// Keep records a refusal in a transaction of its own and returns err. An unknown
+// certificate is not recorded: anybody can make one, and rows with them.
+func (s *Service) Keep(ctx context.Context, err error, by string, fields ...audit.Field) error {
+	refusal, ok := errors.AsType[*policy.Refusal](err)
+	if !ok || refusal.Rule == policy.LoginUnknown {
+		return err
+	}
+	keep := s.Store.Update(context.WithoutCancel(ctx), func(tx *Tx) error {
+		return issue.Refused(&tx.Tx, refusal, by, s.Now(), fields...)
+	})
+	if keep != nil { // the verdict is not told before it is durable
+		return fmt.Errorf("recording refusal %s: %w", refusal.Rule, keep)
+	}
+	return err
+}
+
+// MaxBranchDepth bounds the walk from a branch to its customer.
+const MaxBranchDepth = 8
+
+// Role decides whether a person has a role for an organisation or one above it.
+func Role(tx *Tx, person policy.PersonID, org policy.OrganisationID, roles ...policy.Role) error {
+	grants, err := tx.GrantsOf(person)
+	if err != nil {
+		return err
+	}
+	for depth := 0; org != "" && depth < MaxBranchDepth; depth++ {
+		for _, g := range grants {
+			for _, r := range roles {
+				if g.Organisation == org && g.Role == r {
+					return nil
+				}
+			}
+		}
+		o, err := tx.Organisation(org)
+		if err != nil {
+			return err
+		}
+		org = o.Parent
+	}
+	return policy.Refuse(policy.RoleMissing, "no such role here").Err()
+}
+
+// Administrator decides whether the caller administers org: a current LoA3 eID
+// and the role.
+func Administrator(tx *Tx, c Caller, org policy.OrganisationID) error {
+	if c.Profile != policy.ProfileAuthentication || c.LoA < 3 || c.Pending {
+		return policy.Refuse(policy.RoleLoA, "administration needs a current eID at level 3").Err()
+	}
+	return Role(tx, c.Person, org, policy.RoleAdministrator)
+}
