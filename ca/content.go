@@ -44,7 +44,7 @@ func (p *Profile) checkContent(c Content) error {
 		{"email", r.Email, c.Email, checkEmail},
 		{"upn", r.UPN, c.UPN, checkUPN},
 		{"sid", r.SID, c.SID, checkSID},
-		{"dnsNames", r.DNSNames, strings.Join(c.DNSNames, ","), func(string) string { return checkHosts(c.DNSNames) }},
+		{"dnsNames", r.DNSNames, present(c.DNSNames), func(string) string { return checkHosts(c.DNSNames) }},
 	} {
 		if why := f.wrong(); why != "" {
 			return refuse("content."+f.name, why)
@@ -54,6 +54,14 @@ func (p *Profile) checkContent(c Content) error {
 		return refuse("content.commonName", "it is not the card number")
 	}
 	return p.checkPolicyOIDs(c.PolicyOIDs)
+}
+
+// present is not empty for a list that has elements, if only empty ones.
+func present(list []string) string {
+	if len(list) > 0 {
+		return "."
+	}
+	return ""
 }
 
 func (f field) wrong() string {
