@@ -147,7 +147,7 @@ func decryptKey(manager kms.KeyManager, text []byte, pass Passphrase) (signer cr
 // saveKey writes a private key as PKCS#8 encrypted by PBES2 (PBKDF2 with
 // HMAC-SHA-256, AES-256-CBC), mode 0600.
 func saveKey(path string, private crypto.PrivateKey, pass Passphrase) error {
-	if len(pass.bytes()) < minPassphrase {
+	if !pass.strong() {
 		return fmt.Errorf("a passphrase for a key has at least %d characters", minPassphrase)
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(private)

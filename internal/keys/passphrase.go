@@ -42,6 +42,9 @@ func (p Passphrase) IsZero() bool { return p.reveal == nil || len(p.reveal()) ==
 // Equal reports whether p and q are the same secret. For a second prompt.
 func (p Passphrase) Equal(q Passphrase) bool { return bytes.Equal(p.bytes(), q.bytes()) }
 
+// strong reports whether p may protect a new key.
+func (p Passphrase) strong() bool { return len(p.bytes()) >= minPassphrase }
+
 func (p Passphrase) bytes() []byte {
 	if p.reveal == nil {
 		return nil

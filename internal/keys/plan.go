@@ -133,6 +133,8 @@ func (p *Plan) check() error {
 			return fmt.Errorf("%s: the environment is put into the name by itself", each.ID)
 		case each.Lifetime <= 0 || each.Lifetime > p.Root.Lifetime:
 			return fmt.Errorf("%s: its life is not longer than nothing and at most the root's", each.ID)
+		case each.KeyURI == "" && !p.passphrase(each).strong():
+			return fmt.Errorf("%s: a passphrase for a key has at least %d characters", each.ID, minPassphrase)
 		}
 		ids[each.ID], names[each.Name] = true, true
 	}
