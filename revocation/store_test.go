@@ -1,0 +1,236 @@
+package revocation_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"sigill/ca"
+	"sigill/revocation"
+)
+
+// fault is what happens to one transaction.
+type fault int
+
+const (
+	none fault = iota
+	notBegun
+	rolledBack
+	lost // committed, but the answer is an error
+)
+
+func (f fault) String() string {
+	return [...]string{"none", "not begun", "rolled back", "committed but lost"}[f]
+}
+
+var errFault = errors.New("store: outcome unknown")
+
+// fakeStore is a revocation.Store in memory. It holds its users to the contract:
+// it calls each closure twice and keeps the second call's effect, gives out and
+// takes copies, and fails the test on a nested transaction, on a write in a View
+// and on whatever a real store's constraints would refuse.
+type fakeStore struct {
+	t  testing.TB
+	mu sync.Mutex
+
+	entries   []revocation.Entry
+	numbers   map[string]int64 // by event
+	head      int64
+	released  map[ca.Serial]ca.IssuerID
+	published []revocation.Publication
+
+	open  bool // a transaction is open
+	count int  // transactions so far
+	at    int  // the transaction that fails, counted from 1; 0 for none
+	fault fault
+}
+
+func newFakeStore(t testing.TB) *fakeStore {
+	return &fakeStore{t: t, numbers: map[string]int64{}, released: map[ca.Serial]ca.IssuerID{}}
+}
+
+// sequence numbers what is committed, as the sequencer does.
+func (s *fakeStore) sequence() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.entries {
+		if s.numbers[e.Event] == 0 {
+			s.head++
+			s.numbers[e.Event] = s.head
+		}
+	}
+}
+
+// noTransaction fails the test if a transaction is open: it is called where the
+// key is used.
+func (s *fakeStore) noTransaction() {
+	if s.open {
+		s.t.Error("the key is used while a transaction is open")
+	}
+}
+
+func (s *fakeStore) Update(ctx context.Context, fn func(*revocation.Tx) error) error {
+	return s.run(ctx, fn, false)
+}
+
+func (s *fakeStore) View(ctx context.Context, fn func(*revocation.Tx) error) error {
+	return s.run(ctx, fn, true)
+}
+
+func (s *fakeStore) run(ctx context.Context, fn func(*revocation.Tx) error, readOnly bool) error {
+	if s.open {
+		s.t.Error("a transaction is begun within another")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count++
+	f := none
+	if s.count == s.at {
+		f = s.fault
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if f == notBegun {
+		return errFault
+	}
+	s.open = true
+	defer func() { s.open = false }()
+	var tx *fakeTx
+	for range 2 {
+		tx = &fakeTx{s: s, readOnly: readOnly, entries: slices.Clone(s.entries), published: slices.Clone(s.published)}
+		if err := fn(&revocation.Tx{Ledger: tx, Statuses: tx, Publications: tx, Entries: tx}); err != nil {
+			return err
+		}
+	}
+	if f == rolledBack {
+		return errFault
+	}
+	s.entries, s.published = tx.entries, tx.published
+	if f == lost {
+		return errFault
+	}
+	return nil
+}
+
+// fakeTx works on copies, which become the state at commit.
+type fakeTx struct {
+	s         *fakeStore
+	readOnly  bool
+	entries   []revocation.Entry
+	published []revocation.Publication
+}
+
+func (tx *fakeTx) write() {
+	if tx.readOnly {
+		tx.s.t.Error("a View writes")
+	}
+}
+
+func (tx *fakeTx) InsertRevocation(e revocation.Entry) error {
+	tx.write()
+	for _, old := range tx.entries {
+		if old.Serial == e.Serial && old.Version == e.Version || old.Event == e.Event {
+			return fmt.Errorf("version %d of %s or event %s is taken", e.Version, e.Serial, e.Event)
+		}
+	}
+	tx.entries = append(tx.entries, e)
+	return nil
+}
+
+func (tx *fakeTx) Revocation(serial ca.Serial) (revocation.Entry, bool, error) {
+	var found revocation.Entry
+	for _, e := range tx.entries {
+		if e.Serial == serial && e.Version > found.Version {
+			found = e
+		}
+	}
+	return found, found.Version > 0, nil
+}
+
+func (tx *fakeTx) Status(issuer ca.IssuerID, serial ca.Serial) (bool, *revocation.Entry, error) {
+	released := tx.s.released[serial] == issuer
+	e, revoked, _ := tx.Revocation(serial)
+	if !revoked || e.Issuer != issuer {
+		return released, nil, nil
+	}
+	return released, &e, nil
+}
+
+func (tx *fakeTx) NewestPublication(issuer ca.IssuerID, scope string, state revocation.PublicationState) (*revocation.Publication, error) {
+	var found revocation.Publication
+	for _, p := range tx.published {
+		if p.Issuer == issuer && p.Scope == scope && (state == "" || p.State == state) && p.Number > found.Number {
+			found = p
+		}
+	}
+	if found.Number == 0 {
+		return nil, revocation.ErrNotFound
+	}
+	return &found, nil
+}
+
+func (tx *fakeTx) InsertPublication(p *revocation.Publication) error {
+	tx.write()
+	if p.State != revocation.Reserved || p.SHA256 != [32]byte{} || p.Number < 1 {
+		tx.s.t.Errorf("inserted as %+v, which is not a reservation", p)
+	}
+	for _, old := range tx.published {
+		if old.Issuer == p.Issuer && old.Scope == p.Scope && old.Number == p.Number {
+			tx.s.t.Errorf("number %d of %s/%s is reserved twice", p.Number, p.Issuer, p.Scope)
+			return errors.New("number is taken")
+		}
+	}
+	tx.published = append(tx.published, *p)
+	return nil
+}
+
+func (tx *fakeTx) FinishPublication(p *revocation.Publication) error {
+	tx.write()
+	for i, old := range tx.published {
+		if old.Issuer != p.Issuer || old.Scope != p.Scope || old.Number != p.Number {
+			continue
+		}
+		if old.State != revocation.Reserved || p.State != revocation.Published || p.SHA256 == [32]byte{} {
+			return fmt.Errorf("%v becomes %v", old.State, p.State)
+		}
+		tx.published[i] = *p
+		return nil
+	}
+	return revocation.ErrNotFound
+}
+
+func (tx *fakeTx) EntriesIn(issuer ca.IssuerID, partition int, since time.Time, yield func(revocation.Entry) error) error {
+	newest := map[ca.Serial]revocation.Entry{}
+	for _, e := range tx.entries {
+		if e.Issuer == issuer && e.Partition == partition && !e.NotAfter.Before(since) && e.Version > newest[e.Serial].Version {
+			newest[e.Serial] = e
+		}
+	}
+	serials := slices.SortedFunc(maps.Keys(newest), func(a, b ca.Serial) int { return bytes.Compare(a[:], b[:]) })
+	for _, serial := range serials {
+		if err := yield(newest[serial]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (tx *fakeTx) NumberedEntries(after int64, limit int) ([]revocation.Numbered, error) {
+	var list []revocation.Numbered
+	for _, e := range tx.entries {
+		if n := tx.s.numbers[e.Event]; n > after {
+			list = append(list, revocation.Numbered{Entry: e, Number: n})
+		}
+	}
+	slices.SortFunc(list, func(a, b revocation.Numbered) int { return int(a.Number - b.Number) })
+	return list[:min(limit, len(list))], nil
+}
+
+func (tx *fakeTx) HeadNumber() (int64, error) { return tx.s.head, nil }
