@@ -106,7 +106,7 @@ var allowed = map[string][]string{
 	// can invent an approval; a statement is bytes and a signature, no decision.
 	"ca":                 {"internal/der", "internal/statement"},
 	"policy":             {"ca"},
-	"revocation":         {"ca", "internal/der"},
+	"revocation":         {"ca", "internal/der", "internal/durable"},
 	"internal/audit":     {},
 	"internal/der":       {},
 	"internal/durable":   {},
