@@ -309,7 +309,9 @@ func TestNewIssuerRefuses(t *testing.T) {
 		{"other key", func(c *ca.IssuerConfig) { c.Signer = other }, "not the key"},
 		{"no key", func(c *ca.IssuerConfig) { c.Signer = nil }, "no signer"},
 		{"no certificate", func(c *ca.IssuerConfig) { c.Certificate = nil }, "no certificate"},
-		{"no CA", func(c *ca.IssuerConfig) { c.Certificate = altered(c.Certificate, func(x *x509.Certificate) { x.IsCA = false }) }, "not a CA"},
+		{"no CA", func(c *ca.IssuerConfig) {
+			c.Certificate = altered(c.Certificate, func(x *x509.Certificate) { x.IsCA = false })
+		}, "not a CA"},
 		{"no keyCertSign", func(c *ca.IssuerConfig) {
 			c.Certificate = altered(c.Certificate, func(x *x509.Certificate) { x.KeyUsage = x509.KeyUsageCRLSign })
 		}, "may not sign"},

@@ -59,8 +59,12 @@ func NewMandate(order []byte, required int, signed []SignedStatement) (*Mandate,
 	return &Mandate{content: content}, nil
 }
 
-// Content returns what the mandate was given for.
-func (m *Mandate) Content() Content { return m.content }
+// Content returns a copy of what the mandate was given for.
+func (m *Mandate) Content() Content {
+	c := m.content
+	c.PolicyOIDs, c.DNSNames = slices.Clone(c.PolicyOIDs), slices.Clone(c.DNSNames)
+	return c
+}
 
 // counter counts persons. A person counts once however often he signs, and a key
 // stands for one person: with one card for two names, one person alone could
