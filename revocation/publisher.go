@@ -86,6 +86,23 @@ type Publisher struct {
 	tail  int64                    // numbered entries up to here are in dirty
 	dirty map[scopeKey]int64       // highest number of an entry of the scope
 	known map[scopeKey]*scopeState // nil: to be read from the table
+	pause map[scopeKey]trouble     // scopes that could not be published
+}
+
+// trouble is a scope's last error. Each try costs a number, and a token that is
+// gone is not back the sooner for being asked four times a second.
+type trouble struct {
+	err       error
+	tries     int
+	at, until time.Time
+}
+
+const maxPause = time.Minute
+
+// next is the trouble after one more try that ended with err at now.
+func (t trouble) next(err error, now time.Time) trouble {
+	pause := min(time.Second<<min(t.tries, 10), maxPause)
+	return trouble{err: err, tries: t.tries + 1, at: now, until: now.Add(pause)}
 }
 
 type scopeKey struct {
@@ -168,7 +185,9 @@ func (p *Publisher) Run(ctx context.Context) {
 }
 
 // Publish publishes every CRL that is due at now and returns how many. One
-// scope's error does not keep the others from being published.
+// scope's error does not keep the others from being published. A scope in
+// trouble is tried again after a pause that grows from a second to a minute; in
+// between its last error is returned again.
 func (p *Publisher) Publish(ctx context.Context, now time.Time) (n int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -183,6 +202,11 @@ func (p *Publisher) Publish(ctx context.Context, now time.Time) (n int, err erro
 			errs = append(errs, ctx.Err())
 			break
 		}
+		key := scopeKey{s.Issuer, s.Partition}
+		if t := p.pause[key]; now.Before(t.until) && !now.Before(t.at) {
+			errs = append(errs, t.err)
+			continue
+		}
 		due, err := p.due(s, now)
 		if due && err == nil {
 			if err = p.publish(ctx, s, now); err == nil {
@@ -190,9 +214,13 @@ func (p *Publisher) Publish(ctx context.Context, now time.Time) (n int, err erro
 			}
 		}
 		if err != nil {
-			delete(p.known, scopeKey{s.Issuer, s.Partition}) // what the table says is to be read again
-			errs = append(errs, fmt.Errorf("crl %s/%d: %w", s.Issuer, s.Partition, err))
+			err = fmt.Errorf("crl %s/%d: %w", s.Issuer, s.Partition, err)
+			errs = append(errs, err)
+			delete(p.known, key) // what the table says is to be read again
+			p.pause[key] = p.pause[key].next(err, now)
+			continue
 		}
+		delete(p.pause, key)
 	}
 	return n, errors.Join(errs...)
 }
@@ -203,7 +231,7 @@ func (p *Publisher) learn(ctx context.Context) error {
 		if err := p.sweep(); err != nil {
 			return err
 		}
-		p.known, p.dirty = map[scopeKey]*scopeState{}, map[scopeKey]int64{}
+		p.known, p.dirty, p.pause = map[scopeKey]*scopeState{}, map[scopeKey]int64{}, map[scopeKey]trouble{}
 		p.tail = -1
 	}
 	var read map[scopeKey]Publication

@@ -1,0 +1,612 @@
+package revocation_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sigill/ca"
+	"sigill/revocation"
+)
+
+// bench is a publisher of two partitions of one issuer over a fake store.
+type bench struct {
+	*fakeStore
+	t      *testing.T
+	issuer *authority
+	key    *watchedKey
+	dir    string
+	p      *revocation.Publisher
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{t: t, fakeStore: newFakeStore(t), issuer: newAuthority(t, person, nil), dir: t.TempDir()}
+	b.key = &watchedKey{Signer: b.issuer.key, store: b.fakeStore}
+	b.restart()
+	return b
+}
+
+// restart is a new process over the same store and directory.
+func (b *bench) restart() {
+	b.t.Helper()
+	signer, err := ca.NewCRLSigner(b.issuer.cert, b.key)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.p = &revocation.Publisher{Store: b.fakeStore, Dir: b.dir, Now: func() time.Time { return start }, Log: slog.New(slog.DiscardHandler)}
+	for i := range 2 {
+		b.p.Scopes = append(b.p.Scopes, revocation.Scope{Issuer: person, Partition: i, URL: urlOf(person, i), Signer: signer})
+	}
+	if err := b.p.Check(); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// publish is one pass, which must publish want CRLs.
+func (b *bench) publish(now time.Time, want int) {
+	b.t.Helper()
+	n, err := b.p.Publish(b.t.Context(), now)
+	if err != nil || n != want {
+		b.t.Fatalf("Publish = %d, %v, want %d", n, err, want)
+	}
+}
+
+func (b *bench) path(partition int) string {
+	return filepath.Join(b.dir, revocation.CRLPath(person, partition))
+}
+
+// public reads and verifies what relying parties see; nil if nothing.
+func (b *bench) public(partition int) *x509.RevocationList {
+	b.t.Helper()
+	der, err := os.ReadFile(b.path(partition))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	list, err := x509.ParseRevocationList(der)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := list.CheckSignatureFrom(b.issuer.cert); err != nil {
+		b.t.Fatal(err)
+	}
+	return list
+}
+
+func (b *bench) number(partition int) int64 {
+	b.t.Helper()
+	return b.public(partition).Number.Int64()
+}
+
+func lists(list *x509.RevocationList, serial ca.Serial) *x509.RevocationListEntry {
+	for i := range list.RevokedCertificateEntries {
+		if list.RevokedCertificateEntries[i].SerialNumber.Cmp(serial.Int()) == 0 {
+			return &list.RevokedCertificateEntries[i]
+		}
+	}
+	return nil
+}
+
+func TestPublishWhatIsDue(t *testing.T) {
+	b := newBench(t)
+	b.publish(start, 2) // every scope has a CRL from the first
+	for i := range 2 {
+		list := b.public(i)
+		if list.Number.Int64() != 1 || !list.ThisUpdate.Equal(start.Add(-5*time.Minute)) || !list.NextUpdate.Equal(start.Add(24*time.Hour)) || len(list.RevokedCertificateEntries) != 0 {
+			t.Errorf("first CRL of %d: %v %v %v", i, list.Number, list.ThisUpdate, list.NextUpdate)
+		}
+		if url, err := ca.IssuingDistributionPoint(list); err != nil || url != urlOf(person, i) {
+			t.Errorf("it is for %q, %v", url, err)
+		}
+	}
+	b.publish(start.Add(time.Minute), 0)
+
+	e := b.revoke(newEntry(person, 1, ca.Superseded))
+	b.publish(start.Add(2*time.Minute), 1)
+	if b.number(0) != 1 || b.number(1) != 2 {
+		t.Errorf("numbers %d and %d, want only the partition's own to rise", b.number(0), b.number(1))
+	}
+	if got := lists(b.public(1), e.Serial); got == nil || got.ReasonCode != 4 || !got.RevocationTime.Equal(e.At) {
+		t.Errorf("entry = %+v", got)
+	}
+	b.publish(start.Add(3*time.Minute), 0)
+
+	// A graver reason is published too, in place of the first and with its time.
+	again := e
+	again.Reason, again.Event, again.At = ca.KeyCompromise, "graver", start.Add(4*time.Minute)
+	b.revoke(again)
+	b.publish(start.Add(5*time.Minute), 1)
+	if got := lists(b.public(1), e.Serial); got == nil || got.ReasonCode != 1 || !got.RevocationTime.Equal(e.At) || len(b.public(1).RevokedCertificateEntries) != 1 {
+		t.Errorf("entry = %+v", got)
+	}
+	last := b.published[len(b.published)-1]
+	if last.State != revocation.Published || last.Entries != 1 || last.Through != 2 || last.Number != 3 {
+		t.Errorf("publication = %+v", last)
+	}
+}
+
+// A CRL is issued anew at half of its life, whether anything happened or not.
+func TestPublishOnSchedule(t *testing.T) {
+	b := newBench(t)
+	b.publish(start, 2)
+	half := start.Add(-5 * time.Minute).Add((24*time.Hour + 5*time.Minute) / 2)
+	b.publish(half.Add(-time.Second), 0)
+	b.publish(half.Add(time.Second), 2)
+	if b.number(0) != 2 || b.number(1) != 2 {
+		t.Errorf("numbers %d, %d", b.number(0), b.number(1))
+	}
+	b.restart()
+	b.publish(half.Add(2*time.Second), 0)
+}
+
+// What is revoked within a second is one CRL.
+func TestPublishCoalesces(t *testing.T) {
+	b := newBench(t)
+	b.publish(start, 2)
+	for range 5 {
+		b.revoke(newEntry(person, 0, ca.Superseded))
+	}
+	b.publish(start, 0) // the first CRL is less than a second old
+	b.revoke(newEntry(person, 0, ca.Superseded))
+	b.publish(start.Add(time.Second), 1)
+	if list := b.public(0); list.Number.Int64() != 2 || len(list.RevokedCertificateEntries) != 6 {
+		t.Errorf("number %v with %d entries", list.Number, len(list.RevokedCertificateEntries))
+	}
+}
+
+// RFC 5280, 3.3: an entry leaves only after it was on a CRL issued after the
+// certificate had expired.
+func TestPublishExpiredEntriesLeave(t *testing.T) {
+	b := newBench(t)
+	e := newEntry(person, 0, ca.KeyCompromise)
+	e.NotAfter = start.Add(20 * time.Hour)
+	b.revoke(e)
+	kept := b.revoke(newEntry(person, 0, ca.Superseded))
+	for i, test := range []struct {
+		hours int
+		on    bool
+	}{{0, true}, {13, true}, {26, true}, {39, false}, {52, false}} {
+		b.publish(start.Add(time.Duration(test.hours)*time.Hour), 2)
+		list := b.public(0)
+		if got := lists(list, e.Serial) != nil; got != test.on {
+			t.Errorf("CRL %d, %d hours after the start: listed = %v, want %v", i, test.hours, got, test.on)
+		}
+		if lists(list, kept.Serial) == nil {
+			t.Errorf("CRL %d has dropped a certificate that lives", i)
+		}
+	}
+}
+
+// passTransactions are those of a pass in which one CRL is due: learn, reserve,
+// read, finish.
+const passTransactions = 4
+
+// A step that is added to a pass must be added to the table of faults.
+func TestPublishCountsTransactions(t *testing.T) {
+	b := newBench(t)
+	b.publish(start, 2)
+	b.revoke(newEntry(person, 1, ca.Superseded))
+	was := b.count
+	b.publish(start.Add(time.Minute), 1)
+	if got := b.count - was; got != passTransactions {
+		t.Errorf("a pass with one CRL has %d transactions, the table of faults has %d", got, passTransactions)
+	}
+	was = b.count
+	b.publish(start.Add(time.Minute), 0)
+	if got := b.count - was; got != 1 {
+		t.Errorf("a pass with nothing due has %d transactions, want 1", got)
+	}
+}
+
+// Every transaction of a pass × what can happen to it: the next pass, in the
+// same process or another, ends right, and no number is public twice.
+func TestPublishFaults(t *testing.T) {
+	for at := 1; at <= passTransactions; at++ {
+		for _, f := range []fault{notBegun, rolledBack, lost} {
+			for _, restart := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%d %v restart %v", at, f, restart), func(t *testing.T) {
+					b := newBench(t)
+					b.publish(start, 2)
+					before := b.revoke(newEntry(person, 1, ca.Superseded))
+					b.publish(start.Add(time.Minute), 1)
+					e := b.revoke(newEntry(person, 1, ca.KeyCompromise))
+					public := b.number(1)
+					b.at, b.fault = b.count+at, f
+					if _, err := b.p.Publish(t.Context(), start.Add(2*time.Minute)); !errors.Is(err, errFault) {
+						t.Fatalf("the fault does not show: %v", err)
+					}
+					shown := lists(b.public(1), e.Serial) != nil
+					if wantShown := at == passTransactions; shown != wantShown {
+						t.Errorf("the revocation is public = %v, want %v", shown, wantShown)
+					}
+					if now := b.number(1); now < public || now == public && shown {
+						t.Fatalf("the public number went from %d to %d", public, now)
+					} else {
+						public = now
+					}
+					if restart {
+						b.restart()
+					}
+					if _, err := b.p.Publish(t.Context(), start.Add(3*time.Minute)); err != nil {
+						t.Fatalf("the next pass: %v", err)
+					}
+					b.right(public, shown, before, e)
+					b.publish(start.Add(4*time.Minute), 0)
+				})
+			}
+		}
+	}
+}
+
+// right asserts the end of a fault: the entries are public, the number is above
+// any that was public, the table and the file agree.
+func (b *bench) right(was int64, shown bool, entries ...revocation.Entry) {
+	b.t.Helper()
+	list := b.public(1)
+	for _, e := range entries {
+		if lists(list, e.Serial) == nil {
+			b.t.Errorf("%s is not on the CRL", e.Serial)
+		}
+	}
+	if n := list.Number.Int64(); n < was || n == was && !shown {
+		b.t.Errorf("number %d after %d", n, was)
+	}
+	der, err := os.ReadFile(b.path(1))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var newest revocation.Publication
+	for _, p := range b.published {
+		if p.Scope == "1" && p.State == revocation.Published && p.Number > newest.Number {
+			newest = p
+		}
+	}
+	if newest.Number != list.Number.Int64() || !bytes.Equal(newest.SHA256[:], sum(der)) {
+		b.t.Errorf("the table says %d, the file %v", newest.Number, list.Number)
+	}
+}
+
+// A key that refuses leaves the public CRL alone and costs a number; when it
+// works again, the CRL comes.
+func TestPublishKeyRefuses(t *testing.T) {
+	b := newBench(t)
+	b.publish(start, 2)
+	e := b.revoke(newEntry(person, 0, ca.Superseded))
+	b.key.err = errors.New("token is gone")
+	if n, err := b.p.Publish(t.Context(), start.Add(time.Minute)); n != 0 || !errors.Is(err, b.key.err) {
+		t.Fatalf("Publish = %d, %v", n, err)
+	}
+	if b.number(0) != 1 {
+		t.Errorf("number %d is public", b.number(0))
+	}
+	b.key.err = nil
+	b.publish(start.Add(2*time.Minute), 1)
+	if b.number(0) != 3 || lists(b.public(0), e.Serial) == nil {
+		t.Errorf("number %d, want 3: 2 was reserved and is never used", b.number(0))
+	}
+}
+
+// A key that goes on refusing is not asked at every look: each try costs a
+// number. The error stays visible meanwhile.
+func TestPublishPauses(t *testing.T) {
+	b := newBench(t)
+	b.publish(start, 2)
+	b.revoke(newEntry(person, 0, ca.Superseded))
+	b.key.err = errors.New("token is gone")
+	for second := range 3600 {
+		if _, err := b.p.Publish(t.Context(), start.Add(time.Duration(60+second)*time.Second)); !errors.Is(err, b.key.err) {
+			t.Fatalf("second %d: %v", second, err)
+		}
+	}
+	tries := len(b.published) - 2
+	if tries < 60 || tries > 70 {
+		t.Errorf("%d tries in an hour, want one a minute after the first few", tries)
+	}
+	b.key.err = nil
+	b.publish(start.Add(2*time.Hour), 1)
+}
+
+// A directory that cannot be written is told, and what is public stays.
+func TestPublishDirectoryInTheWay(t *testing.T) {
+	b := newBench(t)
+	b.publish(start, 2)
+	if err := os.Remove(b.path(0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(b.path(0), "x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	e := b.revoke(newEntry(person, 1, ca.Superseded))
+	n, err := b.p.Publish(t.Context(), start.Add(time.Minute))
+	if err == nil || n != 1 || lists(b.public(1), e.Serial) == nil {
+		t.Errorf("Publish = %d, %v: the other scope must not wait", n, err)
+	}
+	if err := os.RemoveAll(b.path(0)); err != nil {
+		t.Fatal(err)
+	}
+	b.publish(start.Add(2*time.Minute), 1)
+}
+
+// The public file is lost or replaced by an older one: it is published anew.
+func TestPublishRepairsTheFile(t *testing.T) {
+	b := newBench(t)
+	b.publish(start, 2)
+	old, err := os.ReadFile(b.path(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := b.revoke(newEntry(person, 0, ca.Superseded))
+	b.publish(start.Add(time.Minute), 1)
+	for name, damage := range map[string]func() error{
+		"lost":      func() error { return os.Remove(b.path(0)) },
+		"old again": func() error { return os.WriteFile(b.path(0), old, 0o644) },
+	} {
+		was := b.number(0)
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		b.publish(start.Add(2*time.Minute), 1)
+		if b.number(0) != was+1 || lists(b.public(0), e.Serial) == nil {
+			t.Errorf("%s: number %d after %d", name, b.number(0), was)
+		}
+	}
+}
+
+// Each row is a state in which a CRL must not be published over the public one.
+func TestPublishRefusesToGoBack(t *testing.T) {
+	foreign := newAuthority(t, another, nil)
+	stranger := ca.Revoked{Serial: ca.NewSerial(), At: start, Reason: ca.Superseded}
+	for name, test := range map[string]struct {
+		spoil func(*bench)
+		want  string
+	}{
+		"database restored": {func(b *bench) { b.fakeStore.published = b.fakeStore.published[:0] }, "the database is older than what relying parties have seen"},
+		"file is newer": {func(b *bench) {
+			b.put(ca.CRL{Number: 99, ThisUpdate: start, NextUpdate: start.Add(time.Hour), DistributionPoint: urlOf(person, 0)})
+		}, "the database is older"},
+		"number without bound": {func(b *bench) { b.putDER(b.hugeNumber()) }, "the database is older"},
+		"unknown serial is public": {func(b *bench) {
+			b.put(ca.CRL{Number: 1, ThisUpdate: start, NextUpdate: start.Add(time.Hour), DistributionPoint: urlOf(person, 0), Entries: []ca.Revoked{stranger}})
+		}, "not known to the database"},
+		"clock went back": {func(b *bench) {
+			b.put(ca.CRL{Number: 1, ThisUpdate: start.Add(time.Hour), NextUpdate: start.Add(2 * time.Hour), DistributionPoint: urlOf(person, 0)})
+		}, "look at the clock"},
+		"another issuer's": {func(b *bench) {
+			b.putDER(foreign.crl(b.t, ca.CRL{Number: 1, ThisUpdate: start, NextUpdate: start.Add(time.Hour), DistributionPoint: urlOf(person, 0)}))
+		}, "damaged or another issuer's"},
+		"damaged": {func(b *bench) { b.putDER([]byte("oops")) }, "damaged or another issuer's"},
+		"ledger lost an entry": {func(b *bench) {
+			b.fakeStore.entries = nil
+		}, "not known to the database"},
+		"numbers went back": {func(b *bench) { b.fakeStore.head = 0 }, "numbers have gone backwards"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.revoke(newEntry(person, 0, ca.Superseded))
+			b.publish(start, 2)
+			test.spoil(b)
+			b.restart()
+			was, err := os.ReadFile(b.path(0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Half a life later everything is due.
+			now := start.Add(13 * time.Hour)
+			if name == "clock went back" {
+				now = start.Add(time.Minute)
+			}
+			_, err = b.p.Publish(t.Context(), now)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("Publish = %v, want %q", err, test.want)
+			}
+			got, err := os.ReadFile(b.path(0))
+			if err != nil || !bytes.Equal(was, got) {
+				t.Errorf("the public file was changed, %v", err)
+			}
+		})
+	}
+}
+
+// hugeNumber is a CRL with a number of 20 octets, the most there can be.
+func (b *bench) hugeNumber() []byte {
+	b.t.Helper()
+	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
+		Number: new(big.Int).Lsh(big.NewInt(1), 150), ThisUpdate: start, NextUpdate: start.Add(time.Hour)}, b.issuer.cert, b.issuer.key)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return der
+}
+
+func sum(der []byte) []byte {
+	h := sha256.Sum256(der)
+	return h[:]
+}
+
+// put replaces the file of partition 0 behind the publisher's back.
+func (b *bench) put(list ca.CRL) { b.putDER(b.issuer.crl(b.t, list)) }
+
+func (b *bench) putDER(der []byte) {
+	b.t.Helper()
+	if err := os.WriteFile(b.path(0), der, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// wrongSigner signs something else than it was asked for.
+type wrongSigner struct {
+	revocation.CRLSigner
+	change func(*ca.CRL)
+}
+
+func (w wrongSigner) SignCRL(list ca.CRL) ([]byte, error) {
+	w.change(&list)
+	return w.CRLSigner.SignCRL(list)
+}
+
+// A signer that signs another list than asked is found out before publication.
+func TestPublishChecksWhatWasSigned(t *testing.T) {
+	b := newBench(t)
+	e := b.revoke(newEntry(person, 0, ca.Superseded))
+	b.publish(start, 2)
+	foreign := newAuthority(t, another, nil)
+	honest := b.p.Scopes[0].Signer
+	now := start.Add(13 * time.Hour)
+	for name, change := range map[string]func(*ca.CRL){
+		"another scope": func(l *ca.CRL) { l.DistributionPoint = urlOf(person, 1) },
+		"no scope":      func(l *ca.CRL) { l.DistributionPoint = "" },
+		"other number":  func(l *ca.CRL) { l.Number++ },
+		"longer life":   func(l *ca.CRL) { l.NextUpdate = l.NextUpdate.Add(time.Hour) },
+		"an entry less": func(l *ca.CRL) { l.Entries = nil },
+	} {
+		b.p.Scopes[0].Signer = wrongSigner{honest, change}
+		now = now.Add(2 * time.Minute) // past every pause
+		if _, err := b.p.Publish(t.Context(), now); err == nil || !strings.Contains(err.Error(), "is not published") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if list := b.public(0); list.Number.Int64() != 1 || lists(list, e.Serial) == nil {
+			t.Errorf("%s: it is public", name)
+		}
+	}
+	other, err := ca.NewCRLSigner(foreign.cert, foreign.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.p.Scopes[0].Signer = mixedSigner{honest, other}
+	if _, err := b.p.Publish(t.Context(), now.Add(2*time.Minute)); err == nil || !strings.Contains(err.Error(), "is not published") {
+		t.Error("a list of another key was published")
+	}
+}
+
+// mixedSigner has one issuer's certificate and another's key.
+type mixedSigner struct {
+	revocation.CRLSigner
+	other *ca.CRLSigner
+}
+
+func (m mixedSigner) SignCRL(list ca.CRL) ([]byte, error) { return m.other.SignCRL(list) }
+
+// An entry of a partition that nobody publishes is an error at every pass, and
+// does not keep the others back.
+func TestPublishUnlistedEntry(t *testing.T) {
+	b := newBench(t)
+	b.publish(start, 2)
+	b.revoke(newEntry(person, 7, ca.Superseded))
+	e := b.revoke(newEntry(person, 0, ca.Superseded))
+	for i, want := range []int{1, 0} {
+		n, err := b.p.Publish(t.Context(), start.Add(time.Minute))
+		if n != want || err == nil || !strings.Contains(err.Error(), "/7: it has entries and no publisher") {
+			t.Errorf("pass %d = %d, %v", i, n, err)
+		}
+	}
+	if lists(b.public(0), e.Serial) == nil {
+		t.Error("the other partition waits")
+	}
+}
+
+// Temporary files of a killed process go at the start.
+func TestPublishSweeps(t *testing.T) {
+	b := newBench(t)
+	b.publish(start, 2)
+	left := filepath.Join(filepath.Dir(b.path(0)), ".0.crl.17.tmp")
+	if err := os.WriteFile(left, []byte("half"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.restart()
+	b.publish(start, 0)
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("stat = %v", err)
+	}
+}
+
+func TestPublisherCheck(t *testing.T) {
+	b := newBench(t)
+	for name, spoil := range map[string]func(*revocation.Publisher){
+		"no store":      func(p *revocation.Publisher) { p.Store = nil },
+		"no directory":  func(p *revocation.Publisher) { p.Dir = "" },
+		"no clock":      func(p *revocation.Publisher) { p.Now = nil },
+		"no log":        func(p *revocation.Publisher) { p.Log = nil },
+		"short life":    func(p *revocation.Publisher) { p.Lifetime = time.Minute },
+		"long life":     func(p *revocation.Publisher) { p.Lifetime = 73 * time.Hour },
+		"twice":         func(p *revocation.Publisher) { p.Scopes[1].Partition = 0 },
+		"out of dir":    func(p *revocation.Publisher) { p.Scopes[0].Issuer = "../x" },
+		"no signer":     func(p *revocation.Publisher) { p.Scopes[0].Signer = nil },
+		"no address":    func(p *revocation.Publisher) { p.Scopes[0].URL = "" },
+		"no issuer":     func(p *revocation.Publisher) { p.Scopes[0].Issuer = "" },
+		"bad partition": func(p *revocation.Publisher) { p.Scopes[0].Partition = -1 },
+	} {
+		b.restart()
+		spoil(b.p)
+		if b.p.Check() == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestPublishCancelled(t *testing.T) {
+	b := newBench(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if n, err := b.p.Publish(ctx, start); n != 0 || !errors.Is(err, context.Canceled) {
+		t.Errorf("Publish = %d, %v", n, err)
+	}
+}
+
+// The loop publishes a revocation at its next look, re-issues at half life, goes
+// on after an error, tells it once, and ends with its context.
+func TestRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		var log bytes.Buffer
+		b.p.Log = slog.New(slog.NewTextHandler(&log, nil))
+		began := time.Now()
+		b.p.Now = func() time.Time { return start.Add(time.Since(began)) }
+		b.p.Interval = 10 * time.Second
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { b.p.Run(ctx); close(done) }()
+		wait := func(d time.Duration) { time.Sleep(d); synctest.Wait() }
+
+		wait(time.Second)
+		if b.number(0) != 1 || b.number(1) != 1 {
+			t.Fatalf("numbers %d, %d at the start", b.number(0), b.number(1))
+		}
+		e := b.revoke(newEntry(person, 1, ca.Superseded))
+		wait(10 * time.Second)
+		if b.number(0) != 1 || b.number(1) != 2 || lists(b.public(1), e.Serial) == nil {
+			t.Fatalf("numbers %d, %d after a revocation", b.number(0), b.number(1))
+		}
+		wait(13 * time.Hour)
+		if b.number(0) != 2 || b.number(1) != 3 {
+			t.Fatalf("numbers %d, %d after half a life", b.number(0), b.number(1))
+		}
+		b.key.err = errors.New("token is gone")
+		b.revoke(newEntry(person, 0, ca.Superseded))
+		wait(time.Minute)
+		b.key.err = nil
+		wait(time.Minute)
+		if list := b.public(0); len(list.RevokedCertificateEntries) != 1 {
+			t.Errorf("%d entries after the token came back", len(list.RevokedCertificateEntries))
+		}
+		cancel()
+		<-done
+		if !strings.Contains(log.String(), "token is gone") {
+			t.Errorf("log:\n%s", log.String())
+		}
+	})
+}
