@@ -57,7 +57,7 @@ lint: ## go vet, staticcheck, gofmt, go mod tidy -diff
 race: ## run the tests of packages with concurrency under the race detector (RACE=./pkg)
 	@pkgs="$(RACE)"; \
 	if [ -z "$$pkgs" ]; then \
-		pkgs=$$(git grep -lE 'sync\.|atomic\.|go func|make\(chan' -- '*.go' | xargs -n1 dirname | sort -u | sed 's|^|./|'); fi; \
+		pkgs=$$(git grep -lE --untracked 'sync\.|atomic\.|go func|make\(chan' -- '*.go' | xargs -n1 dirname | sort -u | sed 's|^|./|'); fi; \
 	echo "$(GO) test -race" $$pkgs; \
 	$(GO) test -race $$pkgs
 
@@ -75,7 +75,7 @@ fuzz: ## run each fuzz target for FUZZTIME (default 30s)
 
 .PHONY: golden
 golden: ## write the golden files under testdata/ anew; look at the difference before committing it
-	SIGILL_GOLDEN=1 $(GO) test -count=1 $$(grep -rl --include='*_test.go' SIGILL_GOLDEN . | xargs -n1 dirname | sort -u)
+	$(GO) test -count=1 $$(git grep -l --untracked 'flag.Bool("update"' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|') -args -update
 	git diff --stat -- testdata
 
 .PHONY: clean

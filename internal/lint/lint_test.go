@@ -110,6 +110,36 @@ func explicit(inner func(*cryptobyte.Builder)) func(*cryptobyte.Builder) {
 
 func printable(s string) []byte { return must(der.PrintableString(s)) }
 
+// pointNames is a GeneralNames with one address.
+func pointNames(address string) ([]byte, error) {
+	var b cryptobyte.Builder
+	b.AddASN1(cbasn1.SEQUENCE, text(tagURI, address))
+	return b.Bytes()
+}
+
+func accessTo(method asn1.ObjectIdentifier, address string) []byte {
+	var b cryptobyte.Builder
+	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			b.AddASN1ObjectIdentifier(method)
+			text(tagURI, address)(b)
+		})
+	})
+	return b.BytesOrPanic()
+}
+
+// pointWithReasons is a distribution point for keyCompromise only.
+func pointWithReasons() []byte {
+	var b cryptobyte.Builder
+	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			b.AddASN1(tagExplicit0, explicit(text(tagURI, "http://status.example.se/crl/x/0.crl")))
+			b.AddASN1(cbasn1.Tag(1).ContextSpecific(), func(b *cryptobyte.Builder) { b.AddBytes([]byte{6, 0x40}) })
+		})
+	})
+	return b.BytesOrPanic()
+}
+
 // planted are the errors that somebody could make in a profile, in the code, or
 // on purpose; each with the lint that must find it.
 var planted = []struct {
@@ -181,8 +211,15 @@ var planted = []struct {
 	{"CDP without a host", authentication, func(d *draft) { d.CRLDistributionPoints[0] = "http:///crl/x/0.crl" }, "sigill_cdp"},
 	{"no CDP", signing, func(d *draft) { d.CRLDistributionPoints = nil }, "sigill_extension: cRLDistributionPoints is missing"},
 	{"no CDP in a CA's", issuingCA, func(d *draft) { d.CRLDistributionPoints = nil }, "sigill_extension"},
-	{"OCSP over https", authentication, func(d *draft) { d.OCSPServer[0] = "https://status.example.se/ocsp" }, "sigill_aia"},
+	{"OCSP over https", authentication, func(d *draft) { d.OCSPServer[0] = "https://status.example.se/ocsp" }, "sigill_aia: an authority information access is not an http"},
 	{"caIssuers over https", issuingCA, func(d *draft) { d.IssuingCertificateURL[0] = "https://status.example.se/aia/root.cer" }, "sigill_aia"},
+	{"AIA of another method", authentication, func(d *draft) {
+		d.set(oidAuthorityInfo, false, accessTo(asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 3}, "http://status.example.se/tsa"))
+	}, "sigill_aia: an access method is not known"},
+	{"CDP split by reasons", authentication, func(d *draft) { d.set(oidCRLPoints, false, pointWithReasons()) }, "sigill_cdp: a CRL distribution point is not just"},
+	{"address as alternative name", authentication, func(d *draft) {
+		d.set(oidSubjectAltName, false, must(pointNames("http://www.example.se")))
+	}, "sigill_san: a name of another kind"},
 	{"no OCSP address", authentication, func(d *draft) { d.OCSPServer = nil }, "sigill_aia: the OCSP address is missing"},
 	{"no issuer address", authentication, func(d *draft) { d.IssuingCertificateURL = nil }, "sigill_aia: the address"},
 	{"no AIA", authentication, func(d *draft) { d.IssuingCertificateURL, d.OCSPServer = nil, nil }, "sigill_extension"},
@@ -291,6 +328,31 @@ func TestPublicLintsRun(t *testing.T) {
 	if !errors.As(newLinter(t).Lint(d.der(t), issuingCA), &found) ||
 		!slices.ContainsFunc(found.Findings, func(f string) bool { return strings.HasPrefix(f, "e_basic_constraints_not_critical") }) {
 		t.Errorf("zlint found nothing: %v", found)
+	}
+}
+
+// What crypto/x509 would not make: the bytes are changed afterwards.
+func TestChangedBytes(t *testing.T) {
+	l := newLinter(t)
+	for _, tt := range []struct {
+		name, want string
+		from, to   []byte
+	}{
+		{"version 2", "sigill_version", []byte{0xa0, 3, 2, 1, 2}, []byte{0xa0, 3, 2, 1, 1}},
+		// ecdsa-with-SHA224 for ecdsa-with-SHA256, inside and outside.
+		{"weak signature", "sigill_signature_algorithm",
+			[]byte{0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2}, []byte{0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 1}},
+		{"an extension twice", "sigill_parse", []byte{6, 3, 0x55, 0x1d, 0x0e}, []byte{6, 3, 0x55, 0x1d, 0x1f}},
+	} {
+		raw := good(authentication).der(t)
+		if !bytes.Contains(raw, tt.from) {
+			t.Fatalf("%s: nothing to change", tt.name)
+		}
+		var found *ca.LintError
+		if !errors.As(l.Lint(bytes.ReplaceAll(raw, tt.from, tt.to), authentication), &found) ||
+			!slices.ContainsFunc(found.Findings, func(f string) bool { return strings.HasPrefix(f, tt.want) }) {
+			t.Errorf("%s: no finding %s among %v", tt.name, tt.want, found)
+		}
 	}
 }
 
