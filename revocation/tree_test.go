@@ -211,3 +211,12 @@ func pemOf(certs ...*x509.Certificate) []byte {
 	}
 	return out
 }
+
+func read(t testing.TB, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
