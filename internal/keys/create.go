@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -22,6 +23,7 @@ import (
 type made struct {
 	CA
 	plan     CAPlan
+	manager  io.Closer
 	response *apiv1.CreateCertificateAuthorityResponse
 }
 
@@ -38,11 +40,17 @@ func Create(ctx context.Context, p Plan) (*Hierarchy, error) {
 	if err := h.vacant(); err != nil {
 		return nil, fmt.Errorf("creating hierarchy: %w", err)
 	}
+	var all []*made
+	defer func() {
+		for _, m := range all {
+			m.manager.Close() // a log-in to a token lasts as long as a session
+		}
+	}()
 	root, err := p.makeCA(ctx, p.Root, nil)
 	if err != nil {
 		return nil, fmt.Errorf("creating hierarchy: %w", err)
 	}
-	all := []*made{root}
+	all = append(all, root)
 	h.Root = root.CA
 	for _, each := range p.Issuers {
 		issuer, err := p.makeCA(ctx, each, root)
@@ -76,7 +84,7 @@ func (h *Hierarchy) vacant() error {
 
 // makeCA makes key and certificate of one CA by softcas; parent is nil for the
 // root.
-func (p *Plan) makeCA(ctx context.Context, authority CAPlan, parent *made) (*made, error) {
+func (p *Plan) makeCA(ctx context.Context, authority CAPlan, parent *made) (_ *made, err error) {
 	m := &made{plan: authority}
 	m.ID, m.KeyURI = authority.ID, authority.KeyURI
 	if m.KeyURI == "" {
@@ -90,6 +98,12 @@ func (p *Plan) makeCA(ctx context.Context, authority CAPlan, parent *made) (*mad
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", authority.ID, err)
 	}
+	m.manager = manager
+	defer func() {
+		if err != nil {
+			manager.Close()
+		}
+	}()
 	key, err := createRequest(m.KeyURI, authority.Key)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", authority.ID, err)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	zx509 "github.com/zmap/zcrypto/x509"
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
@@ -317,6 +318,37 @@ func TestSecondParserSeesMore(t *testing.T) {
 	if !errors.As(newLinter(t).Lint(raw, authentication), &found) ||
 		!slices.ContainsFunc(found.Findings, func(f string) bool { return strings.HasPrefix(f, "sigill_second_parser") }) {
 		t.Errorf("the second parser found nothing: %v", found)
+	}
+}
+
+// Whatever the two parsers read differently is found.
+func TestParsersThatDisagree(t *testing.T) {
+	raw := good(authentication).der(t)
+	cert, err := x509.ParseCertificate(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string]func(*zx509.Certificate){
+		"":                   func(*zx509.Certificate) {},
+		"bytes to be signed": func(c *zx509.Certificate) { c.RawTBSCertificate = c.RawTBSCertificate[1:] },
+		"names":              func(c *zx509.Certificate) { c.RawSubject = c.RawIssuer },
+		"serial":             func(c *zx509.Certificate) { c.SerialNumber = bigSerial(1) },
+		"validity":           func(c *zx509.Certificate) { c.NotAfter = c.NotAfter.Add(time.Second) },
+		"public key":         func(c *zx509.Certificate) { c.RawSubjectPublicKeyInfo = nil },
+		"basic constraints":  func(c *zx509.Certificate) { c.KeyUsage = 0 },
+		"number of ext":      func(c *zx509.Certificate) { c.Extensions = c.Extensions[1:] },
+		"extension 2.5.29":   func(c *zx509.Certificate) { c.Extensions[0].Critical = !c.Extensions[0].Critical },
+	} {
+		second, err := zx509.ParseCertificate(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(second)
+		var f findings
+		lintAgreement(&f, cert, second)
+		if want == "" && len(f.list) > 0 || want != "" && (len(f.list) != 1 || !strings.Contains(f.list[0], "disagree on the "+want)) {
+			t.Errorf("%q: findings %q", want, f.list)
+		}
 	}
 }
 
