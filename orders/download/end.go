@@ -223,8 +223,8 @@ func (s *Service) endOnCard(tx *Tx, card *register.Card, e ending) error {
 
 // BlockCard takes a report that a card is lost or stolen: from its holder, or
 // from an administrator of its owner or of any organisation with an eID on it.
-// The card is blocked and everything on it ends in the same transaction.
-func (s *Service) BlockCard(ctx context.Context, c register.Caller, number policy.CardNumber) error {
+// Report is "lost" or "stolen". The card is blocked and everything on it ends in the same transaction.
+func (s *Service) BlockCard(ctx context.Context, c register.Caller, number policy.CardNumber, report string) error {
 	err := s.Store.Update(ctx, func(tx *Tx) error {
 		card, err := tx.Card(number)
 		if errors.Is(err, issue.ErrNotFound) {
@@ -248,7 +248,7 @@ func (s *Service) BlockCard(ctx context.Context, c register.Caller, number polic
 		if err := tx.PutCard(card); err != nil {
 			return err
 		}
-		return tx.Events.Append(issue.NewEvent("card.blocked", s.now(), c.Name(), issue.F("card", string(number))))
+		return tx.Events.Append(issue.NewEvent("card.blocked", s.now(), c.Name(), issue.F("card", string(number)), issue.F("report", report)))
 	})
 	return s.keep(ctx, err, c, "", issue.F("blocking", string(number)))
 }

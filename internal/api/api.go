@@ -1,0 +1,199 @@
+// Package api is HTTP in, calls, HTTP out: the card protocol (/card/v1) and the
+// administrators' API (/api/v1) on the card listener. It owns the mapping of
+// requests to calls and of errors to problem documents, and no rule.
+//
+// Who calls is judged on every request, from the certificate whose key this very
+// TLS connection has proved; no header, cookie or token is believed.
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"sigill/orders"
+	"sigill/orders/download"
+	"sigill/orders/register"
+	"sigill/policy"
+)
+
+// Texts gives problems and rules their words.
+type Texts interface {
+	Title(lang, key string) string
+	Next(lang, key string) string
+}
+
+// Config is what the handler calls.
+type Config struct {
+	Register  *register.Service
+	Orders    *orders.Service
+	Downloads *download.Service
+	// IssuerCertificate returns the DER of an issuing CA's certificate.
+	IssuerCertificate func(id string) []byte
+	Texts             Texts
+	Log               *slog.Logger
+	// MinClient is the lowest version of sigill-card that is served.
+	MinClient string
+	// Unknown is the store's error for a commit whose outcome is not known.
+	Unknown error
+}
+
+const (
+	maxBody      = 64 << 10 // of a document
+	maxFile      = 8 << 20  // of a file of persons or cards
+	connLifetime = 2 * time.Minute
+)
+
+type connKey struct{}
+
+// ConnContext marks when a connection was made, for http.Server.ConnContext.
+func ConnContext(ctx context.Context) context.Context {
+	return context.WithValue(ctx, connKey{}, time.Now())
+}
+
+// TLS hardens a server configuration for cards: TLS 1.3 only, because 1.2 sends
+// the client's certificate, with name and number, in clear; no session tickets,
+// because a resumed session uses no key and looks at no certificate; and the
+// certificate is asked for but judged in the handler, so that an expired, revoked
+// or unknown card gets a problem document and not an opaque alert.
+func TLS(c *tls.Config) *tls.Config {
+	c = c.Clone()
+	c.MinVersion = tls.VersionTLS13
+	c.SessionTicketsDisabled = true
+	c.ClientAuth = tls.RequestClientCert
+	return c
+}
+
+type handler struct {
+	Config
+}
+
+// call is one request of one caller.
+type call struct {
+	*http.Request
+	caller register.Caller
+}
+
+// New returns the handler. All routes stand here.
+func New(c Config) http.Handler {
+	h := &handler{c}
+	mux := http.NewServeMux()
+	card := func(pattern string, fn func(*call) (any, error)) { mux.Handle(pattern, h.serve(fn, maxBody, false)) }
+	file := func(pattern string, fn func(*call) (any, error)) { mux.Handle(pattern, h.serve(fn, maxFile, false)) }
+
+	card("GET /card/v1/me", h.me)
+	card("POST /card/v1/downloads", h.begin)
+	card("GET /card/v1/downloads/{id}", h.show)
+	card("POST /card/v1/downloads/{id}/items/{slot}/challenge", h.challenge)
+	card("POST /card/v1/downloads/{id}/items/{slot}", h.submit)
+	mux.Handle("POST /card/v1/downloads/{id}/confirm", h.serve(h.confirm, maxBody, true))
+	card("POST /card/v1/downloads/{id}/removed", h.removed)
+	card("POST /card/v1/downloads/{id}/abandon", h.abandon)
+	card("POST /card/v1/block", h.blockOwn)
+
+	card("GET /api/v1/whoami", h.whoAmI)
+	card("POST /api/v1/ceremony/found", h.found)
+	file("POST /api/v1/organisations/{org}/people", h.importPeople)
+	card("GET /api/v1/organisations/{org}/people", h.people)
+	file("POST /api/v1/organisations/{org}/deliveries", h.importDelivery)
+	card("GET /api/v1/organisations/{org}/cards", h.cards)
+	card("GET /api/v1/organisations/{org}/orders", h.listOrders)
+	card("POST /api/v1/cards/handover", h.handOver)
+	card("GET /api/v1/cards/{number}", h.card)
+	card("POST /api/v1/cards/{number}/block", h.block)
+	card("POST /api/v1/orders/preview", h.preview)
+	card("POST /api/v1/orders", h.place)
+	card("GET /api/v1/orders/{id}", h.order)
+	card("POST /api/v1/orders/{id}/approve", h.approve)
+	card("POST /api/v1/orders/{id}/withdraw", h.withdraw)
+	card("GET /api/v1/certificates/{serial}", h.certificate)
+	card("POST /api/v1/certificates/{serial}/revoke", h.revoke)
+	card("POST /api/v1/people/{id}/end-assignment", h.endAssignment)
+	mux.Handle("/", h.serve(func(*call) (any, error) { return nil, errNoRoute }, maxBody, false))
+	return h.guard(mux)
+}
+
+var errNoRoute = errors.New("no such address")
+
+// guard names each request, ends old connections and turns a panic into a
+// problem.
+func (h *handler) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := policy.NewID("req")
+		w.Header().Set("X-Request-Id", id)
+		w.Header().Set("Cache-Control", "no-store")
+		if at, ok := r.Context().Value(connKey{}).(time.Time); ok && time.Since(at) > connLifetime {
+			w.Header().Set("Connection", "close")
+		}
+		defer func() {
+			if v := recover(); v != nil {
+				h.Log.Error("panic in handler", "request", id, "path", r.Pattern, "panic", v)
+				h.problem(w, r, errors.New("panic"))
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// serve judges the caller, calls fn and writes its result or problem.
+func (h *handler) serve(fn func(*call) (any, error), limit int64, confirming bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
+		c, err := h.login(r, confirming)
+		if err == nil {
+			var result any
+			if result, err = fn(&call{r, c}); err == nil {
+				h.write(w, http.StatusOK, "application/json", result)
+				return
+			}
+		}
+		h.problem(w, r, err)
+	})
+}
+
+var errNoCertificate = errors.New("no client certificate")
+
+func (h *handler) login(r *http.Request, confirming bool) (register.Caller, error) {
+	if r.TLS == nil || r.TLS.DidResume || len(r.TLS.PeerCertificates) == 0 {
+		return register.Caller{}, errNoCertificate
+	}
+	return h.Register.Login(r.Context(), r.TLS.PeerCertificates[0].Raw, confirming)
+}
+
+func (h *handler) write(w http.ResponseWriter, status int, kind string, v any) {
+	var b bytes.Buffer
+	if err := json.NewEncoder(&b).Encode(v); err != nil {
+		h.Log.Error("encoding answer", "err", err)
+		status, b = http.StatusInternalServerError, bytes.Buffer{}
+	}
+	w.Header().Set("Content-Type", kind)
+	w.WriteHeader(status)
+	w.Write(b.Bytes())
+}
+
+// decode reads a JSON body strictly: one value, no unknown members.
+func decode[T any](c *call) (T, error) {
+	var v T
+	d := json.NewDecoder(c.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&v); err != nil {
+		return v, form(err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return v, policy.Refuse(policy.RequestForm, "something follows the document").Err()
+	}
+	return v, nil
+}
+
+func form(err error) error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return err
+	}
+	return policy.Refuse(policy.RequestForm, "%s", err).Err()
+}

@@ -1,0 +1,192 @@
+package api
+
+import (
+	"encoding/hex"
+	"fmt"
+
+	"sigill/ca"
+	"sigill/internal/wire"
+	"sigill/orders"
+	"sigill/orders/download"
+	"sigill/orders/issue"
+	"sigill/policy"
+)
+
+func (h *handler) me(c *call) (any, error) {
+	v, err := h.Downloads.Overview(c.Context(), c.caller)
+	if err != nil {
+		return nil, err
+	}
+	me := &wire.Me{Card: string(v.Card.Number), CardState: string(v.Card.State), Product: v.Card.Product,
+		CardExpires: v.Card.ExpiresAt, Name: v.Person.GivenName + " " + v.Person.Surname,
+		LoggedInWith: string(c.caller.Profile), LoA: int(c.caller.LoA), EIDs: eids(v), Offers: []wire.Offer{}, MinClient: h.MinClient}
+	for _, o := range v.Offers {
+		me.Offers = append(me.Offers, wire.Offer{Order: string(o.ID), Type: string(o.Type), Organisation: v.Organisations[o.Organisation].Name,
+			IDKind: string(o.IDKind), LoA: int(o.LoA), ExpiresAt: o.ExpiresAt})
+	}
+	if v.Open != nil {
+		me.Open = h.download(v.Open)
+	}
+	return me, nil
+}
+
+// eids groups certificates by the eID they belong to.
+func eids(v *download.Overview) []wire.EID {
+	list := []wire.EID{}
+	index := map[issue.Place]int{}
+	for _, cert := range v.Certificates {
+		if cert.Slot == policy.Transport {
+			continue
+		}
+		place := issue.Place{Organisation: cert.Organisation, IDKind: cert.IDKind}
+		i, ok := index[place]
+		if !ok {
+			i = len(list)
+			index[place] = i
+			list = append(list, wire.EID{Organisation: v.Organisations[cert.Organisation].Name, IDKind: string(cert.IDKind)})
+		}
+		e := &list[i]
+		e.Certificates = append(e.Certificates, certificateView(cert))
+		if cert.Slot == policy.Authentication { // oldest first: the last one tells
+			e.State, e.LoA = string(cert.State), int(cert.LoA)
+		}
+	}
+	return list
+}
+
+func certificateView(v download.CertificateView) wire.Certificate {
+	return wire.Certificate{Serial: v.Serial.String(), Fingerprint: v.Fingerprint.String(), Issuer: string(v.Issuer),
+		Profile: string(v.Profile), Slot: string(v.Slot), State: string(v.State), NotBefore: v.NotBefore, NotAfter: v.NotAfter, DER: v.DER}
+}
+
+func (h *handler) download(st *download.State) *wire.Download {
+	d := &wire.Download{ID: string(st.Download.ID), Order: string(st.Download.Order), State: string(st.Download.State),
+		Plan: st.Download.Plan, PlanHash: hex.EncodeToString(st.Download.PlanHash[:]), Remove: []string{}}
+	for _, it := range st.Items {
+		item := wire.Item{Slot: string(it.Slot), State: string(it.State)}
+		if it.State == policy.ItemPlanned {
+			item.Challenge, item.ChallengeExpires = it.Challenge[:], it.ChallengeExpires
+		}
+		if cert := st.Certificates[it.Slot]; cert != nil {
+			item.Certificate, item.Issuer = cert.DER, h.IssuerCertificate(string(cert.Issuer))
+		}
+		d.Items = append(d.Items, item)
+	}
+	for _, fp := range st.Remove {
+		d.Remove = append(d.Remove, fp.String())
+	}
+	return d
+}
+
+func (h *handler) answer(st *download.State, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	return h.download(st), nil
+}
+
+func (h *handler) begin(c *call) (any, error) {
+	b, err := decode[wire.Begin](c)
+	if err != nil {
+		return nil, err
+	}
+	return h.answer(h.Downloads.Begin(c.Context(), c.caller, policy.OrderID(b.Order)))
+}
+
+func downloadID(c *call) policy.DownloadID { return policy.DownloadID(c.PathValue("id")) }
+
+func (h *handler) show(c *call) (any, error) {
+	return h.answer(h.Downloads.Show(c.Context(), c.caller, downloadID(c)))
+}
+
+func (h *handler) item(c *call, st *download.State, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	for _, it := range h.download(st).Items {
+		if it.Slot == c.PathValue("slot") {
+			return it, nil
+		}
+	}
+	return nil, errNoRoute
+}
+
+func (h *handler) challenge(c *call) (any, error) {
+	st, err := h.Downloads.Challenge(c.Context(), c.caller, downloadID(c), policy.Slot(c.PathValue("slot")))
+	return h.item(c, st, err)
+}
+
+func (h *handler) submit(c *call) (any, error) {
+	b, err := decode[wire.Submit](c)
+	if err != nil {
+		return nil, err
+	}
+	st, err := h.Downloads.Submit(c.Context(), c.caller, downloadID(c), policy.Slot(c.PathValue("slot")), b.CSR)
+	return h.item(c, st, err)
+}
+
+func (h *handler) confirm(c *call) (any, error) {
+	b, err := decode[wire.Confirm](c)
+	if err != nil {
+		return nil, err
+	}
+	ev := download.Evidence{ReadBack: map[policy.Slot]ca.Fingerprint{}}
+	hash, err := hex.DecodeString(b.PlanHash)
+	if err != nil || len(hash) != len(ev.PlanHash) {
+		return nil, policy.Refuse(policy.RequestForm, "planHash is not a SHA-256").Err()
+	}
+	copy(ev.PlanHash[:], hash)
+	for slot, text := range b.ReadBack {
+		if ev.ReadBack[policy.Slot(slot)], err = ca.ParseFingerprint(text); err != nil {
+			return nil, policy.Refuse(policy.RequestForm, "readBack: %s", err).Err()
+		}
+	}
+	return h.answer(h.Downloads.Confirm(c.Context(), c.caller, downloadID(c), ev))
+}
+
+func (h *handler) removed(c *call) (any, error) {
+	b, err := decode[wire.Removed](c)
+	if err != nil {
+		return nil, err
+	}
+	var list []ca.Fingerprint
+	for _, text := range b.Fingerprints {
+		fp, err := ca.ParseFingerprint(text)
+		if err != nil {
+			return nil, policy.Refuse(policy.RequestForm, "fingerprints: %s", err).Err()
+		}
+		list = append(list, fp)
+	}
+	return struct{}{}, h.Downloads.Cleaned(c.Context(), c.caller, downloadID(c), list)
+}
+
+func (h *handler) abandon(c *call) (any, error) {
+	return struct{}{}, h.Downloads.Abandon(c.Context(), c.caller, downloadID(c))
+}
+
+func (h *handler) blockOwn(c *call) (any, error) { return h.report(c, c.caller.Card) }
+
+func (h *handler) block(c *call) (any, error) {
+	number, err := policy.ParseCardNumber(c.PathValue("number"))
+	if err != nil {
+		return nil, form(err)
+	}
+	return h.report(c, number)
+}
+
+func (h *handler) report(c *call, number policy.CardNumber) (any, error) {
+	b, err := decode[wire.Block](c)
+	if err != nil {
+		return nil, err
+	}
+	if b.Reason != "lost" && b.Reason != "stolen" {
+		return nil, form(fmt.Errorf("reason is lost or stolen"))
+	}
+	return struct{}{}, h.Downloads.BlockCard(c.Context(), c.caller, number, b.Reason)
+}
+
+func order(o *orders.Order) *wire.Order {
+	return &wire.Order{ID: string(o.ID), Type: string(o.Type), Organisation: string(o.Organisation), Person: string(o.Person),
+		Card: string(o.Card), IDKind: string(o.IDKind), LoA: int(o.LoA), State: string(o.State), PlacedBy: string(o.PlacedBy),
+		PlacedAt: o.PlacedAt, ExpiresAt: o.ExpiresAt, Document: o.Bytes}
+}

@@ -1,0 +1,107 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"sigill/internal/wire"
+	"sigill/orders/download"
+	"sigill/orders/issue"
+	"sigill/policy"
+)
+
+// status of a refusal by its rule; others are 403.
+var statusOf = map[policy.Rule]int{
+	policy.RequestForm:        http.StatusBadRequest,
+	policy.StatementForm:      http.StatusBadRequest,
+	policy.RoleMissing:        http.StatusNotFound,
+	policy.RevokeScope:        http.StatusNotFound,
+	policy.OrderStateRule:     http.StatusConflict,
+	policy.OrderDuplicate:     http.StatusConflict,
+	policy.OrderContent:       http.StatusConflict,
+	policy.CardStateRule:      http.StatusConflict,
+	policy.CardKnown:          http.StatusConflict,
+	policy.DownloadOpen:       http.StatusConflict,
+	policy.DownloadStateRule:  http.StatusConflict,
+	policy.DownloadChallenge:  http.StatusConflict,
+	policy.RequestRepeated:    http.StatusConflict,
+	policy.LoginUnknown:       http.StatusUnauthorized,
+	policy.LoginRevoked:       http.StatusUnauthorized,
+	policy.LoginExpired:       http.StatusUnauthorized,
+	policy.IntentLimit:        http.StatusTooManyRequests,
+	policy.OrderUpdateNothing: http.StatusConflict,
+}
+
+// problem is the one place that turns an error into HTTP. What is not a refusal
+// or one of the sentinel errors is 500 without its text.
+func (h *handler) problem(w http.ResponseWriter, r *http.Request, err error) {
+	lang := language(r.Header.Get("Accept-Language"))
+	p := h.problemFor(lang, err)
+	p.Request = w.Header().Get("X-Request-Id")
+	if p.Status >= http.StatusInternalServerError {
+		h.Log.Error("request failed", "request", p.Request, "route", r.Pattern, "status", p.Status, "err", err)
+	} else {
+		h.Log.Info("request refused", "request", p.Request, "route", r.Pattern, "status", p.Status, "rule", p.Rule)
+	}
+	if p.Status == http.StatusServiceUnavailable || errors.Is(err, download.ErrBusy) {
+		w.Header().Set("Retry-After", "1")
+	}
+	w.Header().Set("Content-Language", lang)
+	h.write(w, p.Status, "application/problem+json", p)
+}
+
+func (h *handler) problemFor(lang string, err error) *wire.Problem {
+	named := func(status int, key string) *wire.Problem {
+		return &wire.Problem{Type: "urn:sigill:problem:" + key, Status: status,
+			Title: h.Texts.Title(lang, key), Next: h.Texts.Next(lang, key)}
+	}
+	if refusal, ok := errors.AsType[*policy.Refusal](err); ok {
+		return h.refusal(lang, refusal)
+	}
+	switch {
+	case errors.Is(err, errNoCertificate):
+		return named(http.StatusUnauthorized, "no-certificate")
+	case errors.Is(err, errNoRoute), errors.Is(err, issue.ErrNotFound):
+		return named(http.StatusNotFound, "not-found")
+	case errors.Is(err, download.ErrBusy):
+		return named(http.StatusConflict, "busy")
+	case errors.Is(err, issue.ErrConflict), errors.Is(err, issue.ErrState):
+		return named(http.StatusConflict, "conflict")
+	case h.Unknown != nil && errors.Is(err, h.Unknown):
+		return named(http.StatusServiceUnavailable, "outcome-unknown")
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return named(http.StatusServiceUnavailable, "unavailable")
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return named(http.StatusRequestEntityTooLarge, "too-large")
+	}
+	return named(http.StatusInternalServerError, "internal")
+}
+
+func (h *handler) refusal(lang string, r *policy.Refusal) *wire.Problem {
+	status, ok := statusOf[r.Rule]
+	if !ok {
+		status = http.StatusForbidden
+	}
+	if r.Rule == policy.RoleMissing || r.Rule == policy.RevokeScope {
+		// Who has no right learns no more than that there is nothing for him.
+		return &wire.Problem{Type: "urn:sigill:problem:not-found", Status: status,
+			Title: h.Texts.Title(lang, "not-found"), Next: h.Texts.Next(lang, "not-found")}
+	}
+	return &wire.Problem{Type: "urn:sigill:problem:refused", Status: status, Rule: string(r.Rule), Detail: r.Detail,
+		Title: h.Texts.Title(lang, string(r.Rule)), Next: h.Texts.Next(lang, string(r.Rule))}
+}
+
+// language picks Swedish, the default, or English.
+func language(accept string) string {
+	for part := range strings.SplitSeq(accept, ",") {
+		tag, _, _ := strings.Cut(strings.TrimSpace(strings.ToLower(part)), ";")
+		base, _, _ := strings.Cut(tag, "-")
+		if base == "sv" || base == "en" {
+			return base
+		}
+	}
+	return "sv"
+}

@@ -1,0 +1,111 @@
+// Package world is a small Sigill in one process, for tests and benchmarks: a
+// hierarchy in memory, an organisation with two administrators who came by the
+// real ceremony, holders with cards whose keys are in memory. Everything goes
+// through the domain's services; nothing is written to the store behind them.
+//
+// It knows nothing of HTTP: that a card talks over TLS is tested elsewhere.
+package world
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha1"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"time"
+
+	"sigill/ca"
+	"sigill/internal/lint"
+	"sigill/internal/profiles"
+	"sigill/orders"
+	"sigill/orders/issue"
+	"sigill/policy"
+)
+
+// Names of the issuing CAs of a world.
+const (
+	PersonCA   ca.IssuerID = "person-hsa-id-3-v1"
+	CardCA     ca.IssuerID = "card-v1"
+	FunctionCA ca.IssuerID = "function-v1"
+)
+
+// kinds is what the issuing CAs of a world issue for.
+var kinds = map[orders.Kind]ca.IssuerID{{IDKind: policy.ByHSAID, LoA: 3}: PersonCA}
+
+// mayIssue are the profiles of each issuing CA.
+var mayIssue = map[ca.IssuerID][]ca.ProfileName{
+	PersonCA:   {policy.ProfileAuthentication, policy.ProfileSigning, policy.ProfileOCSP},
+	CardCA:     {policy.ProfileTransport, policy.ProfileOCSP},
+	FunctionCA: {policy.ProfileOfficer, policy.ProfileServer, policy.ProfileOCSP},
+}
+
+// newIssuers makes issuing CAs with keys in memory, each wrapped by wrap.
+func newIssuers(now time.Time, linter ca.Linter, partitions int, wrap func(ca.IssuerID, crypto.Signer) crypto.Signer) (issue.Issuers, error) {
+	all, err := profiles.Default()
+	if err != nil {
+		return nil, err
+	}
+	out := issue.Issuers{}
+	for id, names := range mayIssue {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		cert, err := caCertificate(string(id), key, now)
+		if err != nil {
+			return nil, fmt.Errorf("issuing CA %s: %w", id, err)
+		}
+		out[id], err = ca.NewIssuer(ca.IssuerConfig{ID: id, Certificate: cert, Signer: wrap(id, key), Profiles: all, MayIssue: names,
+			Partitions: partitions, StatusURL: "http://status.example", Linter: linter})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func caCertificate(name string, key *ecdsa.PrivateKey, now time.Time) (*x509.Certificate, error) {
+	public, err := key.PublicKey.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	id := sha1.Sum(public)
+	template := &x509.Certificate{
+		SerialNumber: ca.NewSerial().Int(), Subject: pkix.Name{Country: []string{"SE"}, Organization: []string{"Sigill"}, CommonName: "TEST " + name},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0), IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, SubjectKeyId: id[:],
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	return x509.ParseCertificate(der)
+}
+
+// newLinter returns the linter of the production path.
+func newLinter() (ca.Linter, error) {
+	all, err := profiles.Default()
+	if err != nil {
+		return nil, err
+	}
+	var policies []string
+	for _, oid := range all[policy.ProfileAuthentication].Assurance() {
+		policies = append(policies, oid)
+	}
+	return lint.New(lint.Config{LoAPolicies: policies})
+}
+
+func publicKeyOf(der []byte) ([]byte, error) {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := cert.PublicKey.(*ecdsa.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("certificate with a key of type %T", cert.PublicKey)
+	}
+	return key.Bytes()
+}

@@ -1,0 +1,298 @@
+package world
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"sigill/ca"
+	"sigill/internal/card"
+	"sigill/internal/statement"
+	"sigill/orders"
+	"sigill/orders/download"
+	"sigill/orders/issue"
+	"sigill/orders/register"
+	"sigill/policy"
+)
+
+// Holder is a person with a card. The card's keys are in memory.
+type Holder struct {
+	Person policy.PersonID
+	Number policy.PersonNumber
+	HSAID  policy.HSAID
+	Card   policy.CardNumber
+
+	Transport *identity // the bureau's
+	Current   *identity // the eID, once fetched
+	next      *identity // on its way
+}
+
+// CertificateOf returns the DER of the current eID, nil if there is none.
+func (h *Holder) CertificateOf() []byte {
+	if h.Current == nil {
+		return nil
+	}
+	return h.Current.cert.DER
+}
+
+// Certificate returns the current certificate.
+func (h *Holder) Certificate() *issue.Certificate { return h.Current.cert }
+
+// NewHolder imports a person, delivers a card and hands it out. The holder has
+// no eID yet.
+func (w *World) NewHolder(ctx context.Context) (*Holder, error) {
+	row := w.newPerson()
+	admin, err := w.Login(ctx, w.Admins[0])
+	if err != nil {
+		return nil, err
+	}
+	results, err := w.Register.ImportPeople(ctx, admin, w.Org, []register.PersonRow{row})
+	if err != nil {
+		return nil, err
+	}
+	if results[0].Result != "created" {
+		return nil, fmt.Errorf("importing %s: %s %s", row.HSAID, results[0].Rule, results[0].Detail)
+	}
+	h := &Holder{Number: row.Number, HSAID: row.HSAID}
+	found, err := w.Register.Search(ctx, admin, w.Org, string(row.HSAID), "", 1)
+	if err != nil || len(found) != 1 {
+		return nil, fmt.Errorf("finding %s: %d found, %w", row.HSAID, len(found), err)
+	}
+	h.Person = found[0].Person.ID
+	return h, w.deliver(ctx, h, admin, w.Admins[0].Current)
+}
+
+// NewHolderWithEID is a holder who has fetched an ordinary eID.
+func (w *World) NewHolderWithEID(ctx context.Context) (*Holder, error) {
+	h, err := w.NewHolder(ctx)
+	if err != nil {
+		return nil, err
+	}
+	id, err := w.Order(ctx, h, policy.OrderOrdinary)
+	if err != nil {
+		return nil, err
+	}
+	return h, w.Fetch(ctx, h, id)
+}
+
+// equip gives a first administrator a card and an eID by the officers' hands.
+func (w *World) equip(ctx context.Context, h *Holder, officers bool) error {
+	if err := w.deliver(ctx, h, w.officerCaller(0), w.officers[:]...); err != nil {
+		return err
+	}
+	id, err := w.order(ctx, h, policy.OrderOrdinary, w.officerCaller(0), w.officerCaller(1), w.officers[0], w.officers[1])
+	if err != nil {
+		return err
+	}
+	return w.Fetch(ctx, h, id)
+}
+
+// deliver makes a card at the bureau, imports its delivery and hands it out.
+func (w *World) deliver(ctx context.Context, h *Holder, c register.Caller, by ...*identity) error {
+	h.Card = policy.CardNumber(fmt.Sprintf("9752%015d", w.count.Add(1)))
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	csr, err := card.NewPlainRequest(key, string(h.Card))
+	if err != nil {
+		return err
+	}
+	file := fmt.Appendf(nil, "number,product,kind,expires,csr\n%s,7XX,ordinary,%s,%s\n", h.Card,
+		w.Now().AddDate(5, 0, 0).Format("2006-01-02"), base64.StdEncoding.EncodeToString(csr))
+	signature, err := register.SignDelivery(w.bureau, file)
+	if err != nil {
+		return err
+	}
+	hash := register.HashOf(file)
+	signed, err := w.state(statement.Statement{Act: statement.ActDelivery, Subject: fmt.Sprintf("delivery:%x", hash[:8]), Content: hash}, by...)
+	if err != nil {
+		return err
+	}
+	rows, err := w.Register.ImportDelivery(ctx, c, register.Delivery{Organisation: w.Org, Bureau: "bureau", File: file, Signature: signature, Statements: signed})
+	if err != nil {
+		return err
+	}
+	if rows[0].DER == nil {
+		return fmt.Errorf("card %s: %s %s", h.Card, rows[0].Rule, rows[0].Detail)
+	}
+	h.Transport = &identity{key: key, cert: &issue.Certificate{Issued: ca.Issued{DER: rows[0].DER, Fingerprint: ca.FingerprintOf(rows[0].DER)}}}
+	return w.handOver(ctx, h, statement.ActHandOut, c, by...)
+}
+
+// Arm arms the transport certificate again, at the desk.
+func (w *World) Arm(ctx context.Context, h *Holder) error {
+	admin, err := w.Login(ctx, w.Admins[0])
+	if err != nil {
+		return err
+	}
+	return w.handOver(ctx, h, statement.ActArm, admin, w.Admins[0].Current)
+}
+
+func (w *World) handOver(ctx context.Context, h *Holder, act string, c register.Caller, by ...*identity) error {
+	document, err := json.Marshal(register.HandOver{Act: act, Card: h.Card, Person: h.Person, Identity: "passport"})
+	if err != nil {
+		return err
+	}
+	signed, err := w.state(statement.Statement{Act: act, Subject: string(h.Card), For: string(h.Person), Card: string(h.Card),
+		Content: register.HashOf(document)}, by...)
+	if err != nil {
+		return err
+	}
+	_, err = w.Register.HandOver(ctx, c, document, signed)
+	return err
+}
+
+// Login logs in with the best certificate that the card has.
+func (w *World) Login(ctx context.Context, h *Holder) (register.Caller, error) {
+	if h.Current != nil {
+		return w.Register.Login(ctx, h.Current.cert.DER, false)
+	}
+	return w.Register.Login(ctx, h.Transport.cert.DER, false)
+}
+
+// Order is placed by the first administrator and, where that is needed, approved
+// by the second.
+func (w *World) Order(ctx context.Context, h *Holder, t policy.OrderType) (policy.OrderID, error) {
+	first, err := w.Login(ctx, w.Admins[0])
+	if err != nil {
+		return "", err
+	}
+	second, err := w.Login(ctx, w.Admins[1])
+	if err != nil {
+		return "", err
+	}
+	return w.order(ctx, h, t, first, second, w.Admins[0].Current, w.Admins[1].Current)
+}
+
+func (w *World) order(ctx context.Context, h *Holder, t policy.OrderType, first, second register.Caller, one, two *identity) (policy.OrderID, error) {
+	d, err := w.Orders.Preview(ctx, first, orders.Request{Type: t, Organisation: w.Org, HSAID: h.HSAID, Card: h.Card, IDKind: policy.ByHSAID, LoA: 3})
+	if err != nil {
+		return "", fmt.Errorf("preview: %w", err)
+	}
+	st := statement.Statement{Act: statement.ActPlace, Subject: string(d.Order), For: string(h.Person), Card: string(h.Card), Content: register.HashOf(d.Bytes())}
+	signed, err := w.state(st, one)
+	if err != nil {
+		return "", err
+	}
+	o, err := w.Orders.Place(ctx, first, d.Bytes(), signed)
+	if err != nil {
+		return "", fmt.Errorf("placing: %w", err)
+	}
+	if o.State == policy.OrderApproved {
+		return o.ID, nil
+	}
+	st.Act = statement.ActApprove
+	if signed, err = w.state(st, two); err != nil {
+		return "", err
+	}
+	if _, err := w.Orders.Approve(ctx, second, o.ID, signed); err != nil {
+		return "", fmt.Errorf("approving: %w", err)
+	}
+	return o.ID, nil
+}
+
+// Fetch carries an order out: begin, submit, confirm, cleaned. It goes on from
+// where an interrupted fetch of the same order stopped.
+func (w *World) Fetch(ctx context.Context, h *Holder, id policy.OrderID) error {
+	st, err := w.Begin(ctx, h, id)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	if st, err = w.Submit(ctx, h, st); err != nil {
+		return fmt.Errorf("submit: %w", err)
+	}
+	if err := w.Confirm(ctx, h, st); err != nil {
+		return fmt.Errorf("confirm: %w", err)
+	}
+	c, err := w.Login(ctx, h)
+	if err != nil {
+		return err
+	}
+	return w.Downloads.Cleaned(ctx, c, st.Download.ID, nil)
+}
+
+// Begin logs in and opens the download.
+func (w *World) Begin(ctx context.Context, h *Holder, id policy.OrderID) (*download.State, error) {
+	c, err := w.Login(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	return w.Downloads.Begin(ctx, c, id)
+}
+
+// Request makes a key in the card (once a download) and its CSR.
+func (h *Holder) Request(st *download.State) ([]byte, error) {
+	it := st.Item(policy.Authentication)
+	if h.next == nil {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		h.next = &identity{key: key}
+	}
+	return card.NewRequest(h.next.key, card.Binding{Download: string(st.Download.ID), Slot: string(it.Slot), Card: string(h.Card),
+		Login: st.Download.Login, PlanHash: st.Download.PlanHash, Challenge: it.Challenge})
+}
+
+// Submit sends the CSR and writes the certificate to the card.
+func (w *World) Submit(ctx context.Context, h *Holder, st *download.State) (*download.State, error) {
+	c, err := w.Login(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	csr, err := h.Request(st)
+	if err != nil {
+		return nil, err
+	}
+	st, err = w.Downloads.Submit(ctx, c, st.Download.ID, policy.Authentication, csr)
+	if err != nil {
+		return nil, err
+	}
+	cert := st.Certificates[policy.Authentication]
+	if cert == nil {
+		return nil, errors.New("submit gave no certificate")
+	}
+	if err := samePublic(h.next.key, cert.DER); err != nil {
+		return nil, err
+	}
+	h.next.cert, h.next.name = cert, string(h.Person)
+	return st, nil
+}
+
+func samePublic(key crypto.Signer, der []byte) error {
+	public, err := publicKeyOf(der)
+	if err != nil {
+		return err
+	}
+	mine, err := key.Public().(*ecdsa.PublicKey).Bytes()
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(public, mine) {
+		return errors.New("the certificate has another key than the card")
+	}
+	return nil
+}
+
+// Confirm logs in with the new certificate and confirms.
+func (w *World) Confirm(ctx context.Context, h *Holder, st *download.State) error {
+	c, err := w.Register.Login(ctx, h.next.cert.DER, true)
+	if err != nil {
+		return err
+	}
+	_, err = w.Downloads.Confirm(ctx, c, st.Download.ID, download.Evidence{PlanHash: st.Download.PlanHash,
+		ReadBack: map[policy.Slot]ca.Fingerprint{policy.Authentication: h.next.cert.Fingerprint}})
+	if err != nil {
+		return err
+	}
+	h.Current, h.next = h.next, nil
+	return nil
+}
