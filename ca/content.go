@@ -111,7 +111,7 @@ const maxName = 64
 
 // checkText checks a name for people: it must look to them as it is stored.
 // Control and format characters (among them those that turn the direction of
-// writing) can make one name look like another.
+// writing) and unusual spaces can make one name look like another.
 func checkText(s string) string {
 	if !utf8.ValidString(s) {
 		return "it is not UTF-8"
@@ -120,8 +120,8 @@ func checkText(s string) string {
 		return fmt.Sprintf("it has more than %d characters", maxName)
 	}
 	for _, c := range s {
-		if c != ' ' && !unicode.IsGraphic(c) || c == utf8.RuneError || unicode.In(c, unicode.Cf, unicode.Zl, unicode.Zp) {
-			return fmt.Sprintf("it has a control character (%U)", c)
+		if !unicode.IsPrint(c) || c == utf8.RuneError {
+			return fmt.Sprintf("it has a character that is not seen, or not as itself (%U)", c)
 		}
 	}
 	if s != strings.TrimSpace(s) {
@@ -186,8 +186,8 @@ func checkUPN(s string) string {
 		return fmt.Sprintf("it is not UTF-8 of at most %d characters", maxUPN)
 	}
 	for _, c := range s {
-		if unicode.IsSpace(c) || !unicode.IsGraphic(c) || c == utf8.RuneError {
-			return fmt.Sprintf("it has a space or control character (%U)", c)
+		if c == ' ' || !unicode.IsPrint(c) || c == utf8.RuneError {
+			return fmt.Sprintf("it has a space, or a character that is not seen (%U)", c)
 		}
 	}
 	return ""

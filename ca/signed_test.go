@@ -19,10 +19,10 @@ import (
 // checkSigned is the last look at a certificate. No request leads to what it
 // refuses, so it is shown what a broken signer or builder would make.
 func TestCheckSigned(t *testing.T) {
-	i, other := signedIssuer(t, "CA"), signedIssuer(t, "Other CA")
+	i, other, twin := signedIssuer(t, "CA"), signedIssuer(t, "Other CA"), signedIssuer(t, "CA")
 	list := []byte{0, 5, 0, 3, 1, 2, 3}
 	now := time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)
-	good := func(sct bool) *Recorded {
+	made := func(by *Issuer, sct bool) *Recorded {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			t.Fatal(err)
@@ -33,12 +33,12 @@ func TestCheckSigned(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := i.draft(p, Request{Profile: "officer", Content: Content{CommonName: "Åsa"}, PublicKey: key.Public(),
+		d, err := by.draft(p, Request{Profile: "officer", Content: Content{CommonName: "Åsa"}, PublicKey: key.Public(),
 			NotBefore: now, NotAfter: now.Add(time.Hour)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &Recorded{issuer: i, intent: d.intent, tbs0: d.intent.TBS, spki: d.spki}
+		r := &Recorded{issuer: by, intent: d.intent, tbs0: d.intent.TBS, spki: d.spki}
 		if sct {
 			if r.intent.TBS, err = addSCTList(r.tbs0, list); err != nil {
 				t.Fatal(err)
@@ -46,6 +46,8 @@ func TestCheckSigned(t *testing.T) {
 		}
 		return r
 	}
+	checkOtherIssuers(t, i, map[string]*Recorded{"another's name": made(other, false), "another's key of the same name": made(twin, false)})
+	good := func(sct bool) *Recorded { return made(i, sct) }
 	for _, c := range []struct {
 		name   string
 		sct    bool
@@ -79,6 +81,19 @@ func TestCheckSigned(t *testing.T) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+func checkOtherIssuers(t *testing.T, i *Issuer, foreign map[string]*Recorded) {
+	t.Helper()
+	for name, r := range foreign {
+		cert, err := i.key.seal(r.intent.TBS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := i.checkSigned(r, cert); err == nil || !strings.Contains(err.Error(), "another issuer") {
+			t.Errorf("%s: error %v", name, err)
+		}
 	}
 }
 
