@@ -17,11 +17,11 @@ import (
 	"sigill/policy"
 )
 
-// labelPrefix begins the label of every object that this package writes, so
+// LabelPrefix begins the label of every object that this package writes, so
 // that they are told apart from what a bureau or another middleware put there.
-const labelPrefix = "sigill "
+const LabelPrefix = "sigill "
 
-func labelOf(slot policy.Slot) string { return labelPrefix + string(slot) }
+func labelOf(slot policy.Slot) string { return LabelPrefix + string(slot) }
 
 // oidCardNumber is the extension with the card number (SIS, SS 61 43 32).
 var oidCardNumber = asn1.ObjectIdentifier{1, 2, 752, 34, 2, 1}
@@ -60,7 +60,7 @@ func numberOf(objects []Object, labels ...string) string {
 // slotOf tells the slot of an object from its label, or else from its
 // certificate: a signing certificate has contentCommitment and nothing else.
 func slotOf(label string, certificate []byte) policy.Slot {
-	if name, ok := strings.CutPrefix(label, labelPrefix); ok {
+	if name, ok := strings.CutPrefix(label, LabelPrefix); ok {
 		for _, s := range []policy.Slot{policy.Authentication, policy.Signing, policy.Transport} {
 			if strings.HasPrefix(name, string(s)) {
 				return s

@@ -129,6 +129,6 @@ func Open(ctx context.Context, name string, pin PIN) (Card, error) {
 		}
 		return openPKCS11(ctx, uri, pin)
 	default:
-		return nil, fmt.Errorf("card %q: the name of a card begins with soft: or pkcs11:", name)
+		return nil, fmt.Errorf("card %q: a card is named soft:FILE or pkcs11:URI", name)
 	}
 }

@@ -1,0 +1,165 @@
+// Package cardclient is the holder's side of the card protocol: it logs in with
+// a card, fetches an order to it, and reports a card lost.
+//
+// Its central rule: nothing is deleted from the card before the server has
+// answered that the old certificate is revoked, and the server answers that only
+// to the new certificate. Every step may be cut off, by a pulled card or a lost
+// answer, and [Client.Fetch] run again goes on from there. It decides nothing
+// that the server decides; it does compute the plan's hash itself, show the plan
+// to the holder, and execute that plan and no other.
+package cardclient
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"sigill/internal/token"
+	"sigill/internal/wire"
+	"sigill/policy"
+)
+
+var (
+	// ErrNoCertificate: no certificate with its key on the card can log in.
+	ErrNoCertificate = errors.New("there is no certificate on the card to log in with")
+	// ErrNothing: no order waits for this card.
+	ErrNothing = errors.New("there is nothing to fetch for this card")
+	// ErrDeclined: the holder said no to the plan.
+	ErrDeclined = errors.New("the plan was declined: nothing was changed")
+	// ErrClientTooOld: the server serves newer clients only.
+	ErrClientTooOld = errors.New("this program is too old for the server")
+	// ErrPlan: what the server sent is not the plan it names, or not for this
+	// card and log-in.
+	ErrPlan = errors.New("the server's plan is not what it says")
+	// ErrCertificate: the server's certificate is not for this key or plan.
+	ErrCertificate = errors.New("the server's certificate does not fit")
+	// ErrReadBack: the card gave back another certificate than was written.
+	ErrReadBack = errors.New("the card does not give back what was written to it")
+	// ErrKeyElsewhere: a certificate waits whose key is not on this card.
+	ErrKeyElsewhere = errors.New("the key that was certified is not on this card: abandon the download and begin anew")
+	// ErrOtherOpen: another order is being fetched to this card.
+	ErrOtherOpen = errors.New("the download of another order is open: finish or abandon it first")
+	// ErrOtherCard: the card in the reader is not the one that logged in.
+	ErrOtherCard = errors.New("the card in the reader is not the one that the server knows")
+	// ErrNoneOpen: there is no open download to abandon.
+	ErrNoneOpen = errors.New("no download is open for this card")
+)
+
+// ChooseError says that several orders wait and one must be named.
+type ChooseError struct{ Offers []wire.Offer }
+
+func (e *ChooseError) Error() string {
+	return fmt.Sprintf("%d orders wait for this card: name one of them", len(e.Offers))
+}
+
+// Steps of a run, in their order; "generated" to "read-back" once for each
+// certificate.
+const (
+	StepBegin     = "begin"     // a download is open, its plan verified and approved
+	StepGenerated = "generated" // the key is on the card
+	StepSubmitted = "submitted" // the certificate is here
+	StepWritten   = "written"   // the certificate is on the card
+	StepReadBack  = "read-back" // and was read back from it
+	StepConfirmed = "confirmed" // the new one is current, the old one revoked
+	StepRemoved   = "removed"   // the old objects are off the card
+)
+
+// UI is the holder's face of a run.
+type UI interface {
+	// Approve shows the plan and asks whether it shall be carried out.
+	Approve(ctx context.Context, me *wire.Me, plan policy.Plan) (bool, error)
+	// Progress tells that a step is done; slot is empty where none is meant.
+	Progress(step string, slot policy.Slot)
+}
+
+// Client works with one card and one server. Fields are set before its first
+// use. It runs one operation at a time.
+type Client struct {
+	Server   string         // "https://card.example:8444"
+	Roots    *x509.CertPool // that the server's certificate must lead to; nil: the system's
+	Card     token.Card
+	Version  string // of this program, "1.2.0"
+	Language string // for the server's texts, "sv" or "en"
+	// LoginWith is the id of the object to log in with; nil: chosen.
+	LoginWith []byte
+	Now       func() time.Time // nil: time.Now
+	// After is called after each step; an error ends the run there, as a
+	// pulled card would. Nil: nothing.
+	After func(step string) error
+	// Wait is how a pause between two tries is made. Nil: a timer.
+	Wait func(ctx context.Context, d time.Duration) error
+}
+
+func (c *Client) now() time.Time {
+	if c.Now == nil {
+		return time.Now()
+	}
+	return c.Now()
+}
+
+func (c *Client) wait(ctx context.Context, d time.Duration) error {
+	if c.Wait != nil {
+		return c.Wait(ctx, d)
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// Me asks the server who logs in with this card. The zero Identity chooses one
+// as [Client.Login] does.
+func (c *Client) Me(ctx context.Context, as Identity) (*wire.Me, error) {
+	s, me, err := c.login(ctx, as)
+	if err != nil {
+		return nil, err
+	}
+	s.close()
+	return me, nil
+}
+
+// ReportLost reports the card as lost: it is blocked, everything on it revoked,
+// and that can't be undone.
+func (c *Client) ReportLost(ctx context.Context) error {
+	s, _, err := c.login(ctx, Identity{})
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return s.call(ctx, "POST", "/card/v1/block", map[string]string{"reason": "lost"}, nil)
+}
+
+// Abandon gives up the open download: its pending certificates are revoked, and
+// the order can be fetched again. It returns the id of the download.
+func (c *Client) Abandon(ctx context.Context) (string, error) {
+	s, me, err := c.login(ctx, Identity{})
+	if err != nil {
+		return "", err
+	}
+	defer s.close()
+	if me.Open == nil {
+		return "", ErrNoneOpen
+	}
+	return me.Open.ID, c.abandon(ctx, s, me.Open)
+}
+
+// abandon ends d at the server and then removes what it put on the card.
+func (c *Client) abandon(ctx context.Context, s *session, d *wire.Download) error {
+	if err := s.call(ctx, "POST", "/card/v1/downloads/"+d.ID+"/abandon", struct{}{}, nil); err != nil {
+		return err
+	}
+	dead := map[string]bool{}
+	for _, it := range d.Items {
+		if it.Certificate != nil {
+			dead[fingerprint(it.Certificate)] = true
+		}
+	}
+	_, err := c.remove(ctx, dead, s.identity)
+	return err
+}
