@@ -11,10 +11,19 @@ import (
 // maxSecret bounds what is read as a key or passphrase file.
 const maxSecret = 64 << 10
 
-// readSecret reads a file that nobody but its owner may read, and that nobody
-// else can put another in place of. The checks are made on the opened file, so
-// that it can't be exchanged between check and use.
-func readSecret(path string) ([]byte, error) {
+// Permissions that a file with a secret must not have.
+const (
+	othersAny = 0o077
+	// credentialAny is for the directory that systemd makes for one service: it
+	// admits the service's user by an access control list, whose mask shows in
+	// the group's permissions.
+	credentialAny = 0o037
+)
+
+// readSecret reads a file that has none of the forbidden permissions, and that
+// nobody else can put another in place of. The checks are made on the opened
+// file, so that it can't be exchanged between check and use.
+func readSecret(path string, forbidden os.FileMode) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -27,7 +36,7 @@ func readSecret(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a file", path)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); mode&forbidden != 0 {
 		return nil, fmt.Errorf("%s can be read or written by others than its owner (mode %04o): chmod 600 %s", path, mode, path)
 	}
 	dir, err := os.Stat(filepath.Dir(path))

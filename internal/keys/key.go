@@ -104,7 +104,7 @@ func OpenKey(ctx context.Context, keyURI string, pass Passphrase) (*Key, error) 
 		}
 		return &Key{Signer: signer, manager: manager}, nil
 	}
-	text, err := readSecret(path)
+	text, err := readSecret(path, othersAny)
 	if err != nil {
 		return nil, fmt.Errorf("opening key: %w", err)
 	}

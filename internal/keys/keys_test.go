@@ -79,14 +79,16 @@ func TestPassphraseSources(t *testing.T) {
 	write("empty", "\n", 0o600)
 	write("lines", "a\nb\n", 0o600)
 	write("open", secret, 0o644)
-	write("group", secret, 0o640)
+	write("written", secret, 0o620)
+	write("list", secret, 0o440) // how an access control list shows
 	for _, tt := range []struct{ name, want, err string }{
 		{"good", secret, ""},
 		{"spaces", " " + secret + " ", ""},
 		{"empty", "", "empty"},
 		{"lines", "", "more than one line"},
 		{"open", "", "chmod 600"},
-		{"group", "", "chmod 600"},
+		{"written", "", "chmod 600"},
+		{"list", secret, ""},
 		{"absent", "", "does not exist"},
 		{"../good", "", "not a file name"},
 		{"..", "", "not a file name"},
@@ -109,6 +111,9 @@ func TestPassphraseSources(t *testing.T) {
 	}
 	if p, err := FromFile(filepath.Join(dir, "good"), Test); err != nil || !p.Equal(passphrase()) {
 		t.Errorf("TEST does not read a passphrase from a file: %v", err)
+	}
+	if _, err := FromFile(filepath.Join(dir, "list"), Test); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("a passphrase file that the group can read was read: %v", err)
 	}
 	if _, err := GenerateFile(filepath.Join(dir, "new"), Production); err == nil {
 		t.Error("production writes a passphrase to a file")

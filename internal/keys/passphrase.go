@@ -78,7 +78,7 @@ func FromCredential(name string, lookup func(string) (string, bool)) (Passphrase
 	if name != filepath.Base(name) || name == "." || name == ".." {
 		return Passphrase{}, fmt.Errorf("credential name %q is not a file name", name)
 	}
-	return readPassphrase(filepath.Join(dir, name))
+	return readPassphrase(filepath.Join(dir, name), credentialAny)
 }
 
 // FromPrompt asks for a passphrase on a terminal without showing it.
@@ -103,7 +103,7 @@ func FromFile(path string, env Environment) (Passphrase, error) {
 	if env != Test {
 		return Passphrase{}, errors.New("passphrases in files are for TEST hierarchies only: use a systemd credential or the prompt")
 	}
-	return readPassphrase(path)
+	return readPassphrase(path, othersAny)
 }
 
 // GenerateFile writes a random passphrase to a new file with mode 0600, for TEST
@@ -119,8 +119,8 @@ func GenerateFile(path string, env Environment) (Passphrase, error) {
 	return p, nil
 }
 
-func readPassphrase(path string) (Passphrase, error) {
-	text, err := readSecret(path)
+func readPassphrase(path string, forbidden os.FileMode) (Passphrase, error) {
+	text, err := readSecret(path, forbidden)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Passphrase{}, fmt.Errorf("passphrase file %s does not exist: %w", path, fs.ErrNotExist)
 	}
