@@ -1,0 +1,323 @@
+package revocation_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/base64"
+	"errors"
+	"math/big"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"sigill/ca"
+	"sigill/revocation"
+)
+
+// web is what a relying party can fetch: CRLs under their address, OCSP answers
+// from a responder.
+type web struct {
+	*fakeStore
+	t           *testing.T
+	root, inner *authority
+	leaf        *x509.Certificate
+	serial      ca.Serial
+	ocsp        func(request []byte) ([]byte, error)
+	crl         map[string][]byte
+	fetched     []string
+	v           *revocation.Verifier
+}
+
+func newWeb(t *testing.T) *web {
+	t.Helper()
+	w := &web{t: t, fakeStore: newFakeStore(t), crl: map[string][]byte{}, serial: ca.NewSerial()}
+	w.root = newAuthority(t, root, nil)
+	w.inner = newAuthority(t, person, w.root)
+	w.inner.ocspServer = []string{base + "/ocsp"}
+	w.leaf = w.inner.leaf(t, w.serial.Int(), 3)
+	w.released[w.serial] = person
+	w.crl[urlOf(root, 0)] = w.root.crl(t, ca.CRL{Number: 1, ThisUpdate: start.AddDate(0, -1, 0), NextUpdate: start.AddDate(1, 0, 0)})
+	w.crl[urlOf(person, 3)] = w.inner.crl(t, w.list(nil))
+	w.answerAs(w.inner.responder(t))
+	w.v = &revocation.Verifier{Roots: []*x509.Certificate{w.root.cert}, Fetch: w.fetch, Now: func() time.Time { return start }, Skew: time.Minute}
+	return w
+}
+
+// list is the CRL of the leaf's partition, changed by change.
+func (w *web) list(change func(*ca.CRL)) ca.CRL {
+	list := ca.CRL{Number: 1, ThisUpdate: start.Add(-time.Hour), NextUpdate: start.Add(time.Hour), DistributionPoint: urlOf(person, 3)}
+	if change != nil {
+		change(&list)
+	}
+	return list
+}
+
+// answerAs makes OCSP answers come from this signer.
+func (w *web) answerAs(signer *ca.Responder) {
+	w.t.Helper()
+	signers := &revocation.Signers{}
+	if err := signers.Set(person, signer); err != nil {
+		w.t.Fatal(err)
+	}
+	r := &revocation.Responder{Store: w.fakeStore, Signers: signers, Now: func() time.Time { return start }}
+	w.ocsp = func(request []byte) ([]byte, error) {
+		answer, err := r.Answer(context.Background(), request)
+		return answer.DER, err
+	}
+}
+
+func (w *web) fetch(_ context.Context, address string) ([]byte, error) {
+	w.fetched = append(w.fetched, address)
+	if text, ok := strings.CutPrefix(address, base+"/ocsp/"); ok {
+		text, err := url.PathUnescape(text)
+		if err != nil {
+			w.t.Error(err)
+		}
+		request, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			w.t.Error(err)
+		}
+		return w.ocsp(request)
+	}
+	if der, ok := w.crl[address]; ok {
+		return der, nil
+	}
+	return nil, errors.New("connection refused")
+}
+
+func (w *web) noOCSP() {
+	w.ocsp = func([]byte) ([]byte, error) { return nil, errors.New("connection refused") }
+}
+
+func TestVerify(t *testing.T) {
+	w := newWeb(t)
+	for _, ocsp := range []bool{true, false} {
+		if !ocsp {
+			w.noOCSP()
+		}
+		got := w.v.Verify(t.Context(), w.leaf, w.inner.cert)
+		if got.Status != revocation.Good || len(got.PolicyOIDs) != 1 || got.PolicyOIDs[0] != "1.2.752.146.101.3" {
+			t.Errorf("OCSP %v: %+v", ocsp, got)
+		}
+		if len(got.Steps) < 3 {
+			t.Errorf("steps %q", got.Steps)
+		}
+	}
+	// Every level is asked about, from the root down.
+	if len(w.fetched) != 5 || w.fetched[0] != urlOf(root, 0) || !strings.HasPrefix(w.fetched[1], base+"/ocsp/") || w.fetched[4] != urlOf(person, 3) {
+		t.Errorf("fetched %q", w.fetched)
+	}
+}
+
+func TestVerifyRevoked(t *testing.T) {
+	w := newWeb(t)
+	e := newEntry(person, 3, ca.Superseded)
+	e.Serial = w.serial
+	w.revoke(e)
+	line := ca.Revoked{Serial: w.serial, At: e.At, Reason: ca.Superseded}
+	w.crl[urlOf(person, 3)] = w.inner.crl(t, w.list(func(l *ca.CRL) { l.Entries = []ca.Revoked{line} }))
+	for _, ocsp := range []bool{true, false} {
+		if !ocsp {
+			w.noOCSP()
+		}
+		got := w.v.Verify(t.Context(), w.leaf, w.inner.cert)
+		if got.Status != revocation.Revoked || got.Reason != ca.Superseded || !got.At.Equal(e.At) {
+			t.Errorf("OCSP %v: %+v", ocsp, got)
+		}
+		if last := got.Steps[len(got.Steps)-1]; !strings.Contains(last, "revoked at 2026-03-14T09:25:53Z as superseded") {
+			t.Errorf("last step %q", last)
+		}
+	}
+}
+
+// The issuing CA is revoked by the root: nothing below it is good, and what it
+// says itself is not even asked.
+func TestVerifyRevokedCA(t *testing.T) {
+	w := newWeb(t)
+	serial, ok := ca.SerialOf(w.inner.cert.SerialNumber)
+	if !ok {
+		t.Fatal("no serial")
+	}
+	w.crl[urlOf(root, 0)] = w.root.crl(t, ca.CRL{Number: 2, ThisUpdate: start, NextUpdate: start.AddDate(1, 0, 0),
+		Entries: []ca.Revoked{{Serial: serial, At: start, Reason: ca.CACompromise}}})
+	got := w.v.Verify(t.Context(), w.leaf, w.inner.cert)
+	if got.Status != revocation.Revoked || got.Reason != ca.CACompromise || len(w.fetched) != 1 {
+		t.Errorf("%+v, fetched %q", got, w.fetched)
+	}
+}
+
+// Each row is something that must not be believed. Where only OCSP is spoilt,
+// the CRL, which lists the certificate, decides; where the CRL is spoilt, OCSP is gone.
+func TestVerifyFailsClosed(t *testing.T) {
+	selfMade := func(change func(*x509.Certificate)) func(*web) {
+		return func(w *web) {
+			key := newKey(w.t)
+			cert := w.inner.signer(w.t, key, change)
+			w.ocsp = w.forge(cert, key, nil)
+		}
+	}
+	crl := func(change func(*ca.CRL)) func(*web) {
+		return func(w *web) { w.noOCSP(); w.crl[urlOf(person, 3)] = w.inner.crl(w.t, w.list(change)) }
+	}
+	foreign := newAuthority(t, person, nil) // the same name and another key
+	for name, spoil := range map[string]func(*web){
+		"nothing answers": func(w *web) { w.noOCSP(); delete(w.crl, urlOf(person, 3)) },
+		"no root CRL":     func(w *web) { delete(w.crl, urlOf(root, 0)) },
+		"root CRL ended": func(w *web) {
+			w.crl[urlOf(root, 0)] = w.root.crl(w.t, ca.CRL{Number: 1, ThisUpdate: start.AddDate(-1, 0, 0), NextUpdate: start.Add(-2 * time.Minute)})
+		},
+		"CRL ended":          crl(func(l *ca.CRL) { l.NextUpdate = start.Add(-2 * time.Minute) }),
+		"CRL of the future":  crl(func(l *ca.CRL) { l.ThisUpdate = start.Add(2 * time.Minute) }),
+		"another partition":  crl(func(l *ca.CRL) { l.DistributionPoint = urlOf(person, 2) }),
+		"CRL of another key": func(w *web) { w.noOCSP(); w.crl[urlOf(person, 3)] = foreign.crl(w.t, w.list(nil)) },
+		"CRL with a critical extension": func(w *web) {
+			w.noOCSP()
+			w.crl[urlOf(person, 3)] = w.criticalCRL()
+		},
+		"never issued": func(w *web) { delete(w.released, w.serial) },
+		"OCSP error": func(w *web) {
+			w.ocsp = func([]byte) ([]byte, error) { return ca.OCSPError(ca.OCSPTryLater), nil }
+			delete(w.crl, urlOf(person, 3))
+		},
+		"signer for another purpose": func(w *web) {
+			selfMade(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })(w)
+			delete(w.crl, urlOf(person, 3))
+		},
+		"signer without nocheck": func(w *web) {
+			selfMade(func(c *x509.Certificate) { c.ExtraExtensions = nil })(w)
+			delete(w.crl, urlOf(person, 3))
+		},
+		"signer has ended": func(w *web) {
+			selfMade(func(c *x509.Certificate) { c.NotAfter = start.Add(-time.Hour) })(w)
+			delete(w.crl, urlOf(person, 3))
+		},
+		"signer of another CA": func(w *web) {
+			w.ocsp = w.forge(foreign.ocspCert, foreign.ocspKey, nil)
+			delete(w.crl, urlOf(person, 3))
+		},
+		"answer for another issuer": func(w *web) {
+			w.ocsp = w.forge(w.inner.ocspCert, w.inner.ocspKey, func(a *answer) { a.keyHash[0] ^= 1 })
+			delete(w.crl, urlOf(person, 3))
+		},
+		"replayed after its end": func(w *web) {
+			w.ocsp = w.forge(w.inner.ocspCert, w.inner.ocspKey, func(a *answer) { a.this, a.next = start.Add(-2*time.Hour), start.Add(-time.Hour) })
+			delete(w.crl, urlOf(person, 3))
+		},
+		"answer of the future": func(w *web) {
+			w.ocsp = w.forge(w.inner.ocspCert, w.inner.ocspKey, func(a *answer) { a.this = start.Add(2 * time.Minute) })
+			delete(w.crl, urlOf(person, 3))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWeb(t)
+			spoil(w)
+			if got := w.v.Verify(t.Context(), w.leaf, w.inner.cert); got.Status != revocation.Unknown {
+				t.Errorf("status %v: %q", got.Status, got.Steps)
+			}
+		})
+	}
+	// The forger's tool makes answers that are believed when nothing is wrong.
+	w := newWeb(t)
+	w.ocsp = w.forge(w.inner.ocspCert, w.inner.ocspKey, nil)
+	if got := w.v.Verify(t.Context(), w.leaf, w.inner.cert); got.Status != revocation.Good {
+		t.Errorf("an honest answer: %+v", got)
+	}
+}
+
+// criticalCRL is a delta CRL, which says so in a critical extension: it does not
+// list what its base lists.
+func (w *web) criticalCRL() []byte {
+	w.t.Helper()
+	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
+		Number: big.NewInt(2), ThisUpdate: start, NextUpdate: start.Add(time.Hour),
+		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 27}, Critical: true, Value: []byte{2, 1, 1}}},
+	}, w.inner.cert, w.inner.key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return der
+}
+
+// answer is what forge signs.
+type answer struct {
+	nameHash, keyHash []byte
+	this, next        time.Time
+}
+
+// forge returns OCSP answers "good" signed by whatever key, encoded by
+// encoding/asn1 and not by the code that is tested elsewhere.
+func (w *web) forge(cert *x509.Certificate, key crypto.Signer, change func(*answer)) func([]byte) ([]byte, error) {
+	return func(request []byte) ([]byte, error) {
+		parsed, err := ca.ParseOCSPRequest(request)
+		if err != nil {
+			return nil, err
+		}
+		id := parsed.CertIDs[0]
+		a := answer{[]byte(id.NameHash), []byte(id.KeyHash), start.Add(-time.Minute), start.Add(time.Hour)}
+		if change != nil {
+			change(&a)
+		}
+		return forgeOCSP(w.t, a, id, cert, key), nil
+	}
+}
+
+func forgeOCSP(t *testing.T, a answer, id ca.CertID, cert *x509.Certificate, key crypto.Signer) []byte {
+	t.Helper()
+	type certID struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Name, Key []byte
+		Serial    any
+	}
+	type single struct {
+		ID   certID
+		Good asn1.RawValue
+		This time.Time `asn1:"generalized"`
+		Next time.Time `asn1:"generalized,explicit,tag:0"`
+	}
+	data := struct {
+		Responder asn1.RawValue
+		Produced  time.Time `asn1:"generalized"`
+		Singles   []single
+	}{
+		Responder: asn1.RawValue{FullBytes: append([]byte{0xa2, 22, 4, 20}, make([]byte, 20)...)},
+		Produced:  start,
+		Singles: []single{{ID: certID{pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}}, a.nameHash, a.keyHash, id.Serial},
+			Good: asn1.RawValue{FullBytes: []byte{0x80, 0}}, This: a.this.UTC(), Next: a.next.UTC()}},
+	}
+	tbs := mustMarshal(t, data)
+	h := crypto.SHA256.New()
+	h.Write(tbs)
+	signature, err := key.Sign(rand.Reader, h.Sum(nil), crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	basic := mustMarshal(t, struct {
+		TBS       asn1.RawValue
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+		Certs     []asn1.RawValue `asn1:"explicit,tag:0"`
+	}{asn1.RawValue{FullBytes: tbs}, pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}},
+		asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)}, []asn1.RawValue{{FullBytes: cert.Raw}}})
+	type bytesOf struct {
+		Type asn1.ObjectIdentifier
+		DER  []byte
+	}
+	return mustMarshal(t, struct {
+		Status asn1.Enumerated
+		Bytes  bytesOf `asn1:"explicit,tag:0"`
+	}{0, bytesOf{asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 1}, basic}})
+}
+
+func mustMarshal(t *testing.T, v any) []byte {
+	t.Helper()
+	der, err := asn1.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
