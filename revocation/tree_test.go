@@ -45,7 +45,6 @@ type authority struct {
 	key        crypto.Signer
 	ocspCert   *x509.Certificate
 	ocspKey    crypto.Signer
-	issued     []*x509.Certificate
 	ocspServer []string // of what it issues
 }
 

@@ -8,7 +8,9 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"net/url"
 	"strings"
@@ -320,4 +322,29 @@ func mustMarshal(t *testing.T, v any) []byte {
 		t.Fatal(err)
 	}
 	return der
+}
+
+// OpenSSL checks every level of the chain against the CRLs, and believes the
+// partition only of a certificate that names it.
+func TestChainOpenSSL(t *testing.T) {
+	w := newWeb(t)
+	revoked := w.inner.leaf(t, ca.NewSerial().Int(), 3)
+	serial, _ := ca.SerialOf(revoked.SerialNumber)
+	elsewhere := w.inner.leaf(t, ca.NewSerial().Int(), 4)
+	partition := w.inner.crl(t, w.list(func(l *ca.CRL) { l.Entries = []ca.Revoked{{Serial: serial, At: start.Add(-time.Minute), Reason: ca.Superseded}} }))
+	inPEM := func(der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}) }
+	files := map[string][]byte{"root.pem": pemOf(w.root.cert), "inner.pem": pemOf(w.inner.cert), "leaf.pem": pemOf(w.leaf), "revoked.pem": pemOf(revoked),
+		"elsewhere.pem": pemOf(elsewhere), "crls.pem": append(inPEM(w.crl[urlOf(root, 0)]), inPEM(partition)...), "partition.pem": inPEM(partition)}
+	for _, test := range []struct{ crls, leaf, want string }{
+		{"crls.pem", "leaf.pem", "leaf.pem: OK"},
+		{"crls.pem", "revoked.pem", "certificate revoked"},
+		{"crls.pem", "elsewhere.pem", "Different CRL scope"},
+		{"partition.pem", "leaf.pem", "unable to get certificate CRL"}, // the root's is missing
+	} {
+		out := openssl(t, files, "verify", "-crl_check_all", "-CAfile", "root.pem", "-untrusted", "inner.pem", "-CRLfile", test.crls,
+			"-attime", fmt.Sprint(start.Unix()), test.leaf)
+		if !strings.Contains(out, test.want) {
+			t.Errorf("%s with %s: openssl does not say %q:\n%s", test.leaf, test.crls, test.want, out)
+		}
+	}
 }
