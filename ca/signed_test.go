@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -19,7 +20,8 @@ import (
 // checkSigned is the last look at a certificate. No request leads to what it
 // refuses, so it is shown what a broken signer or builder would make.
 func TestCheckSigned(t *testing.T) {
-	i, other, twin := signedIssuer(t, "CA"), signedIssuer(t, "Other CA"), signedIssuer(t, "CA")
+	i, other, twin := signedIssuer(t, "CA", nil), signedIssuer(t, "Other CA", nil), signedIssuer(t, "CA", nil)
+	renamed := signedIssuer(t, "Renamed CA", i.key.signer)
 	list := []byte{0, 5, 0, 3, 1, 2, 3}
 	now := time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)
 	made := func(by *Issuer, sct bool) *Recorded {
@@ -46,7 +48,7 @@ func TestCheckSigned(t *testing.T) {
 		}
 		return r
 	}
-	checkOtherIssuers(t, i, map[string]*Recorded{"another's name": made(other, false), "another's key of the same name": made(twin, false)})
+	checkOtherIssuers(t, i, map[string]*Recorded{"another name of the same key": made(renamed, false), "another's name": made(other, false), "another's key of the same name": made(twin, false)})
 	good := func(sct bool) *Recorded { return made(i, sct) }
 	for _, c := range []struct {
 		name   string
@@ -97,11 +99,14 @@ func checkOtherIssuers(t *testing.T, i *Issuer, foreign map[string]*Recorded) {
 	}
 }
 
-func signedIssuer(t *testing.T, name string) *Issuer {
+// signedIssuer returns an issuer with key, or with a new one.
+func signedIssuer(t *testing.T, name string, key crypto.Signer) *Issuer {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+	if key == nil {
+		var err error
+		if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+			t.Fatal(err)
+		}
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, NotBefore: time.Unix(0, 0), NotAfter: time.Unix(4e9, 0)}
