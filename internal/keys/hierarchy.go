@@ -154,6 +154,21 @@ func (h *Hierarchy) Issuer(id ca.IssuerID) (CA, bool) {
 	return CA{}, false
 }
 
+// RootKeyHere reports whether this process could read the root's key file. A
+// production server refuses to start then: who breaks into it would get the root.
+func (h *Hierarchy) RootKeyHere() bool {
+	path, ok := filePath(h.resolve(h.Root.KeyURI))
+	if !ok {
+		return false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
+}
+
 // OpenIssuer opens the key of the issuing CA id with the passphrase and returns
 // it as softcas holds it. The key is checked to be the certificate's. The caller
 // closes the Issuer.

@@ -142,6 +142,9 @@ func TestReopen(t *testing.T) {
 	if err := os.Rename(h.Dir, moved); err != nil {
 		t.Fatal(err)
 	}
+	if !(&Hierarchy{Dir: moved, Root: h.Root}).RootKeyHere() {
+		t.Error("the root's key is not seen")
+	}
 	// The root's directory goes into the safe.
 	if err := os.Rename(filepath.Join(moved, rootDir), filepath.Join(t.TempDir(), "safe")); err != nil {
 		t.Fatal(err)
@@ -149,6 +152,9 @@ func TestReopen(t *testing.T) {
 	again, err := Load(moved)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if again.RootKeyHere() {
+		t.Error("the root's key is seen in the safe")
 	}
 	if again.Environment != Test || again.StatusURL != h.StatusURL || len(again.Issuers) != len(h.Issuers) {
 		t.Errorf("another hierarchy was loaded: %+v", again)
