@@ -249,6 +249,14 @@ func TestFilesOfAHierarchy(t *testing.T) {
 	if _, err := Create(t.Context(), testPlan(t, h.Dir)); !errors.Is(err, ErrExists) {
 		t.Errorf("a hierarchy was created over another: %v", err)
 	}
+	// Neither beside what another run left half done.
+	p := testPlan(t, t.TempDir())
+	if err := os.Mkdir(filepath.Join(p.Dir, publicDir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Create(t.Context(), p); !errors.Is(err, ErrExists) {
+		t.Errorf("a hierarchy was created beside another's remains: %v", err)
+	}
 	// A certificate exchanged on disk is not loaded.
 	other := create(t)
 	der, err := os.ReadFile(other.CertificatePath(CardCA))
