@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 
+	"sigill/internal/texts"
 	"sigill/internal/wire"
 	"sigill/orders/download"
 	"sigill/orders/issue"
@@ -37,7 +37,7 @@ var statusOf = map[policy.Rule]int{
 // problem is the one place that turns an error into HTTP. What is not a refusal
 // or one of the sentinel errors is 500 without its text.
 func (h *handler) problem(w http.ResponseWriter, r *http.Request, err error) {
-	lang := language(r.Header.Get("Accept-Language"))
+	lang := texts.Language(r.Header.Get("Accept-Language"))
 	p := h.problemFor(lang, err)
 	p.Request = w.Header().Get("X-Request-Id")
 	if p.Status >= http.StatusInternalServerError {
@@ -92,16 +92,4 @@ func (h *handler) refusal(lang string, r *policy.Refusal) *wire.Problem {
 	}
 	return &wire.Problem{Type: "urn:sigill:problem:refused", Status: status, Rule: string(r.Rule), Detail: r.Detail,
 		Title: h.Texts.Title(lang, string(r.Rule)), Next: h.Texts.Next(lang, string(r.Rule))}
-}
-
-// language picks Swedish, the default, or English.
-func language(accept string) string {
-	for part := range strings.SplitSeq(accept, ",") {
-		tag, _, _ := strings.Cut(strings.TrimSpace(strings.ToLower(part)), ";")
-		base, _, _ := strings.Cut(tag, "-")
-		if base == "sv" || base == "en" {
-			return base
-		}
-	}
-	return "sv"
 }

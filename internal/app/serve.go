@@ -1,0 +1,311 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"sigill/internal/api"
+	"sigill/internal/audit"
+	"sigill/internal/durable"
+	"sigill/internal/responder"
+	"sigill/internal/store"
+	"sigill/internal/texts"
+	"sigill/orders/download"
+	"sigill/policy"
+	"sigill/revocation"
+)
+
+// MinClient is the lowest version of sigill-card that is served.
+const MinClient = "0.1.0"
+
+// Addresses are where a serving installation listens.
+type Addresses struct {
+	Status string `json:"status"` // http://…
+	Card   string `json:"card"`   // https://…
+	Ops    string `json:"ops"`    // http://…
+}
+
+const (
+	recoverEvery  = 5 * time.Second
+	headEvery     = 2 * time.Second
+	shutdownGrace = 10 * time.Second
+)
+
+// Serve runs the installation until ctx ends. It calls ready once everything
+// listens and what an earlier process left is recovered.
+func (a *App) Serve(ctx context.Context, ready func(Addresses)) error {
+	if _, err := a.Downloads.Recover(ctx); err != nil {
+		return fmt.Errorf("recovering what an earlier process left: %w", err)
+	}
+	cert := &server{}
+	if err := errors.Join(a.renewSigners(ctx), a.renewServer(ctx, cert)); err != nil {
+		return err
+	}
+	if err := a.Sequencer.CatchUp(ctx); err != nil {
+		return err
+	}
+	if _, err := a.Publisher.Publish(ctx, a.now()); err != nil {
+		return fmt.Errorf("publishing CRLs: %w", err)
+	}
+	servers, addresses, err := a.listen(cert)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var wg sync.WaitGroup
+	a.background(ctx, &wg, cert)
+	for _, s := range servers {
+		wg.Go(func() {
+			if err := s.serve(); !errors.Is(err, http.ErrServerClosed) {
+				stop(fmt.Errorf("listener %s: %w", s.Listener.Addr(), err))
+			}
+		})
+	}
+	ready(addresses)
+	<-ctx.Done()
+	for _, s := range servers {
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+		if err := s.Shutdown(grace); err != nil {
+			s.Close()
+		}
+		cancel()
+	}
+	wg.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return a.stopped(context.WithoutCancel(ctx))
+}
+
+// stopped numbers the last events and keeps the head of the chain.
+func (a *App) stopped(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, shutdownGrace)
+	defer cancel()
+	return errors.Join(a.Sequencer.CatchUp(ctx), a.keepHead(ctx))
+}
+
+// background starts the loops that read what is due.
+func (a *App) background(ctx context.Context, wg *sync.WaitGroup, cert *server) {
+	wg.Go(func() {
+		if err := a.Sequencer.Run(ctx); err != nil && ctx.Err() == nil {
+			a.log.Error("sequencer ended", "err", err)
+		}
+	})
+	wg.Go(func() { a.Publisher.Run(ctx) })
+	wg.Go(func() {
+		a.Downloads.Run(ctx, recoverEvery, func(err error) { a.log.Error("background", "err", err) })
+	})
+	wg.Go(func() { a.renew(ctx, cert) })
+	wg.Go(func() {
+		t := time.NewTicker(headEvery)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+				if err := a.keepHead(ctx); err != nil && ctx.Err() == nil {
+					a.log.Error("keeping the head of the chain", "err", err)
+				}
+			}
+		}
+	})
+}
+
+// HeadFile is where the newest head of the event chain is kept, outside the
+// database: who cuts the chain's tail in the database has to find this too.
+const HeadFile = "heads"
+
+func (a *App) keepHead(ctx context.Context) error {
+	head, err := audit.ReadHead(ctx, a.DB.Audit(), a.now())
+	if err != nil || head.Number == 0 {
+		return err
+	}
+	path := a.Config.Path(HeadFile)
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	kept, err := audit.ParseHeads(old)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if n := len(kept); n > 0 && kept[n-1].Number >= head.Number {
+		return nil
+	}
+	const keep = 50
+	lines := bytes.SplitAfter(old, []byte("\n"))
+	if len(lines) > keep {
+		lines = lines[len(lines)-keep:]
+	}
+	return durable.WriteFile(path, append(bytes.Join(lines, nil), head.String()+"\n"...), 0o644)
+}
+
+// listener is a server that listens already.
+type listener struct {
+	*http.Server
+	net.Listener
+	tls *tls.Config
+}
+
+func (l *listener) serve() error {
+	if l.tls != nil {
+		return l.Server.Serve(tls.NewListener(l.Listener, l.tls))
+	}
+	return l.Server.Serve(l.Listener)
+}
+
+// Close closes the server and with it the listener.
+func (l *listener) Close() error { return l.Server.Close() }
+
+// listen binds every listener before any serves, so that a taken port is an
+// error at start.
+func (a *App) listen(cert *server) ([]*listener, Addresses, error) {
+	status, err := a.status()
+	if err != nil {
+		return nil, Addresses{}, err
+	}
+	card, err := a.card()
+	if err != nil {
+		return nil, Addresses{}, err
+	}
+	ops, err := a.ops()
+	if err != nil {
+		return nil, Addresses{}, err
+	}
+	var out []*listener
+	bind := func(name, address string, h http.Handler, t *tls.Config) (string, error) {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return "", fmt.Errorf("listener %s: %w: choose another address in %s", name, err, a.Config.Path("sigill.yaml"))
+		}
+		out = append(out, &listener{Listener: l, tls: t, Server: &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second,
+			ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
+			ConnContext: func(ctx context.Context, _ net.Conn) context.Context { return api.ConnContext(ctx) }}})
+		return l.Addr().String(), nil
+	}
+	at := Addresses{}
+	hardened := api.TLS(&tls.Config{GetCertificate: cert.get, NextProtos: []string{"http/1.1"}})
+	for _, each := range []struct {
+		name, address, scheme string
+		handler               http.Handler
+		tls                   *tls.Config
+		to                    *string
+	}{
+		{"status", a.Config.Listen.Status, "http://", status, nil, &at.Status},
+		{"card", a.Config.Listen.Card, "https://", card, hardened, &at.Card},
+		{"ops", a.Config.Listen.Ops, "http://", ops, nil, &at.Ops},
+	} {
+		address, err := bind(each.name, each.address, each.handler, each.tls)
+		if err != nil {
+			for _, l := range out {
+				l.Listener.Close()
+			}
+			return nil, at, err
+		}
+		*each.to = each.scheme + address
+	}
+	return out, at, nil
+}
+
+func (a *App) status() (http.Handler, error) {
+	ocsp := &revocation.Responder{Store: a.DB.Revocation(), Signers: &a.signers, Now: a.now, Validity: time.Duration(a.Config.OCSP.Validity)}
+	if err := ocsp.Check(); err != nil {
+		return nil, err
+	}
+	h, err := responder.New(responder.Config{OCSP: ocsp, Dir: a.Hierarchy.PublicDir(), Now: a.now, Log: a.log})
+	if err == nil {
+		a.closers = append(a.closers, h)
+	}
+	return h, err
+}
+
+func (a *App) card() (http.Handler, error) {
+	catalogue, err := texts.Load()
+	if err != nil {
+		return nil, err
+	}
+	return api.New(api.Config{Register: a.Register, Orders: a.Orders, Downloads: a.Downloads, Texts: catalogue, Log: a.log,
+		MinClient: MinClient, Unknown: store.ErrOutcomeUnknown,
+		IssuerCertificate: func(id string) []byte {
+			for _, each := range a.Hierarchy.Issuers {
+				if string(each.ID) == id {
+					return each.Certificate.Raw
+				}
+			}
+			return nil
+		}}), nil
+}
+
+// ops serves operators.
+func (a *App) ops() (http.Handler, error) {
+	registry := prometheus.NewRegistry()
+	gauge := func(name, help string, value func() float64) error {
+		return registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	}
+	err := errors.Join(
+		gauge("sigill_pending_certificates", "Released certificates that wait for their confirmation, beside the ones they replace.",
+			func() float64 { return float64(a.pending()) }),
+		gauge("sigill_store_commits", "Durable commits since start.", func() float64 { return float64(a.DB.Stats().Commits) }),
+		gauge("sigill_store_updates", "Transactions committed since start; several share a commit.", func() float64 { return float64(a.DB.Stats().Updates) }),
+	)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		state, status := "ready", http.StatusOK
+		if _, err := audit.ReadHead(r.Context(), a.DB.Audit(), a.now()); err != nil {
+			state, status = "the store does not answer", http.StatusServiceUnavailable
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		json.NewEncoder(w).Encode(map[string]string{"state": state})
+	})
+	return mux, nil
+}
+
+// pending counts pending certificates of open downloads, up to a thousand.
+func (a *App) pending() int {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	n := 0
+	err := a.DB.Downloads().View(ctx, func(tx *download.Tx) error {
+		n = 0
+		open, err := tx.OpenDownloadsBefore(a.now(), 1000)
+		if err != nil {
+			return err
+		}
+		for _, d := range open {
+			_, items, err := tx.Download(d.ID)
+			if err != nil {
+				return err
+			}
+			for _, it := range items {
+				if it.State == policy.ItemSigned {
+					n++
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		a.log.Error("counting pending certificates", "err", err)
+	}
+	return n
+}
