@@ -128,6 +128,11 @@ func TestParseOCSPRequestRefuses(t *testing.T) {
 	good := rfcMarshal(t, rfcRequest{TBS: rfcTBS{List: []rfcOne{one}}})
 	odd := one
 	odd.ID.Algorithm.Parameters = asn1.RawValue{FullBytes: []byte{4, 1, 0}}
+	uneven := one
+	uneven.ID.Name = uneven.ID.Name[1:]
+	inside := bytes.Clone(good) // one more element within the request
+	inside = append(inside, 5, 0)
+	inside[1] += 2
 	critical := []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
 	nonce := pkix.Extension{Id: rfcNonce, Value: octetString(t, 16)}
 	for name, der := range map[string][]byte{
@@ -140,6 +145,8 @@ func TestParseOCSPRequestRefuses(t *testing.T) {
 		"seventeen":           rfcMarshal(t, rfcRequest{TBS: rfcTBS{List: repeat(one, 17)}}),
 		"too long":            rfcMarshal(t, rfcRequest{TBS: rfcTBS{List: []rfcOne{one}, Extensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Value: make([]byte, 4096)}}}}),
 		"hash of wrong size":  rfcMarshal(t, rfcRequest{TBS: rfcTBS{List: []rfcOne{{ID: rfcID(rfcSHA256, 20, 7)}}}}),
+		"name hash too short": rfcMarshal(t, rfcRequest{TBS: rfcTBS{List: []rfcOne{uneven}}}),
+		"trailing inside":     inside,
 		"odd parameters":      rfcMarshal(t, rfcRequest{TBS: rfcTBS{List: []rfcOne{odd}}}),
 		"critical extension":  rfcMarshal(t, rfcRequest{TBS: rfcTBS{List: []rfcOne{one}, Extensions: critical}}),
 		"critical single ext": rfcMarshal(t, rfcRequest{TBS: rfcTBS{List: []rfcOne{{ID: one.ID, Extensions: critical}}}}),

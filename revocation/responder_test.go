@@ -181,12 +181,13 @@ func TestAnswerErrors(t *testing.T) {
 // them is unknown, for this signer cannot speak for it.
 func TestAnswerSeveral(t *testing.T) {
 	d := newDesk(t)
-	good, others := ca.NewSerial(), ca.NewSerial()
+	good, others, mixed := ca.NewSerial(), ca.NewSerial(), ca.NewSerial()
 	d.released[good], d.released[others] = person, another
+	d.released[mixed] = person // and asked about under the other issuer's name
 	revoked := d.revoke(newEntry(person, 0, ca.KeyCompromise))
 	stranger := newAuthority(t, "stranger", nil)
 	der := many(t, nil, request(t, stranger, ca.NewSerial(), crypto.SHA1), request(t, d.person, good, crypto.SHA1),
-		request(t, d.person, revoked.Serial, crypto.SHA256), request(t, d.other, others, crypto.SHA1))
+		request(t, d.person, revoked.Serial, crypto.SHA256), request(t, d.other, others, crypto.SHA1), request(t, d.other, mixed, crypto.SHA1))
 	answer, err := d.r.Answer(t.Context(), der)
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +195,7 @@ func TestAnswerSeveral(t *testing.T) {
 	if answer.Cacheable {
 		t.Error("an answer with unknown in it is cacheable")
 	}
-	for serial, want := range map[ca.Serial]int{good: ocsp.Good, revoked.Serial: ocsp.Revoked, others: ocsp.Unknown} {
+	for serial, want := range map[ca.Serial]int{good: ocsp.Good, revoked.Serial: ocsp.Revoked, others: ocsp.Unknown, mixed: ocsp.Unknown} {
 		got, err := ocsp.ParseResponseForCert(answer.DER, &x509.Certificate{SerialNumber: serial.Int()}, d.person.cert)
 		if err != nil || got.Status != want {
 			t.Errorf("%s: %+v, %v, want %d", serial, got, err, want)

@@ -45,6 +45,8 @@ type fakeStore struct {
 	released  map[ca.Serial]ca.IssuerID
 	published []revocation.Publication
 
+	hidden ca.Serial // is left out of EntriesIn, as no store should
+
 	open  bool // a transaction is open
 	count int  // transactions so far
 	at    int  // the transaction that fails, counted from 1; 0 for none
@@ -209,7 +211,7 @@ func (tx *fakeTx) FinishPublication(p *revocation.Publication) error {
 func (tx *fakeTx) EntriesIn(issuer ca.IssuerID, partition int, since time.Time, yield func(revocation.Entry) error) error {
 	newest := map[ca.Serial]revocation.Entry{}
 	for _, e := range tx.entries {
-		if e.Issuer == issuer && e.Partition == partition && !e.NotAfter.Before(since) && e.Version > newest[e.Serial].Version {
+		if e.Serial != tx.s.hidden && e.Issuer == issuer && e.Partition == partition && !e.NotAfter.Before(since) && e.Version > newest[e.Serial].Version {
 			newest[e.Serial] = e
 		}
 	}
