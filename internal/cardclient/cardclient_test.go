@@ -450,6 +450,23 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// TestOwnCertificateStays: whatever the server says, the certificate that is
+// logged in with is not deleted; what it says is superseded beside it is.
+func TestOwnCertificateStays(t *testing.T) {
+	s := newScene(t)
+	_, dead := s.certified(t, s.card, policy.Transport)
+	delete(s.accepted, dead)
+	s.eids = []wire.EID{{Certificates: []wire.Certificate{
+		{Fingerprint: s.old, State: "superseded", Profile: "authentication"}, {Fingerprint: dead, State: "revoked", Profile: "authentication"}}}}
+	s.offers = nil
+	if r, err := s.client.Fetch(t.Context(), "", &holder{}); err != nil || len(r.Removed) != 1 || r.Removed[0] != dead {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if !has(t, s.card, s.old) || has(t, s.card, dead) {
+		t.Error("the card does not hold its own certificate alone")
+	}
+}
+
 func TestReportLost(t *testing.T) {
 	s := newScene(t)
 	if err := s.client.ReportLost(t.Context()); err != nil || !s.blocked {

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"sigill/internal/cardclient"
+	"sigill/internal/token"
+	"sigill/internal/wire"
+)
+
+// text is one text in both languages; a test holds that their verbs agree.
+type text struct{ sv, en string }
+
+// say returns a text in a language. An unknown key is shown as it is: the words
+// of the protocol ("current") are such keys too, and newer ones must not fail.
+func say(lang, key string, args ...any) string {
+	t, ok := texts()[key]
+	if !ok {
+		return clean(key)
+	}
+	s := t.en
+	if lang == "sv" {
+		s = t.sv
+	}
+	if len(args) == 0 {
+		return s
+	}
+	return fmt.Sprintf(s, args...)
+}
+
+func (a *app) state(s string) string { return a.say("state." + s) }
+
+// clean removes what a terminal would act on: names and texts come from a
+// server or a card, and an escape sequence could rewrite what is on the screen.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// explain says what is wrong and what to do now.
+func (a *app) explain(err error) string {
+	var problem *wire.Problem
+	if errors.As(err, &problem) {
+		return clean(problem.Error())
+	}
+	if pin, ok := errors.AsType[token.ErrPIN](err); ok {
+		slot := a.say("slot." + string(pin.Slot))
+		if pin.Left < 0 {
+			return a.say("err.pin", slot)
+		}
+		return a.say("err.pinleft", slot, pin.Left)
+	}
+	for _, e := range []struct {
+		err error
+		key string
+	}{
+		{token.ErrPINLocked, "err.pinlocked"}, {token.ErrNoCard, "err.nocard"},
+		{cardclient.ErrNoCertificate, "err.nocertificate"}, {cardclient.ErrNothing, "err.nothing"},
+		{cardclient.ErrDeclined, "err.declined"}, {cardclient.ErrClientTooOld, "err.old"},
+		{cardclient.ErrPlan, "err.plan"}, {cardclient.ErrCertificate, "err.certificate"},
+		{cardclient.ErrReadBack, "err.readback"}, {cardclient.ErrKeyElsewhere, "err.elsewhere"},
+		{cardclient.ErrOtherOpen, "err.otheropen"}, {cardclient.ErrOtherCard, "err.othercard"},
+		{cardclient.ErrNoneOpen, "err.noneopen"}, {cardclient.ErrInspected, "err.inspected"},
+		{cardclient.ErrNotValidNow, "err.notvalid"},
+	} {
+		if errors.Is(err, e.err) {
+			return a.say(e.key) + " (" + clean(err.Error()) + ")"
+		}
+	}
+	return clean(err.Error())
+}
+
+// helpTexts are the texts that the command line's tags name.
+func helpTexts(lang string) map[string]string {
+	vars := map[string]string{}
+	for _, key := range []string{"card", "server", "ca", "pinfd", "loginwith", "lang", "json", "list", "login", "fetch", "abandon",
+		"reportloss", "selftest", "version", "order", "yes", "yesloss"} {
+		vars[key] = say(lang, "help."+key)
+	}
+	return vars
+}
