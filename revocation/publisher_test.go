@@ -17,6 +17,8 @@ import (
 	"sigill/revocation"
 )
 
+var errGone = errors.New("token is gone")
+
 // bench is a publisher of two partitions of one issuer over a fake store.
 type bench struct {
 	*fakeStore
@@ -194,14 +196,14 @@ func TestPublishKeyRefuses(t *testing.T) {
 	b := newBench(t)
 	b.publish(start, 2)
 	e := b.revoke(newEntry(person, 0, ca.Superseded))
-	b.key.err = errors.New("token is gone")
-	if n, err := b.p.Publish(t.Context(), start.Add(time.Minute)); n != 0 || !errors.Is(err, b.key.err) {
+	b.key.fail(errGone)
+	if n, err := b.p.Publish(t.Context(), start.Add(time.Minute)); n != 0 || !errors.Is(err, errGone) {
 		t.Fatalf("Publish = %d, %v", n, err)
 	}
 	if b.number(0) != 1 {
 		t.Errorf("number %d is public", b.number(0))
 	}
-	b.key.err = nil
+	b.key.fail(nil)
 	b.publish(start.Add(2*time.Minute), 1)
 	if b.number(0) != 3 || lists(b.public(0), e.Serial) == nil {
 		t.Errorf("number %d, want 3: 2 was reserved and is never used", b.number(0))
@@ -214,9 +216,9 @@ func TestPublishPauses(t *testing.T) {
 	b := newBench(t)
 	b.publish(start, 2)
 	b.revoke(newEntry(person, 0, ca.Superseded))
-	b.key.err = errors.New("token is gone")
+	b.key.fail(errGone)
 	for second := range 3600 {
-		if _, err := b.p.Publish(t.Context(), start.Add(time.Duration(60+second)*time.Second)); !errors.Is(err, b.key.err) {
+		if _, err := b.p.Publish(t.Context(), start.Add(time.Duration(60+second)*time.Second)); !errors.Is(err, errGone) {
 			t.Fatalf("second %d: %v", second, err)
 		}
 	}
@@ -224,7 +226,7 @@ func TestPublishPauses(t *testing.T) {
 	if tries < 60 || tries > 70 {
 		t.Errorf("%d tries in an hour, want one a minute after the first few", tries)
 	}
-	b.key.err = nil
+	b.key.fail(nil)
 	b.publish(start.Add(2*time.Hour), 1)
 }
 
@@ -368,10 +370,10 @@ func TestRun(t *testing.T) {
 		if b.number(0) != 2 || b.number(1) != 3 {
 			t.Fatalf("numbers %d, %d after half a life", b.number(0), b.number(1))
 		}
-		b.key.err = errors.New("token is gone")
+		b.key.fail(errGone)
 		b.revoke(newEntry(person, 0, ca.Superseded))
 		wait(time.Minute)
-		b.key.err = nil
+		b.key.fail(nil)
 		wait(time.Minute)
 		if list := b.public(0); len(list.RevokedCertificateEntries) != 1 {
 			t.Errorf("%d entries after the token came back", len(list.RevokedCertificateEntries))

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,9 +48,9 @@ type fakeStore struct {
 
 	hidden ca.Serial // is left out of EntriesIn, as no store should
 
-	open  bool // a transaction is open
-	count int  // transactions so far
-	at    int  // the transaction that fails, counted from 1; 0 for none
+	open  atomic.Bool // a transaction is open
+	count int         // transactions so far
+	at    int         // the transaction that fails, counted from 1; 0 for none
 	fault fault
 }
 
@@ -72,7 +73,7 @@ func (s *fakeStore) sequence() {
 // noTransaction fails the test if a transaction is open: it is called where the
 // key is used.
 func (s *fakeStore) noTransaction() {
-	if s.open {
+	if s.open.Load() {
 		s.t.Error("the key is used while a transaction is open")
 	}
 }
@@ -86,7 +87,7 @@ func (s *fakeStore) View(ctx context.Context, fn func(*revocation.Tx) error) err
 }
 
 func (s *fakeStore) run(ctx context.Context, fn func(*revocation.Tx) error, readOnly bool) error {
-	if s.open {
+	if s.open.Load() {
 		s.t.Error("a transaction is begun within another")
 	}
 	s.mu.Lock()
@@ -102,8 +103,8 @@ func (s *fakeStore) run(ctx context.Context, fn func(*revocation.Tx) error, read
 	if f == notBegun {
 		return errFault
 	}
-	s.open = true
-	defer func() { s.open = false }()
+	s.open.Store(true)
+	defer func() { s.open.Store(false) }()
 	var tx *fakeTx
 	for range 2 {
 		tx = &fakeTx{s: s, readOnly: readOnly, entries: slices.Clone(s.entries), published: slices.Clone(s.published)}

@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -139,21 +140,28 @@ func (a *authority) crl(t testing.TB, list ca.CRL) []byte {
 	return der
 }
 
-// watchedKey counts signatures, can be made to fail, and refuses to be used
-// within a transaction.
+// watchedKey can be made to fail, and refuses to be used within a transaction.
 type watchedKey struct {
 	crypto.Signer
 	store *fakeStore
-	count int
+	mu    sync.Mutex
 	err   error
+}
+
+// fail makes the key fail with err, or work again if that is nil.
+func (k *watchedKey) fail(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.err = err
 }
 
 func (k *watchedKey) Sign(r io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	k.store.noTransaction()
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if k.err != nil {
 		return nil, k.err
 	}
-	k.count++
 	return k.Signer.Sign(r, digest, opts)
 }
 
