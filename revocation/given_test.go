@@ -69,6 +69,11 @@ func TestInstall(t *testing.T) {
 			t.Errorf("%s: the file was changed", test.name)
 		}
 	}
+}
+
+func TestInstallRefuses(t *testing.T) {
+	a, now := newAuthority(t, root, nil), start.AddDate(0, 1, 0)
+	second := a.crl(t, yearly(2))
 	for name, g := range map[string]revocation.Given{
 		"no issuer":       {Certificate: a.cert, DER: second},
 		"no certificate":  {Issuer: root, DER: second},
@@ -80,6 +85,11 @@ func TestInstall(t *testing.T) {
 		}
 	}
 	// What cannot be read is not overwritten.
+	dir := t.TempDir()
+	path := filepath.Join(dir, "crl", "root", "0.crl")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(path, []byte("oops"), 0o644); err != nil {
 		t.Fatal(err)
 	}

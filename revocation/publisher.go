@@ -255,20 +255,26 @@ func (p *Publisher) learn(ctx context.Context) error {
 				tail = last.Through
 			}
 		}
-		tail = max(tail, 0)
-		for {
-			batch, err := tx.NumberedEntries(tail, tailBatch)
+		head, err := tx.HeadNumber()
+		if err != nil {
+			return err
+		}
+		// Most numbers are not revocations': those up to head are behind us too.
+		for after := max(tail, 0); after < head; {
+			batch, err := tx.NumberedEntries(after, tailBatch)
 			if err != nil {
 				return err
 			}
 			for _, e := range batch { // in order: the last of a scope is its highest
-				tail = e.Number
+				after = e.Number
 				found[scopeKey{e.Issuer, e.Partition}] = e.Number
 			}
 			if len(batch) < tailBatch {
-				return nil
+				break
 			}
 		}
+		tail = max(tail, head)
+		return nil
 	})
 	if err != nil {
 		return err

@@ -276,6 +276,29 @@ func TestPublishRepairsTheFile(t *testing.T) {
 	}
 }
 
+// More entries than are read at a time, in a process that begins late: every
+// partition with one above what its CRL contains is published.
+func TestPublishLongTail(t *testing.T) {
+	b := newBench(t)
+	b.publish(start, 2)
+	first := b.revoke(newEntry(person, 1, ca.Superseded))
+	for range 2500 {
+		b.entries = append(b.entries, newEntry(person, 0, ca.Superseded))
+		b.entries[len(b.entries)-1].Version = 1
+	}
+	b.sequence()
+	last := b.revoke(newEntry(person, 1, ca.Superseded))
+	b.restart()
+	b.publish(start.Add(time.Minute), 2)
+	if n := len(b.public(0).RevokedCertificateEntries); n != 2500 {
+		t.Errorf("%d entries, want 2500", n)
+	}
+	if lists(b.public(1), first.Serial) == nil || lists(b.public(1), last.Serial) == nil {
+		t.Error("the entries at the ends of the tail are not listed")
+	}
+	b.publish(start.Add(2*time.Minute), 0)
+}
+
 // An entry of a partition that nobody publishes is an error at every pass, and
 // does not keep the others back.
 func TestPublishUnlistedEntry(t *testing.T) {

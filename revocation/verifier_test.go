@@ -155,7 +155,8 @@ func TestVerifyRevokedCA(t *testing.T) {
 
 // Each row is something that must not be believed. Where only OCSP is spoilt,
 // the CRL, which lists the certificate, decides; where the CRL is spoilt, OCSP is gone.
-func TestVerifyFailsClosed(t *testing.T) {
+// foreign is another CA of the same name.
+func unbelievable(foreign *authority) map[string]func(*web) {
 	selfMade := func(change func(*x509.Certificate)) func(*web) {
 		return func(w *web) {
 			key := newKey(w.t)
@@ -166,8 +167,7 @@ func TestVerifyFailsClosed(t *testing.T) {
 	crl := func(change func(*ca.CRL)) func(*web) {
 		return func(w *web) { w.noOCSP(); w.crl[urlOf(person, 3)] = w.inner.crl(w.t, w.list(change)) }
 	}
-	foreign := newAuthority(t, person, nil) // the same name and another key
-	for name, spoil := range map[string]func(*web){
+	return map[string]func(*web){
 		"nothing answers": func(w *web) { w.noOCSP(); delete(w.crl, urlOf(person, 3)) },
 		"no root CRL":     func(w *web) { delete(w.crl, urlOf(root, 0)) },
 		"root CRL ended": func(w *web) {
@@ -214,7 +214,11 @@ func TestVerifyFailsClosed(t *testing.T) {
 			w.ocsp = w.forge(w.inner.ocspCert, w.inner.ocspKey, func(a *answer) { a.this = start.Add(2 * time.Minute) })
 			delete(w.crl, urlOf(person, 3))
 		},
-	} {
+	}
+}
+
+func TestVerifyFailsClosed(t *testing.T) {
+	for name, spoil := range unbelievable(newAuthority(t, person, nil)) {
 		t.Run(name, func(t *testing.T) {
 			w := newWeb(t)
 			spoil(w)
