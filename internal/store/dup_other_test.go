@@ -1,0 +1,7 @@
+//go:build !linux
+
+package store
+
+import "errors"
+
+func dup(from, to int) error { return errors.ErrUnsupported }
