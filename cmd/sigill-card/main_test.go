@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,6 +12,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log"
 	"math/big"
@@ -250,13 +252,21 @@ func TestSelfTest(t *testing.T) {
 func TestApproveShowsEverything(t *testing.T) {
 	var notes bytes.Buffer
 	for answer, want := range map[string]bool{"j\n": true, "yes\n": true, "n\n": false, "\n": false, "": false} {
-		a := &app{lang: "sv", notes: &notes, in: newReader(answer)}
+		a := &app{ctx: t.Context(), lang: "sv", notes: &notes, in: newReader(answer)}
 		plan := policy.Plan{Card: number, Adds: []policy.Addition{{Slot: policy.Authentication, LoA: 3}}, Removes: []policy.Removal{{Serial: "4711", Slot: policy.Signing, FetchAnew: true}}}
 		plan.Adds[0].Content.CommonName, plan.Adds[0].Content.Email = "Åsa Öberg", "asa@example.se"
 		got, err := (&terminal{a, false}).Approve(t.Context(), &wire.Me{Name: "Åsa Öberg"}, plan)
 		if err != nil || got != want {
 			t.Errorf("answer %q: %t, %v", answer, got, err)
 		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r, w := io.Pipe() // nobody answers, and the run is interrupted
+	defer w.Close()
+	a := &app{ctx: ctx, lang: "sv", notes: io.Discard, in: bufio.NewReader(r)}
+	if yes, err := a.confirm("goon"); yes || !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %t, %v", yes, err)
 	}
 	for _, want := range []string{"Åsa Öberg", "asa@example.se", "4711", "underskrift", "hämta ett nytt", "sitta kvar", number} {
 		if !strings.Contains(notes.String(), want) {
@@ -270,7 +280,7 @@ var verb = regexp.MustCompile(`%[a-z]`)
 // TestCatalogue: every text has both languages with the same verbs, and every
 // key that the code names is there.
 func TestCatalogue(t *testing.T) {
-	all := texts()
+	all := texts
 	for key, text := range all {
 		sv, en := strings.Join(verb.FindAllString(text.sv, -1), ""), strings.Join(verb.FindAllString(text.en, -1), "")
 		if sv != en || (text.sv == "" || text.en == "") && key != "slot." {

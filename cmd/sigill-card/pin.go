@@ -44,7 +44,7 @@ func (p *pinReader) PIN(ctx context.Context, slot policy.Slot) ([]byte, error) {
 		if p.app.flags.PINFD >= 0 {
 			err = p.readLines(i)
 		} else {
-			p.known[i], err = p.prompt(slot)
+			p.known[i], err = p.prompt(ctx, slot)
 		}
 		if err != nil {
 			return nil, err
@@ -91,7 +91,7 @@ func (p *pinReader) readLines(i int) error {
 }
 
 // prompt asks on the terminal, without echo.
-func (p *pinReader) prompt(slot policy.Slot) ([]byte, error) {
+func (p *pinReader) prompt(ctx context.Context, slot policy.Slot) ([]byte, error) {
 	tty, ok := p.app.stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(tty.Fd())) {
 		var err error
@@ -101,8 +101,16 @@ func (p *pinReader) prompt(slot policy.Slot) ([]byte, error) {
 		defer tty.Close()
 	}
 	fmt.Fprintf(p.app.notes, "%s: ", p.app.say("pin."+string(slot)))
-	pin, err := term.ReadPassword(int(tty.Fd()))
+	fd := int(tty.Fd())
+	echo, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	pin, err := interruptible(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
 	fmt.Fprintln(p.app.notes)
+	if ctx.Err() != nil {
+		return nil, errors.Join(ctx.Err(), term.Restore(fd, echo)) // the shell wants its echo back
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +118,27 @@ func (p *pinReader) prompt(slot policy.Slot) ([]byte, error) {
 		return nil, errors.New(p.app.say("nopin"))
 	}
 	return pin, nil
+}
+
+// interruptible runs read, which can't be cancelled, until ctx ends. The read
+// that is left then waits for the end of the program.
+func interruptible[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	c := make(chan answer, 1)
+	go func() {
+		v, err := read()
+		c <- answer{v, err}
+	}()
+	select {
+	case a := <-c:
+		return a.value, a.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
 }
 
 // forget zeroes the PINs.
@@ -122,7 +151,7 @@ func (p *pinReader) forget() {
 // confirm asks a question; only an explicit yes is one.
 func (a *app) confirm(key string) (bool, error) {
 	fmt.Fprintf(a.notes, "%s ", a.say(key))
-	line, err := a.in.ReadString('\n')
+	line, err := interruptible(a.ctx, func() (string, error) { return a.in.ReadString('\n') })
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}

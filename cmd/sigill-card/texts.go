@@ -17,7 +17,7 @@ type text struct{ sv, en string }
 // say returns a text in a language. An unknown key is shown as it is: the words
 // of the protocol ("current") are such keys too, and newer ones must not fail.
 func say(lang, key string, args ...any) string {
-	t, ok := texts()[key]
+	t, ok := texts[key]
 	if !ok {
 		return clean(key)
 	}

@@ -9,8 +9,5 @@ import "io/fs"
 // is locked by its reader.
 func lockDir(string) (unlock func(), err error) { return func() {}, nil }
 
-// syncDir does nothing where directories can't be synced.
-func syncDir(string) error { return nil }
-
 // checkMode does nothing where the mode does not tell who may read.
 func checkMode(string, fs.FileMode) error { return nil }

@@ -30,14 +30,6 @@ func lockDir(dir string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
 func checkMode(path string, mode fs.FileMode) error {
 	if mode.Perm()&0o077 != 0 {
 		return fmt.Errorf("soft card %s: mode is %#o, others than the owner have access: chmod 600 %s", path, mode.Perm(), path)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"sigill/internal/durable"
 	"sigill/policy"
 )
 
@@ -160,19 +161,7 @@ func writeImage(path string, im *image) error {
 	if err != nil {
 		return fmt.Errorf("soft card: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".card-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("soft card: %w", err)
-	}
-	defer os.Remove(f.Name()) // no effect once renamed
-	_, err = f.Write(append(b, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("soft card: %w", err)
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return fmt.Errorf("soft card: %w", err)
-	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := durable.WriteFile(path, append(b, '\n'), 0o600); err != nil {
 		return fmt.Errorf("soft card: %w", err)
 	}
 	return nil
