@@ -252,3 +252,22 @@ func ParseBody(body []byte) (*Body, error) {
 	}
 	return b, nil
 }
+
+// maxClip is how much of a value from outside is kept.
+const maxClip = 200
+
+// Clip makes a value from outside (a path, an error about a document) fit for a
+// field: at most 200 octets of valid UTF-8. Without it, whoever sends something
+// long or malformed could keep the refusal of it from being recorded, because
+// [Seal] would refuse the event.
+func Clip(value string) string {
+	value = strings.ToValidUTF8(value, "\uFFFD")
+	if len(value) <= maxClip {
+		return value
+	}
+	end := maxClip - len("…")
+	for !utf8.RuneStart(value[end]) {
+		end--
+	}
+	return value[:end] + "…"
+}

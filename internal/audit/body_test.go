@@ -237,3 +237,26 @@ func FuzzParseHead(f *testing.F) {
 		}
 	})
 }
+
+func TestClip(t *testing.T) {
+	long := strings.Repeat("å", 150)
+	for in, want := range map[string]string{
+		"":                             "",
+		"ord_1":                        "ord_1",
+		"a\xffb":                       "a\uFFFDb",
+		strings.Repeat("a", 200):       strings.Repeat("a", 200),
+		strings.Repeat("a", 201):       strings.Repeat("a", 197) + "…",
+		long:                           strings.Repeat("å", 98) + "…",
+		strings.Repeat("\xff\n", 5000): strings.Repeat("\uFFFD\n", 49) + "…",
+	} {
+		got := Clip(in)
+		if got != want {
+			t.Errorf("Clip(%.20q…) = %q, want %q", in, got, want)
+		}
+		e := told(1)
+		e.Public[0].Value = got
+		if _, err := Seal(e); err != nil {
+			t.Errorf("a clipped value is refused: %v", err)
+		}
+	}
+}

@@ -107,8 +107,10 @@ func (s *Sequencer) idle(ctx context.Context) (bool, error) {
 	return idle, nil
 }
 
-// next makes the links of the next batch. The leaf is computed from the body,
-// not taken from the row: the chain is to cover what is stored.
+// next makes the links of the next batch, over the leaves that were written in
+// the transactions of the acts. A body that was changed since then is chained
+// under its true leaf and found by [Verify]; refusing it here would let one
+// damaged row stop the numbering of all.
 func next(tx *Tx, batch int) ([]Link, error) {
 	head, err := headOrNone(tx)
 	if err != nil {
@@ -120,7 +122,7 @@ func next(tx *Tx, batch int) ([]Link, error) {
 	}
 	links := make([]Link, 0, len(recs))
 	for _, r := range recs {
-		link := Link{Number: head.Number + 1, Event: r.ID, Leaf: LeafHash(r.Body)}
+		link := Link{Number: head.Number + 1, Event: r.ID, Leaf: r.Leaf}
 		link.Hash = chainHash(link.Number, head.Hash, link.Leaf)
 		links = append(links, link)
 		head = link

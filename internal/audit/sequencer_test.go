@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -79,6 +80,23 @@ func TestSecondRunDecides(t *testing.T) {
 		t.Errorf("Pass = %d, %v; want 0: another had numbered the event", n, err)
 	}
 	checkChain(t, m)
+}
+
+// TestChangedBeforeNumbering: a body changed before it is numbered stops nothing
+// and is found.
+func TestChangedBeforeNumbering(t *testing.T) {
+	m := &memLog{}
+	for i := range 3 {
+		m.append(told(i))
+	}
+	m.events[1].Body = bytes.Replace(m.events[1].Body, []byte("ordinary"), []byte("extra"), 1)
+	if err := (&Sequencer{Store: m}).CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got, sum := found(t, m)
+	if len(got) != 1 || got[0].Kind != Changed || got[0].Number != 2 || sum.Links != 3 {
+		t.Errorf("found %v in %d links", got, sum.Links)
+	}
 }
 
 func TestBatch(t *testing.T) {
