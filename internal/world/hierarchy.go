@@ -7,7 +7,6 @@
 package world
 
 import (
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -42,11 +41,14 @@ var mayIssue = map[ca.IssuerID][]ca.ProfileName{
 	FunctionCA: {policy.ProfileOfficer, policy.ProfileServer, policy.ProfileOCSP},
 }
 
-// newIssuers makes issuing CAs with keys in memory, each wrapped by wrap.
-func newIssuers(now time.Time, linter ca.Linter, partitions int, wrap func(ca.IssuerID, crypto.Signer) crypto.Signer) (issue.Issuers, error) {
+// newIssuers makes issuing CAs with keys in memory, each wrapped by c.Wrap.
+func newIssuers(c Config) (issue.Issuers, error) {
 	all, err := profiles.Default()
 	if err != nil {
 		return nil, err
+	}
+	if c.Plant != nil {
+		c.Plant(all)
 	}
 	out := issue.Issuers{}
 	for id, names := range mayIssue {
@@ -54,12 +56,12 @@ func newIssuers(now time.Time, linter ca.Linter, partitions int, wrap func(ca.Is
 		if err != nil {
 			return nil, err
 		}
-		cert, err := caCertificate(string(id), key, now)
+		cert, err := caCertificate(string(id), key, c.Now())
 		if err != nil {
 			return nil, fmt.Errorf("issuing CA %s: %w", id, err)
 		}
-		out[id], err = ca.NewIssuer(ca.IssuerConfig{ID: id, Certificate: cert, Signer: wrap(id, key), Profiles: all, MayIssue: names,
-			Partitions: partitions, StatusURL: "http://status.example", Linter: linter})
+		out[id], err = ca.NewIssuer(ca.IssuerConfig{ID: id, Certificate: cert, Signer: c.Wrap(id, key), Profiles: all, MayIssue: names,
+			Partitions: c.Partitions, StatusURL: "http://status.example", Linter: c.Linter})
 		if err != nil {
 			return nil, err
 		}

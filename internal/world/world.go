@@ -25,7 +25,9 @@ type Config struct {
 	// Wrap may replace the signer of an issuing CA; nil: none.
 	Wrap func(ca.IssuerID, crypto.Signer) crypto.Signer
 	// Linter replaces the real one; nil: the real one.
-	Linter     ca.Linter
+	Linter ca.Linter
+	// Plant may change the built-in profiles before they are used; nil: none.
+	Plant      func(ca.Profiles)
 	Partitions int // 0: 1
 	Now        func() time.Time
 }
@@ -70,7 +72,7 @@ func New(ctx context.Context, c Config) (*World, error) {
 		}
 	}
 	w := &World{Now: c.Now, config: c}
-	if w.Issuers, err = newIssuers(c.Now(), c.Linter, c.Partitions, c.Wrap); err != nil {
+	if w.Issuers, err = newIssuers(c); err != nil {
 		return nil, err
 	}
 	if w.bureau, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {

@@ -1,0 +1,133 @@
+package download_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"sigill/internal/world"
+	"sigill/internal/world/fault"
+	"sigill/policy"
+)
+
+// A download begins five transactions and makes one signature. A new step
+// changes these numbers, and with them the table below, which is made from what
+// a clean run counts.
+const (
+	downloadUpdates    = 5 // begin, record, store, confirm, removed
+	downloadSignatures = 1
+)
+
+// journey is a download that may be cut off anywhere.
+type journey struct {
+	name  string
+	begin func(*scene) *world.Holder
+	order policy.OrderType
+	// least is how many working eIDs the holder has all the time.
+	least int
+}
+
+func journeys() []journey {
+	return []journey{
+		{"first", (*scene).holder, policy.OrderOrdinary, 0},
+		{"renewal", (*scene).holderWithEID, policy.OrderRenewal, 1},
+	}
+}
+
+// Wherever the server is cut off, the holder ends with exactly one working eID,
+// and all else that was ever signed is revoked; a replacement leaves him without
+// one at no moment.
+func TestDownloadCutOffAnywhere(t *testing.T) {
+	for _, j := range journeys() {
+		t.Run(j.name, func(t *testing.T) {
+			s := newScene(t)
+			h := j.begin(s)
+			id := s.order(h, j.order)
+			s.faults.Clear()
+			if err := s.Fetch(t.Context(), h, id); err != nil {
+				t.Fatal(err)
+			}
+			updates, signatures := s.faults.Counts()
+			if updates != downloadUpdates || signatures != downloadSignatures {
+				t.Fatalf("a clean run has %d transactions and %d signatures, want %d and %d", updates, signatures, downloadUpdates, downloadSignatures)
+			}
+			s.check()
+			for i := range updates {
+				for _, f := range fault.Transactions() {
+					j.cases(t, s, fmt.Sprintf("transaction %d %s", i+1, f), func(cancel context.CancelFunc) { s.faults.FailUpdate(i+1, f, cancel) })
+				}
+			}
+			for i := range signatures {
+				for _, f := range fault.Signatures() {
+					j.cases(t, s, fmt.Sprintf("signature %d %s", i+1, f), func(cancel context.CancelFunc) { s.faults.FailSign(i+1, f, cancel) })
+				}
+			}
+		})
+	}
+}
+
+// cases cuts the journey off once with a restart, and once without.
+func (j journey) cases(t *testing.T, s *scene, name string, inject func(context.CancelFunc)) {
+	for _, restart := range []bool{true, false} {
+		end := ", restarted"
+		if !restart {
+			end = ", same process"
+		}
+		t.Run(name+end, func(t *testing.T) {
+			s.t = t
+			j.cutOff(s, inject, restart)
+		})
+	}
+}
+
+func (j journey) cutOff(s *scene, inject func(context.CancelFunc), restart bool) {
+	t := s.t
+	h := j.begin(s)
+	id := s.order(h, j.order)
+	step := func(name string) {
+		t.Helper()
+		s.check()
+		if n := s.current(h); n < j.least || n > 1 {
+			t.Errorf("%s: %d working eIDs", name, n)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	inject(cancel)
+	err := s.Fetch(ctx, h, id)
+	s.faults.Clear()
+	if err != nil && !errors.Is(err, fault.ErrInjected) && !errors.Is(err, context.Canceled) {
+		t.Fatalf("cut off: %v", err)
+	}
+	step("cut off")
+	if restart {
+		if err := s.Restart(); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		s.pass(time.Minute) // more than any signature takes
+	}
+	if _, err := s.Downloads.Recover(t.Context()); err != nil {
+		t.Fatalf("recovering: %v", err)
+	}
+	step("recovered")
+	if n := s.rows("intents", "state = 'open'"); n != 0 {
+		t.Errorf("%d intents are open after recovering", n)
+	}
+	if err := s.Resume(t.Context(), h, id); err != nil {
+		t.Fatalf("resuming: %v", err)
+	}
+	step("finished")
+	if n := s.current(h); n != 1 {
+		t.Errorf("%d working eIDs in the end", n)
+	}
+	if got := h.Certificate().Order; got != id {
+		t.Errorf("the eID is of order %q, want %q", got, id)
+	}
+	if n := s.rows("downloads", "card = ? AND state = 'planned'", string(h.Card)); n != 0 {
+		t.Errorf("%d downloads are open in the end", n)
+	}
+	s.truth()
+}
