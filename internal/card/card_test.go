@@ -211,6 +211,8 @@ func TestParseRequestRefuses(t *testing.T) {
 	if _, err := card.ParseRequest(edit(good)); err != nil {
 		t.Fatalf("the unchanged request: %v", err)
 	}
+	// Refused for more than one reason: the first is the one to be told.
+	reasons := map[string]string{"too large": "at most 8192", "two attributes": "more than one", "another beside it": "more than one"}
 	whole, _ := card.NewRequest(key, binding)
 	for name, der := range map[string][]byte{
 		"empty":               nil,
@@ -237,6 +239,9 @@ func TestParseRequestRefuses(t *testing.T) {
 		r, err := card.ParseRequest(der)
 		if err == nil || r != nil {
 			t.Errorf("%s: accepted", name)
+		}
+		if want := reasons[name]; err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want a text with %q", name, err, want)
 		}
 		if errors.Is(err, card.ErrProof) {
 			t.Errorf("%s: refused for its signature (%v), not for its form", name, err)
