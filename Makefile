@@ -29,8 +29,8 @@ demo: build-static ## the whole journey in a temporary directory, told as a stor
 
 .PHONY: run
 run: build-static ## start sigill serve on D (default ./sigill-data), made if absent
-	@if [ ! -e "$(D)" ]; then echo "bin/sigill init $(D)"; bin/sigill init "$(D)"; fi
-	bin/sigill serve "$(D)"
+	@if [ ! -e "$(D)" ]; then echo "bin/sigill init --dir $(D)"; bin/sigill init --dir "$(D)"; fi
+	bin/sigill serve --dir "$(D)"
 
 .PHONY: build-static
 build-static:

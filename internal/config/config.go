@@ -105,6 +105,8 @@ type Settings struct {
 	Passphrase   string
 	Partitions   int
 	Database     string
+	// Bureaus: name and file of the public key.
+	Bureaus map[string]string
 }
 
 // Defaults are the settings of an installation on one machine.
