@@ -82,16 +82,29 @@ func (w *World) NewHolderWithEID(ctx context.Context) (*Holder, error) {
 	return h, w.Fetch(ctx, h, id)
 }
 
-// equip gives a first administrator a card and an eID by the officers' hands.
-func (w *World) equip(ctx context.Context, h *Holder, officers bool) error {
+// Equip gives a first administrator, 0 or 1, a card and an eID by the officers'
+// hands.
+func (w *World) Equip(ctx context.Context, i int) error {
+	h := w.Admins[i]
 	if err := w.deliver(ctx, h, w.officerCaller(0), w.officers[:]...); err != nil {
 		return err
 	}
-	id, err := w.order(ctx, h, policy.OrderOrdinary, w.officerCaller(0), w.officerCaller(1), w.officers[0], w.officers[1])
+	id, err := w.OrderByOfficers(ctx, h)
 	if err != nil {
 		return err
 	}
 	return w.Fetch(ctx, h, id)
+}
+
+// OrderByOfficers places an ordinary order by the first officer and approves it
+// by the second.
+func (w *World) OrderByOfficers(ctx context.Context, h *Holder) (policy.OrderID, error) {
+	return w.order(ctx, h, policy.OrderOrdinary, w.officerCaller(0), w.officerCaller(1), w.officers[0], w.officers[1])
+}
+
+// DeliverByOfficers gives a first administrator a card.
+func (w *World) DeliverByOfficers(ctx context.Context, i int) error {
+	return w.deliver(ctx, w.Admins[i], w.officerCaller(0), w.officers[:]...)
 }
 
 // deliver makes a card at the bureau, imports its delivery and hands it out.

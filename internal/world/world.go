@@ -56,6 +56,23 @@ type identity struct {
 // New makes the hierarchy, holds the ceremony and gives two administrators their
 // eIDs.
 func New(ctx context.Context, c Config) (*World, error) {
+	w, err := Bare(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Found(ctx); err != nil {
+		return nil, fmt.Errorf("ceremony: %w", err)
+	}
+	for i := range w.Admins {
+		if err := w.Equip(ctx, i); err != nil {
+			return nil, fmt.Errorf("administrator %d: %w", i+1, err)
+		}
+	}
+	return w, nil
+}
+
+// Bare makes the hierarchy and two officers; the ceremony has not begun.
+func Bare(ctx context.Context, c Config) (*World, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -81,10 +98,15 @@ func New(ctx context.Context, c Config) (*World, error) {
 	if err := w.Restart(); err != nil {
 		return nil, err
 	}
-	if err := w.ceremony(ctx); err != nil {
-		return nil, fmt.Errorf("ceremony: %w", err)
+	cer := &register.Ceremony{OfficerNames: [2]string{"Officer One", "Officer Two"}}
+	for i := range w.officers {
+		o, err := w.officer(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		w.officers[i], cer.Officers[i] = o, o.cert.Fingerprint
 	}
-	return w, nil
+	return w, c.Stores.Register.Update(ctx, func(tx *register.Tx) error { return tx.PutCeremony(cer) })
 }
 
 // Restart makes the services anew over the same store, as a process that was
@@ -101,25 +123,21 @@ func (w *World) Restart() error {
 	return err
 }
 
-// ceremony is the bootstrap: two officers, one organisation, two administrators.
-func (w *World) ceremony(ctx context.Context) error {
-	cer := &register.Ceremony{OfficerNames: [2]string{"Officer One", "Officer Two"}}
-	for i := range w.officers {
-		o, err := w.officer(ctx, i)
-		if err != nil {
-			return err
-		}
-		w.officers[i], cer.Officers[i] = o, o.cert.Fingerprint
-	}
-	if err := w.config.Stores.Register.Update(ctx, func(tx *register.Tx) error { return tx.PutCeremony(cer) }); err != nil {
-		return err
-	}
+// Founding returns the document that founds an organisation with two new persons
+// as its administrators.
+func (w *World) Founding() register.Founding {
 	f := register.Founding{Organisation: register.FoundingOrganisation{Number: "2321000016", Name: "Region Österbyggd"}}
 	for range w.Admins {
 		p := w.newPerson()
 		f.Administrators = append(f.Administrators, register.FoundingAdministrator{Number: p.Number.Digits(),
 			GivenName: p.GivenName, Surname: p.Surname, HSAID: string(p.HSAID), Email: p.Email})
 	}
+	return f
+}
+
+// Found is the founding: two officers, one organisation, two administrators.
+func (w *World) Found(ctx context.Context) error {
+	f := w.Founding()
 	document, err := json.Marshal(f)
 	if err != nil {
 		return err
@@ -134,11 +152,7 @@ func (w *World) ceremony(ctx context.Context) error {
 	}
 	w.Org = founded.Organisation
 	for i, person := range founded.Administrators {
-		h := &Holder{Person: person, Number: policy.PersonNumber(f.Administrators[i].Number), HSAID: policy.HSAID(f.Administrators[i].HSAID)}
-		if err := w.equip(ctx, h, true); err != nil {
-			return fmt.Errorf("administrator %d: %w", i+1, err)
-		}
-		w.Admins[i] = h
+		w.Admins[i] = &Holder{Person: person, Number: policy.PersonNumber(f.Administrators[i].Number), HSAID: policy.HSAID(f.Administrators[i].HSAID)}
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"sigill/internal/world"
 	"sigill/internal/world/fault"
+	"sigill/internal/world/worldtest"
 	"sigill/policy"
 )
 
@@ -23,7 +24,7 @@ const (
 // journey is a download that may be cut off anywhere.
 type journey struct {
 	name  string
-	begin func(*scene) *world.Holder
+	begin func(*worldtest.Scene) *world.Holder
 	order policy.OrderType
 	// least is how many working eIDs the holder has all the time.
 	least int
@@ -31,8 +32,8 @@ type journey struct {
 
 func journeys() []journey {
 	return []journey{
-		{"first", (*scene).holder, policy.OrderOrdinary, 0},
-		{"renewal", (*scene).holderWithEID, policy.OrderRenewal, 1},
+		{"first", (*worldtest.Scene).Person, policy.OrderOrdinary, 0},
+		{"renewal", (*worldtest.Scene).Holder, policy.OrderRenewal, 1},
 	}
 }
 
@@ -42,26 +43,26 @@ func journeys() []journey {
 func TestDownloadCutOffAnywhere(t *testing.T) {
 	for _, j := range journeys() {
 		t.Run(j.name, func(t *testing.T) {
-			s := newScene(t)
+			s := worldtest.New(t)
 			h := j.begin(s)
-			id := s.order(h, j.order)
-			s.faults.Clear()
+			id := s.Ordered(h, j.order)
+			s.Faults.Clear()
 			if err := s.Fetch(t.Context(), h, id); err != nil {
 				t.Fatal(err)
 			}
-			updates, signatures := s.faults.Counts()
+			updates, signatures := s.Faults.Counts()
 			if updates != downloadUpdates || signatures != downloadSignatures {
 				t.Fatalf("a clean run has %d transactions and %d signatures, want %d and %d", updates, signatures, downloadUpdates, downloadSignatures)
 			}
-			s.check()
+			s.Sound()
 			for i := range updates {
 				for _, f := range fault.Transactions() {
-					j.cases(t, s, fmt.Sprintf("transaction %d %s", i+1, f), func(cancel context.CancelFunc) { s.faults.FailUpdate(i+1, f, cancel) })
+					j.cases(t, s, fmt.Sprintf("transaction %d %s", i+1, f), func(cancel context.CancelFunc) { s.Faults.FailUpdate(i+1, f, cancel) })
 				}
 			}
 			for i := range signatures {
 				for _, f := range fault.Signatures() {
-					j.cases(t, s, fmt.Sprintf("signature %d %s", i+1, f), func(cancel context.CancelFunc) { s.faults.FailSign(i+1, f, cancel) })
+					j.cases(t, s, fmt.Sprintf("signature %d %s", i+1, f), func(cancel context.CancelFunc) { s.Faults.FailSign(i+1, f, cancel) })
 				}
 			}
 		})
@@ -69,27 +70,27 @@ func TestDownloadCutOffAnywhere(t *testing.T) {
 }
 
 // cases cuts the journey off once with a restart, and once without.
-func (j journey) cases(t *testing.T, s *scene, name string, inject func(context.CancelFunc)) {
+func (j journey) cases(t *testing.T, s *worldtest.Scene, name string, inject func(context.CancelFunc)) {
 	for _, restart := range []bool{true, false} {
 		end := ", restarted"
 		if !restart {
 			end = ", same process"
 		}
 		t.Run(name+end, func(t *testing.T) {
-			s.t = t
+			s.T = t
 			j.cutOff(s, inject, restart)
 		})
 	}
 }
 
-func (j journey) cutOff(s *scene, inject func(context.CancelFunc), restart bool) {
-	t := s.t
+func (j journey) cutOff(s *worldtest.Scene, inject func(context.CancelFunc), restart bool) {
+	t := s.T
 	h := j.begin(s)
-	id := s.order(h, j.order)
+	id := s.Ordered(h, j.order)
 	step := func(name string) {
 		t.Helper()
-		s.check()
-		if n := s.current(h); n < j.least || n > 1 {
+		s.Sound()
+		if n := s.Working(h); n < j.least || n > 1 {
 			t.Errorf("%s: %d working eIDs", name, n)
 		}
 	}
@@ -97,7 +98,7 @@ func (j journey) cutOff(s *scene, inject func(context.CancelFunc), restart bool)
 	defer cancel()
 	inject(cancel)
 	err := s.Fetch(ctx, h, id)
-	s.faults.Clear()
+	s.Faults.Clear()
 	if err != nil && !errors.Is(err, fault.ErrInjected) && !errors.Is(err, context.Canceled) {
 		t.Fatalf("cut off: %v", err)
 	}
@@ -107,27 +108,27 @@ func (j journey) cutOff(s *scene, inject func(context.CancelFunc), restart bool)
 			t.Fatal(err)
 		}
 	} else {
-		s.pass(time.Minute) // more than any signature takes
+		s.Pass(time.Minute) // more than any signature takes
 	}
 	if _, err := s.Downloads.Recover(t.Context()); err != nil {
 		t.Fatalf("recovering: %v", err)
 	}
 	step("recovered")
-	if n := s.rows("intents", "state = 'open'"); n != 0 {
+	if n := s.Rows("intents", "state = 'open'"); n != 0 {
 		t.Errorf("%d intents are open after recovering", n)
 	}
 	if err := s.Resume(t.Context(), h, id); err != nil {
 		t.Fatalf("resuming: %v", err)
 	}
 	step("finished")
-	if n := s.current(h); n != 1 {
+	if n := s.Working(h); n != 1 {
 		t.Errorf("%d working eIDs in the end", n)
 	}
 	if got := h.Certificate().Order; got != id {
 		t.Errorf("the eID is of order %q, want %q", got, id)
 	}
-	if n := s.rows("downloads", "card = ? AND state = 'planned'", string(h.Card)); n != 0 {
+	if n := s.Rows("downloads", "card = ? AND state = 'planned'", string(h.Card)); n != 0 {
 		t.Errorf("%d downloads are open in the end", n)
 	}
-	s.truth()
+	s.Truth()
 }

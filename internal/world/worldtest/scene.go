@@ -1,0 +1,236 @@
+// Package worldtest is a world for tests: over a real SQLite store, with faults,
+// a clock that the test moves, the keys' own memory of what they signed, and a
+// second way into the database.
+//
+// It knows no rule: it says what the rows are and what may never be together.
+package worldtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sigill/internal/service"
+	"sigill/internal/store"
+	"sigill/internal/world"
+	"sigill/internal/world/fault"
+	"sigill/policy"
+)
+
+// Scene is a world and what a test needs to look behind it. Its methods fail the
+// test they are used in.
+type Scene struct {
+	*world.World
+	T      testing.TB // the test that fails; a subtest may put itself here
+	Faults *fault.Injector
+	Store  *store.DB
+	Views  service.Stores // without faults
+	raw    *sql.DB
+	skew   *atomic.Int64
+}
+
+// New makes a world; change may alter how.
+func New(t testing.TB, change ...func(*Scene, *world.Config)) *Scene {
+	t.Helper()
+	return open(t, world.New, change)
+}
+
+// Bare makes a world in which the ceremony has not begun.
+func Bare(t testing.TB, change ...func(*Scene, *world.Config)) *Scene {
+	t.Helper()
+	return open(t, world.Bare, change)
+}
+
+func open(t testing.TB, make func(context.Context, world.Config) (*world.World, error), change []func(*Scene, *world.Config)) *Scene {
+	t.Helper()
+	dir := t.TempDir()
+	db, err := world.OpenStore(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	raw, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "sigill.db")+"?_busy_timeout=5000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { raw.Close() })
+	s := &Scene{T: t, Faults: new(fault.Injector), Store: db, raw: raw, Views: world.StoresOf(db), skew: new(atomic.Int64)}
+	c := world.Config{Stores: s.Faults.Stores(s.Views), Wrap: s.Faults.Wrap, Now: s.Now}
+	for _, f := range change {
+		f(s, &c)
+	}
+	if s.World, err = make(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	s.Faults.Clear()
+	return s
+}
+
+// Now is the world's clock.
+func (s *Scene) Now() time.Time { return time.Now().Add(time.Duration(s.skew.Load())) }
+
+// Pass lets time go by.
+func (s *Scene) Pass(d time.Duration) { s.skew.Add(int64(d)) }
+
+// Person returns a person with a card that was handed out, and no eID.
+func (s *Scene) Person() *world.Holder {
+	s.T.Helper()
+	h, err := s.NewHolder(s.T.Context())
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	return h
+}
+
+// Holder returns a person with an eID.
+func (s *Scene) Holder() *world.Holder {
+	s.T.Helper()
+	h, err := s.NewHolderWithEID(s.T.Context())
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	return h
+}
+
+// Ordered returns an order that waits to be fetched.
+func (s *Scene) Ordered(h *world.Holder, kind policy.OrderType) policy.OrderID {
+	s.T.Helper()
+	id, err := s.Order(s.T.Context(), h, kind)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	return id
+}
+
+// Rows counts the rows that a condition meets.
+func (s *Scene) Rows(table, where string, args ...any) int {
+	s.T.Helper()
+	var n int
+	if !strings.Contains(table, "WHERE") {
+		table += " WHERE " + where
+	}
+	if err := s.raw.QueryRow("SELECT count(*) FROM "+table, args...).Scan(&n); err != nil {
+		s.T.Fatal(err)
+	}
+	return n
+}
+
+// Exec changes the database behind everybody's back.
+func (s *Scene) Exec(query string, args ...any) {
+	s.T.Helper()
+	r, err := s.raw.Exec(query, args...)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	if n, _ := r.RowsAffected(); n == 0 {
+		s.T.Fatalf("%s changed no row", query)
+	}
+}
+
+// Working counts the holder's authentication certificates that stand as current
+// and are not revoked: the working eIDs.
+func (s *Scene) Working(h *world.Holder) int {
+	s.T.Helper()
+	return s.Rows(`standings s JOIN certificates c ON c.fingerprint = s.certificate`, `s.card = ? AND s.slot = 'authentication'
+		AND s.kind = 'current' AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.serial = c.serial)`, string(h.Card))
+}
+
+// Refused fails the test unless err is a refusal by rule, and unless it was
+// recorded before it was told.
+func (s *Scene) Refused(err error, rule policy.Rule) {
+	s.T.Helper()
+	refusal, ok := errors.AsType[*policy.Refusal](err)
+	if !ok || refusal.Rule != rule {
+		s.T.Fatalf("got %v, want a refusal by %s", err, rule)
+	}
+	if s.Rows("events", "act IN ('request.refused', 'key.refused') AND instr(body, ?) > 0", string(rule)) == 0 {
+		s.T.Fatalf("refusal by %s was told and not recorded", rule)
+	}
+}
+
+// impossible are states that the rows may never be in together.
+func impossible() map[string]string {
+	return map[string]string{
+		"a revoked certificate stands": `standings s JOIN certificates c ON c.fingerprint = s.certificate
+		WHERE EXISTS (SELECT 1 FROM revocations r WHERE r.serial = c.serial)`,
+		"a certificate has no signed intent": `certificates c
+		WHERE NOT EXISTS (SELECT 1 FROM intents i WHERE i.serial = c.serial AND i.state = 'signed')`,
+		"a signed intent has no certificate": `intents i WHERE i.state = 'signed'
+		AND NOT EXISTS (SELECT 1 FROM certificates c WHERE c.serial = i.serial)`,
+		"an abandoned intent is not revoked": `intents i WHERE i.state = 'abandoned'
+		AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.serial = i.serial)`,
+		"a serial without intent is revoked": `revocations r WHERE NOT EXISTS (SELECT 1 FROM intents i WHERE i.serial = r.serial)`,
+		"a certificate of a card stands nowhere and is not revoked": `certificates c WHERE c.card IS NOT NULL
+		AND NOT EXISTS (SELECT 1 FROM standings s WHERE s.certificate = c.fingerprint)
+		AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.serial = c.serial)`,
+		"something is pending without an open download": `standings s JOIN certificates c ON c.fingerprint = s.certificate
+		WHERE s.kind = 'pending' AND NOT EXISTS (SELECT 1 FROM downloads d WHERE d.id = c.download AND d.state = 'planned')`,
+		"an installed download has an order that is not": `downloads d JOIN orders o ON o.id = d.order_id
+		WHERE (d.state = 'installed') AND o.state <> 'installed'`,
+		"a revocation has no event": `revocations r WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.id = r.event)`,
+	}
+}
+
+// Sound is what must be true after every step.
+func (s *Scene) Sound() {
+	s.T.Helper()
+	for what, where := range impossible() {
+		if n := s.Rows(where, "TRUE"); n != 0 {
+			s.T.Errorf("%s: %d", what, n)
+		}
+	}
+}
+
+// Truth compares the database with what the issuing key remembers. Whatever the
+// key ever signed is an intent that the database knows; and all of them are
+// revoked but those whose certificate stands.
+func (s *Scene) Truth() {
+	s.T.Helper()
+	rows, err := s.raw.Query(`SELECT i.tbs, i.state, EXISTS (SELECT 1 FROM revocations r WHERE r.serial = i.serial),
+		EXISTS (SELECT 1 FROM certificates c JOIN standings s ON s.certificate = c.fingerprint WHERE c.serial = i.serial AND s.kind = 'current')
+		FROM intents i WHERE i.issuer = ?`, string(world.PersonCA))
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	defer rows.Close()
+	type fate struct {
+		state            string
+		revoked, current bool
+	}
+	known := map[[32]byte]fate{}
+	for rows.Next() {
+		var tbs []byte
+		var f fate
+		if err := rows.Scan(&tbs, &f.state, &f.revoked, &f.current); err != nil {
+			s.T.Fatal(err)
+		}
+		known[sha256.Sum256(tbs)] = f
+	}
+	if err := rows.Err(); err != nil {
+		s.T.Fatal(err)
+	}
+	seen := map[[32]byte]bool{}
+	for _, digest := range s.Faults.Signed(world.PersonCA) {
+		d := [32]byte(bytes.Clone(digest))
+		f, ok := known[d]
+		switch {
+		case !ok:
+			s.T.Errorf("the key signed %x, which the database does not know", d[:8])
+		case seen[d]:
+			s.T.Errorf("the key signed %x twice", d[:8])
+		case f.revoked == f.current:
+			s.T.Errorf("signed %x: state %s, revoked %t, current %t", d[:8], f.state, f.revoked, f.current)
+		}
+		seen[d] = true
+	}
+	if n := s.Rows("intents", "issuer = ? AND state = 'open'", string(world.PersonCA)); n != 0 {
+		s.T.Errorf("%d intents are open", n)
+	}
+}
