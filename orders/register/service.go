@@ -82,7 +82,7 @@ func (s *Service) judge(tx *Tx, fp ca.Fingerprint, confirming bool) (Caller, err
 		return Caller{}, err
 	}
 	if cert.Profile == policy.ProfileOfficer {
-		return officer(tx, fp)
+		return officer(tx, cert, now)
 	}
 	c := Caller{Certificate: fp, Profile: cert.Profile, Card: cert.Card, Person: cert.Person,
 		Organisation: cert.Organisation, IDKind: cert.IDKind, LoA: cert.LoA}
@@ -120,11 +120,23 @@ func standing(tx *Tx, cert *issue.Certificate) (revoked, current, pending bool, 
 	return revoked, st.Kind == issue.Current, st.Kind == issue.Pending, nil
 }
 
-func officer(tx *Tx, fp ca.Fingerprint) (Caller, error) {
+// officer judges the certificate of an officer, which stands nowhere: it must be
+// one of the two that the ceremony names, valid now and not revoked, for an
+// officer's key that was stolen must stop being one while the bootstrap is open.
+func officer(tx *Tx, cert *issue.Certificate, now time.Time) (Caller, error) {
 	c, err := tx.Ceremony()
 	if err != nil {
 		return Caller{}, err
 	}
+	if _, revoked, err := tx.Revocations.Revocation(cert.Serial); err != nil {
+		return Caller{}, err
+	} else if revoked {
+		return Caller{}, policy.Refuse(policy.LoginRevoked, "officer's certificate was revoked").Err()
+	}
+	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+		return Caller{}, policy.Refuse(policy.LoginExpired, "officer's certificate is not valid now").Err()
+	}
+	fp := cert.Fingerprint
 	for i, o := range c.Officers {
 		if o == fp {
 			if !c.ClosedAt.IsZero() {

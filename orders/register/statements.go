@@ -51,7 +51,7 @@ func State(tx *Tx, now time.Time, want Expect, signed []Signed) ([]string, error
 	}
 	var names []string
 	for _, g := range signed {
-		name, person, err := signer(tx, want, g)
+		name, person, err := signer(tx, now, want, g)
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +103,7 @@ func Replayed(tx *Tx, subject string, signed []Signed) (bool, error) {
 }
 
 // signer verifies the signature and finds whose it is.
-func signer(tx *Tx, want Expect, g Signed) (name string, person policy.PersonID, err error) {
+func signer(tx *Tx, now time.Time, want Expect, g Signed) (name string, person policy.PersonID, err error) {
 	bad := policy.Refuse(policy.StatementSignature, "not the signature of a current eID").Err()
 	cert, err := tx.Certificate(g.Certificate)
 	if errors.Is(err, issue.ErrNotFound) {
@@ -112,7 +112,10 @@ func signer(tx *Tx, want Expect, g Signed) (name string, person policy.PersonID,
 		return "", "", err
 	}
 	if want.Officers {
-		c, err := officer(tx, g.Certificate)
+		if cert.Profile != policy.ProfileOfficer {
+			return "", "", bad
+		}
+		c, err := officer(tx, cert, now)
 		if err != nil {
 			return "", "", err
 		}
