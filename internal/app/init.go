@@ -36,6 +36,8 @@ type InitOptions struct {
 	// OfficerPIN gives the PIN of each officer's card; nil (TEST only): random
 	// ones, written beside the cards.
 	OfficerPIN func(officer int) (string, error)
+	// Files are further files, by path below Dir, that the settings name.
+	Files map[string][]byte
 	// Progress is told each step.
 	Progress func(step string)
 }
@@ -117,6 +119,14 @@ func build(ctx context.Context, dir string, o *InitOptions) (*Made, error) {
 	}
 	if err := profiles.WriteDefaults(filepath.Join(dir, "profiles")); err != nil {
 		return nil, err
+	}
+	for name, content := range o.Files {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			return nil, err
+		}
+		if err := durable.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+			return nil, err
+		}
 	}
 	if err := o.hierarchy(ctx, dir); err != nil {
 		return nil, err

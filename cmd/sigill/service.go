@@ -1,0 +1,234 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"sigill/internal/app"
+	"sigill/internal/audit"
+	"sigill/internal/config"
+	"sigill/internal/keys"
+	"sigill/internal/profiles"
+	"sigill/internal/store"
+)
+
+// dirFlag names an installation.
+type dirFlag struct {
+	Dir string `default:"./sigill-data" env:"SIGILL_DIR" help:"The installation's directory."`
+}
+
+type initCmd struct {
+	dirFlag
+	Organisation string   `default:"Sigill" help:"Organisation in the names of the CAs."`
+	Status       string   `default:"127.0.0.1:8080" help:"Listen address for relying parties (http)."`
+	Card         string   `default:"127.0.0.1:8444" help:"Listen address for cards and administrators (https)."`
+	Ops          string   `default:"127.0.0.1:9090" help:"Listen address for operators (http)."`
+	StatusURL    string   `name:"status-url" help:"Address of the status listener as relying parties see it; it stands in certificates. Default: http:// and the listen address."`
+	Host         []string `default:"localhost,127.0.0.1" help:"Names and addresses of the card listener, for its certificate."`
+	Partitions   int      `default:"8" help:"CRL partitions of each issuing CA."`
+	Database     string   `default:"sqlite:sigill.db" help:"sqlite:FILE in the directory, or postgres://…"`
+}
+
+func (c *initCmd) Run(g *globals) error {
+	s := config.Defaults()
+	s.Organisation, s.Status, s.Card, s.Ops, s.Hosts = c.Organisation, c.Status, c.Card, c.Ops, c.Host
+	s.Partitions, s.Database, s.StatusURL = c.Partitions, c.Database, c.StatusURL
+	if s.StatusURL == "" {
+		s.StatusURL = "http://" + c.Status
+	}
+	o := app.InitOptions{Dir: c.Dir, Settings: s, Log: g.log(), Now: time.Now,
+		Progress: func(step string) { fmt.Fprintf(g.stderr, "making %s …\n", step) }}
+	made, err := app.Init(g.ctx, o)
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf(`Made %s in %s.
+
+  sigill.yaml     the configuration, every key explained
+  root/           the root's key: take it offline before production
+  keys/           the issuing keys, encrypted
+  officers/       the two officers' cards, for the bootstrap
+  profiles/       what the CAs may issue
+
+Next:
+  sigill serve --dir %s
+  sigill ceremony found --help    the two officers found the first organisation
+`, made.Root, c.Dir, c.Dir)
+	return g.print(made, text)
+}
+
+type serveCmd struct {
+	dirFlag
+}
+
+func (c *serveCmd) Run(g *globals) error {
+	prompt := func() (keys.Passphrase, error) {
+		in, ok := g.stdin.(*os.File)
+		if !ok {
+			return keys.Passphrase{}, errors.New("no terminal to ask for the passphrase on")
+		}
+		return keys.FromPrompt(in, g.stderr, "Passphrase of the issuing keys: ")
+	}
+	a, err := app.Open(g.ctx, c.Dir, app.Options{Log: g.log(), Now: time.Now, Prompt: prompt})
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	return a.Serve(g.ctx, func(at app.Addresses) {
+		g.print(at, fmt.Sprintf(`Sigill serves %s.
+
+  %-8s %s   OCSP, CRLs, CA certificates
+  %-8s %s   cards and administrators (mutual TLS)
+  %-8s %s   /metrics, /healthz, /readyz
+
+Trust:   %s
+Next:    sigill ceremony found --help    the first organisation and its administrators
+         sigill demo                     the whole journey in a directory of its own
+Stop with Ctrl-C.
+`, c.Dir, "status", at.Status, "card", at.Card, "ops", at.Ops, a.Hierarchy.CertificatePath(keys.RootID)))
+	})
+}
+
+type migrateCmd struct{ dirFlag }
+
+func (c *migrateCmd) Run(g *globals) error {
+	cfg, err := config.Load(c.Dir)
+	if err != nil {
+		return err
+	}
+	from, to, err := store.Migrate(g.ctx, store.Config{URL: cfg.DatabaseURL()})
+	if err != nil {
+		return err
+	}
+	return g.print(map[string]int64{"from": from, "to": to}, fmt.Sprintf("schema %d → %d\n", from, to))
+}
+
+type doctorCmd struct{ dirFlag }
+
+func (c *doctorCmd) Run(g *globals) error {
+	findings, err := app.Doctor(g.ctx, c.Dir, time.Now)
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	bad := false
+	for _, f := range findings {
+		fmt.Fprintf(&text, "%-6s %-12s %s\n", f.Grade, f.Area, f.Text)
+		bad = bad || f.Grade == app.Red
+	}
+	if err := g.print(findings, text.String()); err != nil {
+		return err
+	}
+	if bad {
+		return errTold
+	}
+	return nil
+}
+
+type auditCmd struct {
+	Verify auditVerifyCmd `cmd:"" help:"Verify the chain of events: changed, missing, reordered, inserted rows, changed personal values."`
+}
+
+type auditVerifyCmd struct {
+	dirFlag
+	Heads []string `type:"existingfile" help:"Files with heads of the chain that were kept elsewhere. Default: the installation's own, which proves less."`
+}
+
+func (c *auditVerifyCmd) Run(g *globals) error {
+	cfg, err := config.Load(c.Dir)
+	if err != nil {
+		return err
+	}
+	files := c.Heads
+	if len(files) == 0 {
+		files = []string{cfg.Path(app.HeadFile)}
+	}
+	var kept []audit.Head
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		heads, err := audit.ParseHeads(text)
+		if err != nil {
+			return fmt.Errorf("%s: %w", filepath.Base(name), err)
+		}
+		kept = append(kept, heads...)
+	}
+	db, err := store.Open(g.ctx, store.Config{URL: cfg.DatabaseURL()})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return verifyChain(g, db, kept)
+}
+
+func verifyChain(g *globals, db *store.DB, kept []audit.Head) error {
+	var findings []audit.Finding
+	sum, err := audit.Verify(g.ctx, db.Audit(), kept, func(f audit.Finding) { findings = append(findings, f) })
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	for _, f := range findings {
+		fmt.Fprintf(&text, "FOUND  %s\n", f)
+	}
+	fmt.Fprintf(&text, "%d events in the chain, %d findings, %d personal values agree with their commitments\n", sum.Links, sum.Findings, sum.Personal)
+	fmt.Fprintf(&text, "head: %s\n", sum.Head.String())
+	for _, s := range sum.Unproven() {
+		fmt.Fprintf(&text, "not proven: %s\n", s)
+	}
+	err = g.print(map[string]any{"summary": sum, "findings": findings, "unproven": sum.Unproven()}, text.String())
+	if err == nil && len(findings) > 0 {
+		return errTold
+	}
+	return err
+}
+
+type caCmd struct {
+	Profiles caProfilesCmd `cmd:"" help:"Print the certificate profiles: an installation's, or the built-in ones."`
+}
+
+type caProfilesCmd struct {
+	Dir string `help:"An installation's directory. Default: the built-in profiles." placeholder:"DIR"`
+}
+
+func (c *caProfilesCmd) Run(g *globals) error {
+	all, err := profiles.Default()
+	if c.Dir != "" {
+		all, err = profiles.Load(filepath.Join(c.Dir, "profiles"))
+	}
+	if err != nil {
+		return err
+	}
+	configs := map[string]any{}
+	for name, p := range all {
+		configs[string(name)] = p.Config()
+	}
+	return g.print(configs, profiles.Text(all))
+}
+
+type configCmd struct{}
+
+func (configCmd) Run(g *globals) error {
+	text, err := config.Defaults().Text()
+	if err != nil {
+		return err
+	}
+	if g.json {
+		c, err := config.Parse(text)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(g.stdout).Encode(c)
+	}
+	_, err = g.stdout.Write(text)
+	return err
+}
