@@ -1,6 +1,16 @@
 package main
 
-// nouns are the commands of administrators, holders and relying parties. They
-// open no installation: they are clients of the API, or need no server at all.
+// nouns are what administrators do through the API with their own cards, and what
+// relying parties do with files and addresses. None of them opens an
+// installation's database.
 type nouns struct {
+	WhoAmI   whoamiCmd   `cmd:"" name:"whoami" group:"nouns" help:"As whom the server knows your card, and what you may do."`
+	Ceremony ceremonyCmd `cmd:"" group:"nouns" help:"Found the first organisation (the two officers, once)."`
+	Person   personCmd   `cmd:"" group:"nouns" help:"Persons and their assignments."`
+	Card     cardCmd     `cmd:"" group:"nouns" help:"Cards: take in, hand out, arm, block."`
+	Order    orderCmd    `cmd:"" group:"nouns" help:"Orders of eIDs: place, approve, withdraw."`
+	Cert     certCmd     `cmd:"" group:"nouns" help:"Certificates: show, revoke."`
+	EID      eidCmd      `cmd:"" name:"eid" group:"nouns" help:"The eIDs on your own card."`
+	CRL      crlCmd      `cmd:"" name:"crl" group:"nouns" help:"Revocation lists, as relying parties see them."`
+	Verify   verifyCmd   `cmd:"" group:"nouns" help:"Judge a certificate as a relying party: chain, time, OCSP, CRL."`
 }

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"sigill/internal/adminclient"
+	"sigill/internal/statement"
+	"sigill/internal/wire"
+	"sigill/policy"
+)
+
+type cardCmd struct {
+	Import  cardImportCmd  `cmd:"" help:"Take in a bureau's delivery file."`
+	List    cardListCmd    `cmd:"" help:"List cards of an organisation."`
+	Show    cardShowCmd    `cmd:"" help:"Show a card."`
+	Handout cardHandoutCmd `cmd:"" help:"Hand a card out: it gets its holder, for ever, and may fetch once."`
+	Arm     cardArmCmd     `cmd:"" help:"Let a card fetch once more without an eID, at the desk."`
+	Block   cardBlockCmd   `cmd:"" help:"Report a card lost or stolen: everything on it is revoked."`
+}
+
+// secondFlag names the other officer's card: in the bootstrap both sign.
+type secondFlag struct {
+	Second string `placeholder:"CARD" help:"Card of the second officer, during the bootstrap."`
+}
+
+type cardImportCmd struct {
+	ownCard
+	orgFlag
+	secondFlag
+	Bureau    string `required:"" help:"Name of the bureau, as the server's configuration has it."`
+	Signature string `required:"" placeholder:"FILE" help:"The bureau's signature over the file, raw or base64."`
+	Out       string `placeholder:"DIR" help:"Write the transport certificates here, one PEM file for each card."`
+	File      string `arg:"" help:"The delivery file, CSV."`
+}
+
+// Help implements kong.HelpProvider.
+func (cardImportCmd) Help() string {
+	return `UTF-8, comma-separated, with this heading (csr: PKCS#10 in base64, made in the card):
+
+  number,product,kind,expires,csr
+
+A second run of the same file goes on where the first one stopped.
+
+  sigill card import cards.csv --bureau bureau --signature cards.csv.sig \
+    --out transport/ --identity soft:anna.card`
+}
+
+func (c *cardImportCmd) Run(g *globals) error {
+	return c.run(g, func(s *session, a *adminclient.Client) error {
+		file, err := readInput(g, c.File)
+		if err != nil {
+			return err
+		}
+		signature, err := readSignature(g, c.Signature)
+		if err != nil {
+			return err
+		}
+		org, err := s.organisation(a, c.Org)
+		if err != nil {
+			return err
+		}
+		statements, err := s.states(a, c.Second, adminclient.DeliveryStatement(file))
+		if err != nil {
+			return err
+		}
+		rows, err := a.ImportDelivery(g.ctx, org, wire.Delivery{Bureau: c.Bureau, File: file, Signature: signature, Statements: statements})
+		if err != nil {
+			return err
+		}
+		if err := c.write(rows); err != nil {
+			return err
+		}
+		return printRows(g, rows)
+	})
+}
+
+// readSignature reads a signature, raw or in base64.
+func readSignature(g *globals, name string) ([]byte, error) {
+	b, err := readInput(g, name)
+	if err != nil {
+		return nil, err
+	}
+	if raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(b)), "")); err == nil && len(raw) > 0 {
+		return raw, nil
+	}
+	return b, nil
+}
+
+func (c *cardImportCmd) write(rows *wire.Rows) error {
+	if c.Out == "" {
+		return nil
+	}
+	if err := os.MkdirAll(c.Out, 0o755); err != nil {
+		return err
+	}
+	for _, r := range rows.Rows {
+		if r.Certificate == nil {
+			continue
+		}
+		number, err := policy.ParseCardNumber(r.Key) // names a file
+		if err != nil {
+			return err
+		}
+		text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.Certificate})
+		if err := os.WriteFile(filepath.Join(c.Out, string(number)+".pem"), text, 0o644); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+type cardListCmd struct {
+	ownCard
+	orgFlag
+	pageFlags
+}
+
+func (c *cardListCmd) Run(g *globals) error {
+	return c.run(g, func(s *session, a *adminclient.Client) error {
+		org, err := s.organisation(a, c.Org)
+		if err != nil {
+			return err
+		}
+		cards, err := a.Cards(g.ctx, org, c.After, c.Limit)
+		if err != nil {
+			return err
+		}
+		lines := [][]string{{"number", "product", "kind", "state", "holder", "expires", "armed until"}}
+		last := ""
+		for _, k := range cards.Cards {
+			lines = append(lines, []string{k.Number, k.Product, k.Kind, k.State, k.Holder, moment(k.ExpiresAt), momentOf(k.ArmedUntil)})
+			last = k.Number
+		}
+		return g.print(cards, table(lines...)+more(len(cards.Cards), c.Limit, last))
+	})
+}
+
+type cardShowCmd struct {
+	ownCard
+	Number string `arg:"" help:"Card number, 19 digits."`
+}
+
+func (c *cardShowCmd) Run(g *globals) error {
+	return c.run(g, func(s *session, a *adminclient.Client) error {
+		k, err := a.CardInfo(g.ctx, c.Number)
+		if err != nil {
+			return err
+		}
+		return g.print(k, cardText(k))
+	})
+}
+
+func cardText(k *wire.Card) string {
+	return facts("card", k.Number, "product", k.Product, "kind", k.Kind, "organisation", k.Organisation, "state", k.State,
+		"holder", k.Holder, "identity document", k.Identity, "expires", moment(k.ExpiresAt), "armed until", momentOf(k.ArmedUntil))
+}
+
+// handOver is what hand-out and arming share.
+type handOver struct {
+	ownCard
+	secondFlag
+	yesFlag
+	Person   string `required:"" placeholder:"ID" help:"Who stands at the desk: person id (per_…) or HSA-id."`
+	Document string `required:"" enum:"passport,national-id-card,driving-licence,sis-card,tax-agency-id" help:"Identity document that you have seen: ${enum}."`
+	Number   string `arg:"" help:"Card number, 19 digits."`
+}
+
+func (c *handOver) do(g *globals, act, would string) error {
+	return c.run(g, func(s *session, a *adminclient.Client) error {
+		k, err := a.CardInfo(g.ctx, c.Number)
+		if err != nil {
+			return err
+		}
+		person, who, err := c.person(s, a, k.Organisation)
+		if err != nil {
+			return err
+		}
+		if err := s.confirm(c.yesFlag, fmt.Sprintf(would, clean(k.Number), clean(k.Product), clean(k.State), clean(who), c.Document)); err != nil {
+			return err
+		}
+		document, st, err := adminclient.HandOverDocument(act, k.Number, person, c.Document)
+		if err != nil {
+			return err
+		}
+		statements, err := s.states(a, c.Second, st)
+		if err != nil {
+			return err
+		}
+		if k, err = a.HandOver(g.ctx, document, statements); err != nil {
+			return err
+		}
+		return g.print(k, cardText(k))
+	})
+}
+
+// person finds who is meant, so that the question has a name in it where the
+// caller may see names.
+func (c *handOver) person(s *session, a *adminclient.Client, org string) (id, who string, err error) {
+	if strings.HasPrefix(c.Person, "per_") {
+		return c.Person, c.Person, nil
+	}
+	people, err := a.People(s.ctx, org, c.Person, "", 2)
+	if err != nil {
+		return "", "", err
+	}
+	for _, p := range people.People {
+		if p.HSAID == c.Person {
+			return p.ID, fmt.Sprintf("%s %s, %s, %s", p.GivenName, p.Surname, p.HSAID, p.Number), nil
+		}
+	}
+	return "", "", fmt.Errorf("no person with HSA-id %s in %s", clean(c.Person), clean(org))
+}
+
+type cardHandoutCmd struct{ handOver }
+
+// Help implements kong.HelpProvider.
+func (cardHandoutCmd) Help() string {
+	return `  sigill card handout 9752000000000000123 --person SE2321000016-0042 \
+    --document passport --identity soft:anna.card`
+}
+
+func (c *cardHandoutCmd) Run(g *globals) error {
+	return c.do(g, statement.ActHandOut, "Hand out card %s (%s, %s) to %s, whose %s you have seen.\nThe card has this holder for ever.")
+}
+
+type cardArmCmd struct{ handOver }
+
+func (c *cardArmCmd) Run(g *globals) error {
+	return c.do(g, statement.ActArm, "Arm card %s (%s, %s) of %s, whose %s you have seen, for one download.")
+}
+
+type cardBlockCmd struct {
+	ownCard
+	yesFlag
+	Reason string `required:"" enum:"lost,stolen" help:"${enum}."`
+	Number string `arg:"" help:"Card number, 19 digits."`
+}
+
+// Help implements kong.HelpProvider.
+func (cardBlockCmd) Help() string {
+	return `  sigill card block 9752000000000000123 --reason lost --identity soft:anna.card`
+}
+
+func (c *cardBlockCmd) Run(g *globals) error {
+	return c.run(g, func(s *session, a *adminclient.Client) error {
+		would := fmt.Sprintf("Block card %s as %s: every eID on it is revoked, every order to it withdrawn. This can't be undone.", clean(c.Number), c.Reason)
+		if err := s.confirm(c.yesFlag, would); err != nil {
+			return err
+		}
+		if err := a.BlockCard(g.ctx, c.Number, c.Reason); err != nil {
+			return err
+		}
+		return g.print(map[string]string{"card": c.Number, "state": "blocked"}, "The card is blocked.\n")
+	})
+}

@@ -1,0 +1,362 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"golang.org/x/term"
+
+	"sigill/internal/adminclient"
+	"sigill/internal/keys"
+	"sigill/internal/statement"
+	"sigill/internal/token"
+	"sigill/internal/wire"
+	"sigill/policy"
+)
+
+// serverFlags name the server and whom to believe that it is it.
+type serverFlags struct {
+	Server string `default:"https://127.0.0.1:8444" env:"SIGILL_SERVER" placeholder:"URL" help:"The card listener. Default: ${default}."`
+	CA     string `name:"ca" env:"SIGILL_CA" placeholder:"FILE" help:"Root certificate (PEM or DER) that the server's must lead to. Default: the root of --dir."`
+	Dir    string `default:"./sigill-data" env:"SIGILL_DIR" help:"Installation whose root is trusted if --ca is not given. Nothing else of it is read."`
+	PINFD  int    `name:"pin-fd" default:"-1" placeholder:"N" help:"Read PINs from file descriptor N, one a line, in the order of the cards, instead of asking."`
+}
+
+// ownCard names the caller's card too.
+type ownCard struct {
+	serverFlags
+	Identity string `required:"" env:"SIGILL_IDENTITY" placeholder:"CARD" help:"Your card: soft:FILE, or pkcs11:module-path=FILE;token=LABEL."`
+}
+
+// yesFlag is for what can't be undone.
+type yesFlag struct {
+	Yes bool `help:"Do it without asking."`
+}
+
+// session is one run of a command: the server, the cards that were opened, one
+// reader of the input for PINs and answers.
+type session struct {
+	*globals
+	flags serverFlags
+	roots *x509.CertPool
+	in    *bufio.Reader
+	pins  [][]byte // read from --pin-fd so far
+	fd    *bufio.Reader
+	cards []token.Card
+}
+
+// open prepares a session. Close it.
+func (f serverFlags) open(g *globals) (*session, error) {
+	file := f.CA
+	if file == "" {
+		file = (&keys.Hierarchy{Dir: f.Dir}).CertificatePath(keys.RootID)
+	}
+	certs, err := readCertificates(file)
+	if errors.Is(err, fs.ErrNotExist) && f.CA == "" {
+		return nil, usageError{fmt.Sprintf("no root certificate in %s: name one by --ca, or the installation by --dir", f.Dir)}
+	} else if err != nil {
+		return nil, err
+	}
+	s := &session{globals: g, flags: f, roots: x509.NewCertPool(), in: bufio.NewReader(g.stdin)}
+	for _, c := range certs {
+		s.roots.AddCert(c)
+	}
+	return s, nil
+}
+
+// close closes the cards and forgets PINs.
+func (s *session) close() error {
+	var err error
+	for _, c := range s.cards {
+		err = errors.Join(err, c.Close())
+	}
+	for _, pin := range s.pins {
+		clear(pin)
+	}
+	return err
+}
+
+// client opens a card and returns a client that logs in with it.
+func (s *session) client(card string) (*adminclient.Client, error) {
+	opened, err := s.card(card)
+	if err != nil {
+		return nil, err
+	}
+	return &adminclient.Client{Server: s.flags.Server, Roots: s.roots, Card: opened, Language: s.lang}, nil
+}
+
+func (s *session) card(name string) (token.Card, error) {
+	if !strings.HasPrefix(name, "soft:") && !strings.HasPrefix(name, "pkcs11:") {
+		return nil, usageError{fmt.Sprintf("%q is no card: soft:FILE, or pkcs11:module-path=FILE;token=LABEL", name)}
+	}
+	index := len(s.cards)
+	c, err := token.Open(s.ctx, name, func(ctx context.Context, slot policy.Slot) ([]byte, error) { return s.pin(ctx, index, name) })
+	if err != nil {
+		return nil, err
+	}
+	s.cards = append(s.cards, c)
+	return c, nil
+}
+
+// run opens session and card, calls fn and closes them.
+func (o ownCard) run(g *globals, fn func(*session, *adminclient.Client) error) error {
+	s, err := o.open(g)
+	if err != nil {
+		return err
+	}
+	c, err := s.client(o.Identity)
+	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	return errors.Join(fn(s, c), s.close())
+}
+
+// maxPIN bounds what is read as one PIN.
+const maxPIN = 64
+
+// pin returns the PIN of the card that was opened as number index. The card
+// zeroes what it gets.
+func (s *session) pin(ctx context.Context, index int, name string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if s.flags.PINFD < 0 {
+		return s.prompt(name)
+	}
+	if err := s.openFD(); err != nil {
+		return nil, err
+	}
+	for len(s.pins) <= index {
+		line, err := s.fd.ReadBytes('\n')
+		if err != nil && (!errors.Is(err, io.EOF) || len(line) == 0) {
+			return nil, fmt.Errorf("--pin-fd %d: no line %d", s.flags.PINFD, len(s.pins)+1)
+		}
+		pin := bytes.TrimRight(line, "\r\n")
+		if len(pin) == 0 || len(pin) > maxPIN {
+			return nil, fmt.Errorf("--pin-fd %d: line %d is no PIN", s.flags.PINFD, len(s.pins)+1)
+		}
+		s.pins = append(s.pins, pin)
+	}
+	return bytes.Clone(s.pins[index]), nil
+}
+
+// openFD makes the reader of --pin-fd. Standard input is shared with the answers
+// to questions, which come after the PINs.
+func (s *session) openFD() error {
+	if s.fd != nil {
+		return nil
+	}
+	if s.flags.PINFD == 0 {
+		s.fd = s.in
+		return nil
+	}
+	f := os.NewFile(uintptr(s.flags.PINFD), "pin-fd")
+	if f == nil {
+		return usageError{fmt.Sprintf("--pin-fd %d: not open", s.flags.PINFD)}
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 4*maxPIN))
+	if err != nil {
+		return fmt.Errorf("--pin-fd %d: %w", s.flags.PINFD, err)
+	}
+	s.fd = bufio.NewReader(bytes.NewReader(b))
+	return nil
+}
+
+// prompt asks for a PIN on the terminal, without echo.
+func (s *session) prompt(name string) ([]byte, error) {
+	tty, ok := s.stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(tty.Fd())) {
+		var err error
+		if tty, err = os.OpenFile("/dev/tty", os.O_RDWR, 0); err != nil {
+			return nil, errors.New("there is no terminal to ask for the PIN on: use --pin-fd")
+		}
+		defer tty.Close()
+	}
+	fmt.Fprintf(s.stderr, "PIN of %s: ", clean(name))
+	pin, err := term.ReadPassword(int(tty.Fd()))
+	fmt.Fprintln(s.stderr)
+	if err == nil && len(pin) == 0 {
+		err = errors.New("no PIN was given")
+	}
+	return pin, err
+}
+
+// confirm shows what would be done and asks; only an explicit yes is one.
+func (s *session) confirm(yes yesFlag, would string) error {
+	fmt.Fprintf(s.stderr, "%s\n", strings.TrimRight(would, "\n"))
+	if yes.Yes {
+		return nil
+	}
+	fmt.Fprint(s.stderr, "Do it? [y/N] ")
+	line, err := s.in.ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "y", "yes", "j", "ja":
+		return nil
+	}
+	fmt.Fprintln(s.stderr, "Nothing was done.")
+	return errTold
+}
+
+// organisation returns the one that was named, or the caller's only one.
+func (s *session) organisation(c *adminclient.Client, named string) (string, error) {
+	if named != "" {
+		return named, nil
+	}
+	me, err := c.WhoAmI(s.ctx)
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, r := range me.Roles {
+		if len(found) == 0 || found[len(found)-1] != r.Organisation {
+			found = append(found, r.Organisation)
+		}
+	}
+	if len(found) != 1 {
+		return "", usageError{fmt.Sprintf("name the organisation by --org: you have roles in %d (`sigill whoami` lists them)", len(found))}
+	}
+	return found[0], nil
+}
+
+// states signs st with the caller's card and, during the bootstrap, with the
+// second officer's.
+func (s *session) states(c *adminclient.Client, second string, st statement.Statement) ([]wire.Statement, error) {
+	clients := []*adminclient.Client{c}
+	if second != "" {
+		other, err := s.client(second)
+		if err != nil {
+			return nil, err
+		}
+		clients = append(clients, other)
+	}
+	var out []wire.Statement
+	for _, c := range clients {
+		signed, err := c.Sign(s.ctx, st)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, signed)
+	}
+	return out, nil
+}
+
+// clean takes out of a text what would steer the terminal or turn the order of
+// its characters round: names come from files and servers.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == unicode.ReplacementChar {
+			return -1
+		}
+		return r
+	}, text)
+}
+
+// table lays rows out in columns; the first row is the heading.
+func table(rows ...[]string) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		for i, cell := range row {
+			if i > 0 {
+				fmt.Fprint(w, "\t")
+			}
+			fmt.Fprint(w, clean(cell))
+		}
+		fmt.Fprintln(w)
+	}
+	w.Flush()
+	return b.String()
+}
+
+// facts lays out pairs of name and value; pairs without a value are left out.
+func facts(pairs ...string) string {
+	var rows [][]string
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			rows = append(rows, []string{"  " + pairs[i], pairs[i+1]})
+		}
+	}
+	return table(rows...)
+}
+
+// moment writes a time for people.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02 15:04 UTC")
+}
+
+func momentOf(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return moment(*t)
+}
+
+// maxInput bounds files that are read.
+const maxInput = 32 << 20
+
+// readInput reads a file, "-" being the standard input.
+func readInput(g *globals, name string) ([]byte, error) {
+	var r io.Reader = g.stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		r = f
+	}
+	b, err := io.ReadAll(io.LimitReader(r, maxInput+1))
+	if err == nil && len(b) > maxInput {
+		err = fmt.Errorf("larger than %d MiB", maxInput>>20)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return b, nil
+}
+
+// readCertificates reads certificates in PEM, or one in DER.
+func readCertificates(name string) ([]*x509.Certificate, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	var out []*x509.Certificate
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		out = append(out, c)
+	}
+	if len(out) > 0 {
+		return out, nil
+	}
+	c, err := x509.ParseCertificate(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s is no certificate, in PEM or DER", name)
+	}
+	return []*x509.Certificate{c}, nil
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+
+	"sigill/internal/adminclient"
+	"sigill/internal/wire"
+)
+
+type personCmd struct {
+	Import personImportCmd `cmd:"" help:"Take in a file of persons."`
+	List   personListCmd   `cmd:"" help:"List persons of an organisation."`
+	End    personEndCmd    `cmd:"" help:"End a person's assignment now and revoke the eIDs that hang on it."`
+}
+
+type orgFlag struct {
+	Org string `env:"SIGILL_ORG" placeholder:"ID" help:"Organisation. Default: the only one you administer."`
+}
+
+type personImportCmd struct {
+	ownCard
+	orgFlag
+	File string `arg:"" help:"CSV; - reads the standard input."`
+}
+
+// Help implements kong.HelpProvider.
+func (personImportCmd) Help() string {
+	return `UTF-8, comma-separated, with this heading:
+
+  personnummer,givenName,surname,hsaId,email,upn,sid,endsAt,protected
+
+One wrong row refuses the whole file. The same file again changes nothing.
+
+  sigill person import people.csv --identity soft:anna.card`
+}
+
+func (c *personImportCmd) Run(g *globals) error {
+	return c.run(g, func(s *session, a *adminclient.Client) error {
+		file, err := readInput(g, c.File)
+		if err != nil {
+			return err
+		}
+		org, err := s.organisation(a, c.Org)
+		if err != nil {
+			return err
+		}
+		rows, err := a.ImportPeople(g.ctx, org, file)
+		if err != nil {
+			return err
+		}
+		return printRows(g, rows)
+	})
+}
+
+// printRows prints what became of a file. It fails if a row was refused.
+func printRows(g *globals, rows *wire.Rows) error {
+	lines := [][]string{{"row", "key", "result", "rule", "detail"}}
+	count := map[string]int{}
+	for _, r := range rows.Rows {
+		count[r.Result]++
+		lines = append(lines, []string{strconv.Itoa(r.Row), r.Key, r.Result, r.Rule, r.Detail})
+	}
+	text := table(lines...) + fmt.Sprintf("%d created, %d changed, %d unchanged, %d refused\n",
+		count["created"], count["changed"], count["unchanged"], rows.Refused)
+	if err := g.print(rows, text); err != nil {
+		return err
+	}
+	if rows.Refused > 0 {
+		return errTold
+	}
+	return nil
+}
+
+type pageFlags struct {
+	After string `placeholder:"KEY" help:"Begin after this one."`
+	Limit int    `default:"100" help:"At most so many, 1 to 200."`
+}
+
+type personListCmd struct {
+	ownCard
+	orgFlag
+	pageFlags
+	Prefix string `arg:"" optional:"" help:"Beginning of name, HSA-id or number."`
+}
+
+// Help implements kong.HelpProvider.
+func (personListCmd) Help() string {
+	return `  sigill person list Öst --identity soft:anna.card
+
+Persons with protected identity are not listed.`
+}
+
+func (c *personListCmd) Run(g *globals) error {
+	return c.run(g, func(s *session, a *adminclient.Client) error {
+		org, err := s.organisation(a, c.Org)
+		if err != nil {
+			return err
+		}
+		people, err := a.People(g.ctx, org, c.Prefix, c.After, c.Limit)
+		if err != nil {
+			return err
+		}
+		lines := [][]string{{"id", "number", "name", "HSA-id", "e-mail", "UPN", "ends"}}
+		last := ""
+		for _, p := range people.People {
+			lines = append(lines, []string{p.ID, p.Number, p.GivenName + " " + p.Surname, p.HSAID, p.Email, p.UPN, momentOf(p.EndsAt)})
+			last = p.HSAID
+		}
+		return g.print(people, table(lines...)+more(len(people.People), c.Limit, last))
+	})
+}
+
+// more tells how to see the next page of a full one.
+func more(got, limit int, last string) string {
+	if got < limit || got == 0 {
+		return ""
+	}
+	return fmt.Sprintf("There may be more: --after %s\n", clean(last))
+}
+
+type personEndCmd struct {
+	ownCard
+	orgFlag
+	yesFlag
+	Person string `arg:"" help:"Person id (per_…)."`
+}
+
+func (c *personEndCmd) Run(g *globals) error {
+	return c.run(g, func(s *session, a *adminclient.Client) error {
+		org, err := s.organisation(a, c.Org)
+		if err != nil {
+			return err
+		}
+		err = s.confirm(c.yesFlag, "End the assignment of "+clean(c.Person)+" in "+clean(org)+
+			" now, withdraw the orders and revoke every eID that hangs on it. This can't be undone.")
+		if err != nil {
+			return err
+		}
+		if err := a.EndAssignment(g.ctx, c.Person, org); err != nil {
+			return err
+		}
+		return g.print(map[string]string{"person": c.Person, "organisation": org, "assignment": "ended"}, "The assignment has ended.\n")
+	})
+}
