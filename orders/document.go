@@ -3,6 +3,7 @@ package orders
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 	"time"
 
 	"sigill/ca"
@@ -38,6 +39,10 @@ func (d Document) Bytes() []byte {
 	return b
 }
 
+// orderID is the form of policy.NewID("ord"). An id of another form could be the
+// number of a card, and what was stated about the card would count for the order.
+var orderID = regexp.MustCompile(`^ord_[0-9a-hjkmnp-tv-z]{24}$`)
+
 // ParseDocument reads a Document and refuses every form but the canonical one.
 func ParseDocument(b []byte) (Document, error) {
 	form := func(what string, args ...any) (Document, error) {
@@ -54,6 +59,9 @@ func ParseDocument(b []byte) (Document, error) {
 	}
 	if d.Version != 1 || !bytes.Equal(d.Bytes(), b) {
 		return form("order is not version 1 in canonical form")
+	}
+	if !orderID.MatchString(string(d.Order)) {
+		return form("order: its id is not one that a preview gives")
 	}
 	return d, nil
 }

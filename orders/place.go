@@ -49,7 +49,7 @@ func (s *Service) place(tx *Tx, c register.Caller, d Document, document []byte, 
 			return nil, err
 		}
 	}
-	_, err := register.State(&tx.Tx, now, register.Expect{Act: statement.ActPlace, Subject: string(d.Order), For: d.Person,
+	_, err := s.Register.State(&tx.Tx, now, register.Expect{Act: statement.ActPlace, Subject: string(d.Order), For: d.Person,
 		Card: d.Card, Content: register.HashOf(document), Organisation: d.Organisation, Officers: c.Officer > 0, Need: 1}, signed)
 	if err != nil {
 		return nil, err
@@ -154,7 +154,7 @@ func (s *Service) approve(tx *Tx, c register.Caller, id policy.OrderID, signed [
 	if err := policy.ApproveOrder(f).Err(); err != nil {
 		return nil, err
 	}
-	_, err = register.State(&tx.Tx, now, register.Expect{Act: statement.ActApprove, Subject: string(id), For: o.Person,
+	_, err = s.Register.State(&tx.Tx, now, register.Expect{Act: statement.ActApprove, Subject: string(id), For: o.Person,
 		Card: o.Card, Content: register.HashOf(o.Bytes), Organisation: o.Organisation, Officers: c.Officer > 0, Need: 1}, signed)
 	if err != nil {
 		return nil, err
@@ -209,22 +209,35 @@ func (s *Service) List(ctx context.Context, c register.Caller, org policy.Organi
 	return list, s.Register.Keep(ctx, err, c.Name(), issue.F("organisation", string(org)))
 }
 
-// Signatures returns the statements behind an order that are still in force: of
-// administrators who still are, with eIDs that were not compromised; in the
-// bootstrap, of officers while it is open. Their signatures were verified when
+// Signatures returns the statements behind an order that are still in force, one
+// of each person: of administrators who still are, with eIDs that were not
+// compromised; in the bootstrap, of officers while it is open. Their signatures were verified when
 // they were stored and are verified again by [ca.NewMandate].
 func Signatures(tx *Tx, o *Order) ([]*register.Statement, error) {
 	all, err := tx.StatementsAbout(string(o.ID))
 	if err != nil {
 		return nil, err
 	}
+	type signer struct {
+		person  policy.PersonID
+		officer ca.Fingerprint
+	}
+	seen := map[signer]bool{}
 	var valid []*register.Statement
 	for _, st := range all {
+		who := signer{person: st.By}
+		if st.By == "" {
+			who.officer = st.Certificate
+		}
+		if seen[who] || st.Act != statement.ActPlace && st.Act != statement.ActApprove {
+			continue
+		}
 		ok, err := inForce(tx, o, st)
 		if err != nil {
 			return nil, err
 		}
 		if ok {
+			seen[who] = true
 			valid = append(valid, st)
 		}
 	}
@@ -246,7 +259,7 @@ func inForce(tx *Tx, o *Order, st *register.Statement) (bool, error) {
 	if e, revoked, err := tx.Revocations.Revocation(cert.Serial); err != nil || revoked && e.Reason == ca.KeyCompromise {
 		return false, err
 	}
-	err = register.Role(&tx.Tx, st.By, o.Organisation, policy.RoleAdministrator)
+	err = register.Role(&tx.Tx, st.By, cert.Organisation, o.Organisation, policy.RoleAdministrator)
 	if _, refused := errors.AsType[*policy.Refusal](err); refused {
 		return false, nil
 	}

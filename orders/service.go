@@ -155,8 +155,13 @@ func (s *Service) derive(tx *Tx, d *Document, card *register.Card, person *regis
 		return err
 	}
 	d.Issuer = id
-	d.Identity = card.Identity
+	if f.OwnCard { // an organisation vouches for what it has seen itself
+		d.Identity = card.Identity
+	}
 	f.IssuerNotAfter = issuer.Certificate().NotAfter
+	if longest := f.Now.Add(s.Validity); longest.Before(f.IssuerNotAfter) {
+		f.IssuerNotAfter = longest
+	}
 	if d.NotAfter.IsZero() {
 		d.NotAfter = f.Now.Add(s.Validity)
 		for _, limit := range []time.Time{card.ExpiresAt, a.EndsAt, f.IssuerNotAfter} {

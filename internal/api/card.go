@@ -47,7 +47,8 @@ func eids(v *download.Overview) []wire.EID {
 		}
 		e := &list[i]
 		e.Certificates = append(e.Certificates, certificateView(cert))
-		if cert.Slot == policy.Authentication { // oldest first: the last one tells
+		if cert.Slot == policy.Authentication && e.State != string(download.StateCurrent) {
+			// Oldest first: the last one tells, but nothing stands above current.
 			e.State, e.LoA = string(cert.State), int(cert.LoA)
 		}
 	}

@@ -81,7 +81,7 @@ func New(c Config) (*Services, error) {
 	if err != nil {
 		return nil, err
 	}
-	base := issue.Config{Issuers: c.Issuers, Owner: c.Owner, SignTimeout: c.SignTimeout, Now: monotonic(c.Now)}
+	base := issue.Config{Issuers: c.Issuers, Certificates: &issue.Verifier{Issuers: c.Issuers}, Owner: c.Owner, SignTimeout: c.SignTimeout, Now: monotonic(c.Now)}
 	s := &Services{Issue: &issue.Service{Config: base, Store: c.Issue}}
 	s.Register = &register.Service{Config: base, Store: c.Register, Issue: s.Issue, CardCA: c.CardCA, Bureaus: c.Bureaus, ArmedFor: c.ArmedFor}
 	s.Orders = &orders.Service{Store: c.Stores.Orders, Register: s.Register, Issuers: c.Issuers, For: c.For, OIDs: oids,

@@ -191,6 +191,12 @@ func (s *Service) endOnCard(tx *Tx, card *register.Card, e ending) error {
 			ended[o.ID] = true
 		}
 	}
+	// What stands goes first, the pending too: it is revoked for the reason of
+	// this end (the key on a stolen card is a compromised one) and not only
+	// because its download ended.
+	if err := s.retireOnCard(tx, card, meant, e); err != nil {
+		return err
+	}
 	all := func(d *Download) bool { return e.organisation == "" || ended[d.Order] }
 	if err := s.endOpen(tx, card, all, e.by); err != nil {
 		return err
@@ -202,6 +208,11 @@ func (s *Service) endOnCard(tx *Tx, card *register.Card, e ending) error {
 			}
 		}
 	}
+	return nil
+}
+
+// retireOnCard revokes what stands on a card and is meant.
+func (s *Service) retireOnCard(tx *Tx, card *register.Card, meant func(policy.OrganisationID) bool, e ending) error {
 	list, err := tx.StandingsOfCard(card.Number)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/orders"
 	"sigill/orders/issue"
 	"sigill/policy"
 )
@@ -32,17 +33,21 @@ func (s *Service) Recover(ctx context.Context) (int, error) {
 			return total, fmt.Errorf("reading open intents: %w", err)
 		}
 		n := 0
+		var failed []error
 		for _, in := range open {
 			switch err := s.recover(ctx, in); {
 			case err == nil:
 				n++
-			case !errors.Is(err, ErrBusy):
-				return total + n, err
+			case !errors.Is(err, ErrBusy): // the others are not to wait for it
+				failed = append(failed, err)
+			}
+			if ctx.Err() != nil {
+				return total + n, ctx.Err()
 			}
 		}
 		total += n
-		if n == 0 || len(open) < batch {
-			return total, nil
+		if n == 0 || len(open) < batch || failed != nil {
+			return total, errors.Join(failed...)
 		}
 	}
 }
@@ -96,27 +101,55 @@ func (s *Service) giveUp(ctx context.Context, in *issue.Intent) error {
 // EndDue ends what time alone ends: downloads that lapsed, orders that nobody
 // fetched. It returns how many.
 func (s *Service) EndDue(ctx context.Context) (int, error) {
-	var due []*Download
-	err := s.Store.View(ctx, func(tx *Tx) error {
-		var err error
-		due, err = tx.OpenDownloadsBefore(s.now().Add(-min(lapseAfter, s.PendingTTL)), batch)
-		return err
-	})
+	lapsed, err := s.lapseDue(ctx)
+	expired, err2 := s.expireOrders(ctx)
+	return lapsed + expired, errors.Join(err, err2)
+}
+
+func (s *Service) lapseDue(ctx context.Context) (int, error) {
+	due, err := s.openLong(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("reading open downloads: %w", err)
 	}
 	n := 0
-	for _, d := range due {
-		lapsed, err := s.lapse(ctx, d.ID)
-		if err != nil {
-			return n, fmt.Errorf("download %s: %w", d.ID, err)
-		}
-		if lapsed {
+	var failed []error
+	for _, id := range due {
+		switch lapsed, err := s.lapse(ctx, id); {
+		case ctx.Err() != nil:
+			return n, ctx.Err()
+		case err != nil: // the others are not to wait for it
+			failed = append(failed, fmt.Errorf("download %s: %w", id, err))
+		case lapsed:
 			n++
 		}
 	}
-	expired, err := s.expireOrders(ctx)
-	return n + expired, err
+	return n, errors.Join(failed...)
+}
+
+// openLong returns the downloads that were begun long enough ago to be due, if
+// nothing of them is under way. It reads them all: those with a pending
+// certificate stay for a day, and however many they are, they must not hide the
+// younger ones behind them from which nothing will come.
+func (s *Service) openLong(ctx context.Context) ([]policy.DownloadID, error) {
+	var due []policy.DownloadID
+	err := s.Store.View(ctx, func(tx *Tx) error {
+		due = nil
+		before := s.now().Add(-min(lapseAfter, s.PendingTTL))
+		for limit := batch; ; limit *= 2 {
+			list, err := tx.OpenDownloadsBefore(before, limit)
+			if err != nil {
+				return err
+			}
+			if len(list) == limit {
+				continue
+			}
+			for _, d := range list {
+				due = append(due, d.ID)
+			}
+			return nil
+		}
+	})
+	return due, err
 }
 
 func (s *Service) lapse(ctx context.Context, id policy.DownloadID) (bool, error) {
@@ -146,7 +179,7 @@ func (s *Service) expireOrders(ctx context.Context) (int, error) {
 	n := 0
 	err := s.Store.Update(ctx, func(tx *Tx) error {
 		n = 0
-		due, err := tx.OrdersExpiredAt(s.now(), batch)
+		due, err := ordersDue(tx, s.now())
 		if err != nil {
 			return err
 		}
@@ -173,6 +206,26 @@ func (s *Service) expireOrders(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("expiring orders: %w", err)
 	}
 	return n, nil
+}
+
+// ordersDue returns a batch of expired orders, and more only if that many are
+// being fetched right now: those must not hide the others.
+func ordersDue(tx *Tx, now time.Time) ([]*orders.Order, error) {
+	for limit := batch; ; limit *= 2 {
+		list, err := tx.OrdersExpiredAt(now, limit)
+		if err != nil || len(list) < limit {
+			return list, err
+		}
+		fetched := 0
+		for _, o := range list {
+			if d, _, err := tx.OpenDownloadOfCard(o.Card); err == nil && d.Order == o.ID {
+				fetched++
+			}
+		}
+		if fetched < limit {
+			return list, nil
+		}
+	}
 }
 
 // Run recovers and ends what is due until ctx ends, reporting what fails.

@@ -224,6 +224,11 @@ func (j *job) issue(ctx context.Context) (*State, error) {
 	}
 	recorded, err := sealed.Record(ctx, j.record)
 	if err != nil {
+		if j.unknown(err) {
+			// It may have been committed. Nobody will sign it: given up at
+			// once, the card need not wait until its deadline has passed.
+			err = errors.Join(err, s.giveUp(context.WithoutCancel(ctx), j.intent))
+		}
 		return nil, err
 	}
 	// From here on the serial is known: whatever happens now, Recover or
@@ -245,6 +250,13 @@ func (j *job) issue(ctx context.Context) (*State, error) {
 	return st, nil
 }
 
+// unknown reports whether an intent may be there although recording it failed:
+// what the closure itself refused was surely not written.
+func (j *job) unknown(err error) bool {
+	_, refused := errors.AsType[*policy.Refusal](err)
+	return j.intent != nil && !refused && !errors.Is(err, ErrBusy)
+}
+
 // record is the transaction ▶ still planned, same challenge, everything still
 // holds? → key, intent, event ■.
 func (j *job) record(ctx context.Context, ci ca.Intent) error {
@@ -257,7 +269,10 @@ func (j *job) record(ctx context.Context, ci ca.Intent) error {
 			return err
 		}
 		it := (&State{Items: items}).Item(j.slot)
-		if d.State != policy.DownloadPlanned || it == nil || it.State != policy.ItemPlanned || it.Challenge != j.item.Challenge {
+		if d.State != policy.DownloadPlanned {
+			return policy.Refuse(policy.DownloadStateRule, "the download was ended meanwhile").Err()
+		}
+		if it == nil || it.State != policy.ItemPlanned || it.Challenge != j.item.Challenge {
 			return fmt.Errorf("item is under way: %w", ErrBusy)
 		}
 		if err := s.holds(tx, d, true); err != nil {

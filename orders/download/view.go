@@ -218,10 +218,17 @@ func (s *Service) revokeEID(tx *Tx, cert *issue.Certificate, reason ca.Reason, b
 		}
 	}
 	now := s.now()
+	st, err := tx.Standing(cert.Fingerprint)
+	if err != nil && !errors.Is(err, issue.ErrNotFound) {
+		return err
+	}
+	stood := err == nil && st.Kind == issue.Current
 	if _, err := issue.Revoke(tx.issue(), cert, reason, "eid.revoked", by, now); err != nil {
 		return err
 	}
-	if cert.Slot != policy.Authentication {
+	if cert.Slot != policy.Authentication || !stood {
+		// A pending or replaced certificate is not the eID that the signing
+		// certificate at this place belongs to.
 		return nil
 	}
 	list, err := tx.StandingsOfCard(cert.Card)

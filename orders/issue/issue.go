@@ -39,6 +39,8 @@ type Config struct {
 	// SignTimeout is longer than any signature takes; after it Recover may
 	// take an intent even from a living owner.
 	SignTimeout time.Duration
+	// Certificates verifies stored certificates.
+	Certificates *Verifier
 	// Seal adds SCTs; nil while there is no certificate log.
 	Seal ca.Sealer
 	Now  func() time.Time
@@ -57,13 +59,18 @@ func NewEvent(act string, at time.Time, by string, public ...audit.Field) audit.
 	return audit.Event{ID: policy.NewID("evt"), At: at.UTC().Truncate(time.Microsecond), Act: act, By: by, Public: public}
 }
 
-// F is short for an event's field.
-func F(name, value string) audit.Field { return audit.Field{Name: name, Value: value} }
+// F is short for an event's field. Values that came from outside are clipped to
+// what an event takes: what somebody sent must not keep its refusal from being
+// recorded.
+func F(name, value string) audit.Field { return audit.Field{Name: name, Value: audit.Clip(value)} }
 
-// Issue makes one technical certificate: record ▶■, sign, store ▶■. The guard,
-// if not nil, runs in both transactions before anything is written and stops
-// them by its error; it sees whether it is the second time.
-func (s *Service) Issue(ctx context.Context, issuer ca.IssuerID, req ca.Request, b Binding, guard func(tx *Tx, storing bool) error) (*Certificate, error) {
+// Update runs a transaction over a Tx with the contract of Store.Update.
+type Update func(ctx context.Context, fn func(*Tx) error) error
+
+// Issue makes one technical certificate: record ▶■, sign, store ▶■. Both
+// transactions are run by update, which may look first whether the certificate
+// is still wanted and stop them by an error; nil: the service's own store.
+func (s *Service) Issue(ctx context.Context, issuer ca.IssuerID, req ca.Request, b Binding, update Update) (*Certificate, error) {
 	i, err := s.Issuers.Issuer(issuer)
 	if err != nil {
 		return nil, err
@@ -76,16 +83,13 @@ func (s *Service) Issue(ctx context.Context, issuer ca.IssuerID, req ca.Request,
 	if err != nil {
 		return nil, err
 	}
-	if guard == nil {
-		guard = func(*Tx, bool) error { return nil }
+	if update == nil {
+		update = s.Store.Update
 	}
 	var in *Intent
 	recorded, err := sealed.Record(ctx, func(ctx context.Context, ci ca.Intent) error {
 		in = s.NewIntent(ci, b)
-		return s.Store.Update(ctx, func(tx *Tx) error {
-			if err := guard(tx, false); err != nil {
-				return err
-			}
+		return update(ctx, func(tx *Tx) error {
 			key := KeySeen{Fingerprint: ci.Key, Card: b.Card, Slot: b.Slot, Verdict: Admitted, SeenAt: in.RecordedAt}
 			if err := AdmitKey(tx, key); err != nil {
 				return err
@@ -102,10 +106,7 @@ func (s *Service) Issue(ctx context.Context, issuer ca.IssuerID, req ca.Request,
 		return nil, fmt.Errorf("signing: %w", err)
 	}
 	var c *Certificate
-	err = s.Store.Update(context.WithoutCancel(ctx), func(tx *Tx) error {
-		if err := guard(tx, true); err != nil {
-			return err
-		}
+	err = update(context.WithoutCancel(ctx), func(tx *Tx) error {
 		kind := Current
 		if b.Card == "" {
 			kind = ""
@@ -150,8 +151,10 @@ func AdmitKey(tx *Tx, k KeySeen) error {
 // Refused records that rule refused something, in a transaction of its own: what
 // the refused transaction had begun is rolled back and only this remains.
 func Refused(tx *Tx, err *policy.Refusal, by string, now time.Time, fields ...audit.Field) error {
-	fields = append([]audit.Field{F("rule", string(err.Rule)), F("detail", err.Detail)}, fields...)
-	return tx.Events.Append(NewEvent("request.refused", now, by, fields...))
+	ev := NewEvent("request.refused", now, by, append([]audit.Field{F("rule", string(err.Rule))}, fields...)...)
+	// The detail may repeat what somebody typed: it is erasable.
+	ev.Personal = []audit.Field{F("detail", err.Detail)}
+	return tx.Events.Append(ev)
 }
 
 // RecordIntent writes an open intent and its event.

@@ -100,7 +100,12 @@ func (s *Service) handOver(tx *Tx, c Caller, h HandOver, hash [32]byte, signed [
 	if err := fitToHandOver(card, h, now); err != nil {
 		return nil, err
 	}
-	_, err = State(tx, now, Expect{Act: h.Act, Subject: string(h.Card), For: h.Person, Card: h.Card, Content: hash,
+	if c.Officer == 0 && (len(signed) != 1 || signed[0].Certificate != c.Certificate) {
+		// Otherwise the statement of whoever gets the card would do, handed in
+		// by a colleague: nobody hands out his own.
+		return nil, policy.Refuse(policy.StatementSignature, "signed with another card than the one logged in with").Err()
+	}
+	_, err = s.State(tx, now, Expect{Act: h.Act, Subject: string(h.Card), For: h.Person, Card: h.Card, Content: hash,
 		Organisation: card.Organisation, Officers: c.Officer > 0, Need: need(c)}, signed)
 	if err != nil {
 		return nil, err

@@ -106,12 +106,14 @@ func (s *Service) found(tx *Tx, c Caller, f Founding, rows []PersonRow, hash [32
 		if err != nil {
 			return nil, err
 		}
-		if org.Number != f.Organisation.Number || org.Name != f.Organisation.Name {
+		if same, err := sameFounding(tx, cer, org, f, rows); err != nil {
+			return nil, err
+		} else if !same {
 			return nil, policy.Refuse(policy.CeremonyScope, "an organisation was founded already").Err()
 		}
 		return cer, nil
 	}
-	_, err = State(tx, now, Expect{Act: statement.ActFound, Subject: "ceremony", Content: hash, Officers: true, Need: 2}, signed)
+	_, err = s.State(tx, now, Expect{Act: statement.ActFound, Subject: "ceremony", Content: hash, Officers: true, Need: 2}, signed)
 	if err != nil {
 		return nil, err
 	}
@@ -147,6 +149,20 @@ func (s *Service) found(tx *Tx, c Caller, f Founding, rows []PersonRow, hash [32
 	}
 	return cer, tx.Events.Append(issue.NewEvent("ceremony.founded", now, "officer:1,officer:2",
 		issue.F("organisation", string(org.ID)), issue.F("document", fmt.Sprintf("%x", hash))))
+}
+
+// sameFounding reports whether what was founded is what f says.
+func sameFounding(tx *Tx, cer *Ceremony, org *Organisation, f Founding, rows []PersonRow) (bool, error) {
+	if org.Number != f.Organisation.Number || org.Name != f.Organisation.Name {
+		return false, nil
+	}
+	for i, row := range rows {
+		p, err := tx.Person(cer.Administrators[i])
+		if err != nil || p.Number != row.Number {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // CloseCeremony ends the bootstrap for ever once both first administrators have a

@@ -105,13 +105,16 @@ func (s *Service) importDelivery(ctx context.Context, c Caller, d Delivery) ([]R
 	if err != nil {
 		return nil, err
 	}
+	if c.Officer == 0 && (len(d.Statements) != 1 || d.Statements[0].Certificate != c.Certificate) {
+		return nil, policy.Refuse(policy.StatementSignature, "signed with another card than the one logged in with").Err()
+	}
 	hash := HashOf(d.File)
 	subject := fmt.Sprintf("delivery:%x", hash[:8])
 	err = s.Store.Update(ctx, func(tx *Tx) error {
 		if err := MayFor(tx, c, d.Organisation); err != nil {
 			return err
 		}
-		_, err := State(tx, s.Now(), Expect{Act: statement.ActDelivery, Subject: subject, Content: hash,
+		_, err := s.State(tx, s.Now(), Expect{Act: statement.ActDelivery, Subject: subject, Content: hash,
 			Organisation: d.Organisation, Officers: c.Officer > 0, Need: need(c)}, d.Statements)
 		if err != nil {
 			return err
@@ -183,7 +186,19 @@ func (s *Service) deliver(ctx context.Context, c Caller, org policy.Organisation
 	req := ca.Request{Profile: policy.ProfileTransport, PublicKey: row.Key,
 		NotBefore: now.Add(-Backdate), NotAfter: row.ExpiresAt,
 		Content: ca.Content{Country: "SE", CommonName: string(row.Number), CardNumber: string(row.Number)}}
-	return s.Issue.Issue(ctx, s.CardCA, req, binding, nil)
+	// A card that was blocked meanwhile gets no transport certificate.
+	return s.Issue.Issue(ctx, s.CardCA, req, binding, func(ctx context.Context, fn func(*issue.Tx) error) error {
+		return s.Store.Update(ctx, func(tx *Tx) error {
+			card, err := tx.Card(row.Number)
+			if err != nil {
+				return err
+			}
+			if card.State != policy.CardSent {
+				return policy.Refuse(policy.CardStateRule, "card is %s", card.State).Err()
+			}
+			return fn(&tx.Tx)
+		})
+	})
 }
 
 // enter registers the card in state sent. If it is there with its transport

@@ -133,6 +133,9 @@ func readCSV(r io.Reader, heading []string, row func(n int, fields []string) err
 	c.FieldsPerRecord = len(heading)
 	c.ReuseRecord = true
 	head, err := c.Read()
+	if err := reading(err); err != nil {
+		return err
+	}
 	if err != nil || strings.Join(head, ",") != strings.Join(heading, ",") {
 		return form(0, fmt.Errorf("the heading must be %s", strings.Join(heading, ",")))
 	}
@@ -140,6 +143,9 @@ func readCSV(r io.Reader, heading []string, row func(n int, fields []string) err
 		fields, err := c.Read()
 		if errors.Is(err, io.EOF) {
 			return nil
+		}
+		if err := reading(err); err != nil {
+			return err
 		}
 		if err != nil {
 			return form(n, err)
@@ -151,6 +157,15 @@ func readCSV(r io.Reader, heading []string, row func(n int, fields []string) err
 			return form(n, err)
 		}
 	}
+}
+
+// reading returns err if it is of the reader and not of what was read: a file that
+// is too long or was cut off is not a file with a wrong row.
+func reading(err error) error {
+	if _, wrong := errors.AsType[*csv.ParseError](err); err == nil || wrong || errors.Is(err, io.EOF) {
+		return nil
+	}
+	return fmt.Errorf("reading file: %w", err)
 }
 
 // ImportPeople takes rows from the directory over, each in a transaction of its

@@ -81,6 +81,10 @@ func (s *Service) judge(tx *Tx, fp ca.Fingerprint, confirming bool) (Caller, err
 	} else if err != nil {
 		return Caller{}, err
 	}
+	if _, err := s.Certificates.Verify(cert); err != nil {
+		// Somebody wrote into the database: nobody is believed on that row.
+		return Caller{}, policy.Refuse(policy.LoginUnknown, "%s", err).Err()
+	}
 	if cert.Profile == policy.ProfileOfficer {
 		return officer(tx, cert, now)
 	}
@@ -167,19 +171,23 @@ func (s *Service) Keep(ctx context.Context, err error, by string, fields ...audi
 // MaxBranchDepth bounds the walk from a branch to its customer.
 const MaxBranchDepth = 8
 
-// Role decides whether a person has a role for an organisation or one above it.
-func Role(tx *Tx, person policy.PersonID, org policy.OrganisationID, roles ...policy.Role) error {
+// Role decides whether a person has a role for an organisation or one above it,
+// and uses it with an eID of one of these: what another organisation's
+// administrators issued to the person gives no rights here.
+func Role(tx *Tx, person policy.PersonID, eid, org policy.OrganisationID, roles ...policy.Role) error {
 	grants, err := tx.GrantsOf(person)
 	if err != nil {
 		return err
 	}
+	granted, fitting := false, false
 	for depth := 0; org != "" && depth < MaxBranchDepth; depth++ {
 		for _, g := range grants {
 			for _, r := range roles {
-				if g.Organisation == org && g.Role == r {
-					return nil
-				}
+				granted = granted || g.Organisation == org && g.Role == r
 			}
+		}
+		if fitting = fitting || org == eid; granted && fitting {
+			return nil
 		}
 		o, err := tx.Organisation(org)
 		if err != nil {
@@ -196,5 +204,5 @@ func Administrator(tx *Tx, c Caller, org policy.OrganisationID) error {
 	if c.Profile != policy.ProfileAuthentication || c.LoA < 3 || c.Pending {
 		return policy.Refuse(policy.RoleLoA, "administration needs a current eID at level 3").Err()
 	}
-	return Role(tx, c.Person, org, policy.RoleAdministrator)
+	return Role(tx, c.Person, c.Organisation, org, policy.RoleAdministrator)
 }

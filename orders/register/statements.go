@@ -2,14 +2,11 @@ package register
 
 import (
 	"crypto/sha256"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"time"
 
 	"sigill/ca"
 	"sigill/internal/statement"
-	"sigill/orders/issue"
 	"sigill/policy"
 )
 
@@ -45,13 +42,13 @@ const maxAhead = time.Minute
 // State verifies that each of the signed statements says what is expected, was
 // signed just now by the current card of an administrator (or by an officer),
 // and stores them. It returns their signers' names.
-func State(tx *Tx, now time.Time, want Expect, signed []Signed) ([]string, error) {
+func (s *Service) State(tx *Tx, now time.Time, want Expect, signed []Signed) ([]string, error) {
 	if len(signed) != want.Need || want.Need < 1 {
 		return nil, policy.Refuse(policy.StatementForm, "%d statements where %d are needed", len(signed), want.Need).Err()
 	}
 	var names []string
 	for _, g := range signed {
-		name, person, err := signer(tx, now, want, g)
+		name, person, err := s.signer(tx, want, g)
 		if err != nil {
 			return nil, err
 		}
@@ -102,52 +99,36 @@ func Replayed(tx *Tx, subject string, signed []Signed) (bool, error) {
 	return false, nil
 }
 
-// signer verifies the signature and finds whose it is.
-func signer(tx *Tx, now time.Time, want Expect, g Signed) (name string, person policy.PersonID, err error) {
+// signer verifies the signature and finds whose it is. Who signs must be able to
+// log in with that certificate now, just as if he called himself.
+func (s *Service) signer(tx *Tx, want Expect, g Signed) (name string, person policy.PersonID, err error) {
 	bad := policy.Refuse(policy.StatementSignature, "not the signature of a current eID").Err()
-	cert, err := tx.Certificate(g.Certificate)
-	if errors.Is(err, issue.ErrNotFound) {
+	c, err := s.judge(tx, g.Certificate, false)
+	if refusal, ok := errors.AsType[*policy.Refusal](err); ok && refusal.Rule == policy.LoginUnknown {
 		return "", "", bad
 	} else if err != nil {
 		return "", "", err
 	}
-	if want.Officers {
-		if cert.Profile != policy.ProfileOfficer {
-			return "", "", bad
-		}
-		c, err := officer(tx, cert, now)
-		if err != nil {
-			return "", "", err
-		}
-		name = c.Name()
-	} else {
-		if cert.Profile != policy.ProfileAuthentication || cert.LoA < 3 {
-			return "", "", policy.Refuse(policy.RoleLoA, "statements are signed with an eID at level 3").Err()
-		}
-		st, err := tx.Standing(g.Certificate)
-		if errors.Is(err, issue.ErrNotFound) || err == nil && st.Kind != issue.Current {
-			return "", "", bad
-		} else if err != nil {
-			return "", "", err
-		}
-		if err := Role(tx, cert.Person, want.Organisation, policy.RoleAdministrator); err != nil {
-			return "", "", err
-		}
-		name, person = string(cert.Person), cert.Person
-	}
-	if err := VerifySignature(cert.DER, g); err != nil {
+	if want.Officers != (c.Officer > 0) {
 		return "", "", bad
 	}
-	return name, person, nil
-}
-
-// VerifySignature verifies a statement's signature under a certificate's key.
-func VerifySignature(der []byte, g Signed) error {
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		return fmt.Errorf("certificate of statement: %w", err)
+	if c.Officer == 0 {
+		if err := Administrator(tx, c, want.Organisation); err != nil {
+			return "", "", err
+		}
 	}
-	return statement.Verify(c.PublicKey, g.Content, g.Signature)
+	cert, err := tx.Certificate(g.Certificate)
+	if err != nil {
+		return "", "", err
+	}
+	parsed, err := s.Certificates.Verify(cert)
+	if err != nil {
+		return "", "", err
+	}
+	if statement.Verify(parsed.PublicKey, g.Content, g.Signature) != nil {
+		return "", "", bad
+	}
+	return c.Name(), c.Person, nil
 }
 
 func check(now time.Time, want Expect, g Signed, by string) (statement.Statement, error) {
