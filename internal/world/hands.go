@@ -6,15 +6,18 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"sigill/ca"
 	"sigill/internal/card"
 	"sigill/internal/statement"
 	"sigill/orders"
 	"sigill/orders/download"
+	"sigill/orders/issue"
 	"sigill/orders/register"
 	"sigill/policy"
 )
@@ -215,4 +218,88 @@ func (w *World) Resume(ctx context.Context, h *Holder, id policy.OrderID) error 
 		return err
 	}
 	return w.Downloads.Cleaned(ctx, c, h.Current.cert.Download, nil)
+}
+
+// AddSigning gives a holder with an eID a current signing certificate, by the
+// same path of draft, intent and signature as everything else.
+func (w *World) AddSigning(ctx context.Context, h *Holder) (*issue.Certificate, error) {
+	admin, err := w.Login(ctx, w.Admins[0])
+	if err != nil {
+		return nil, err
+	}
+	o, err := w.Orders.Order(ctx, admin, h.Current.cert.Order)
+	if err != nil {
+		return nil, err
+	}
+	d, err := orders.ParseDocument(o.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	mandate, err := w.mandate(d)
+	if err != nil {
+		return nil, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	req := ca.Request{Profile: policy.ProfileSigning, Content: d.Content, PublicKey: key.Public(), NotBefore: w.Now().Add(-register.Backdate),
+		NotAfter: d.NotAfter, Mandate: mandate}
+	return w.Issue.Issue(ctx, PersonCA, req, issue.Binding{Slot: policy.Signing, Card: h.Card, Person: h.Person,
+		Organisation: d.Organisation, IDKind: d.IDKind, LoA: d.LoA, Order: d.Order, Provenance: policy.Session}, nil)
+}
+
+// mandate is both administrators' for a document.
+func (w *World) mandate(d orders.Document) (*ca.Mandate, error) {
+	var signed []ca.SignedStatement
+	for i, act := range []string{statement.ActPlace, statement.ActApprove} {
+		s, err := w.StateAs(Statement(act, d), w.Admins[i])
+		if err != nil {
+			return nil, err
+		}
+		cert, err := x509.ParseCertificate(w.Admins[i].CertificateOf())
+		if err != nil {
+			return nil, err
+		}
+		signed = append(signed, ca.SignedStatement{Content: s[0].Content, Signature: s[0].Signature, Certificate: cert, Person: w.Admins[i].Name()})
+	}
+	return ca.NewMandate(d.Bytes(), 2, signed)
+}
+
+// AddOrganisation makes a second organisation with the same two administrators,
+// in which a holder has an assignment too.
+func (w *World) AddOrganisation(ctx context.Context, name string, h *Holder) (policy.OrganisationID, error) {
+	n := w.count.Add(1)
+	now := w.Now().UTC().Truncate(time.Microsecond)
+	org := &register.Organisation{ID: policy.OrganisationID(policy.NewID("org")), Number: fmt.Sprintf("55%08d", n), Name: name, CreatedAt: now}
+	return org.ID, w.config.Stores.Register.Update(ctx, func(tx *register.Tx) error {
+		if err := tx.InsertOrganisation(org); err != nil {
+			return err
+		}
+		for _, a := range w.Admins {
+			g := register.Grant{Person: a.Person, Organisation: org.ID, Role: policy.RoleAdministrator, GrantedAt: now}
+			if err := tx.InsertGrant(g); err != nil {
+				return err
+			}
+		}
+		return tx.PutAssignment(&register.Assignment{Person: h.Person, Organisation: org.ID,
+			HSAID: policy.HSAID(fmt.Sprintf("SE55%08d-1", n)), UpdatedAt: now})
+	})
+}
+
+// OrderFor places and approves an order as requested.
+func (w *World) OrderFor(ctx context.Context, r orders.Request) (policy.OrderID, error) {
+	admin, err := w.Login(ctx, w.Admins[0])
+	if err != nil {
+		return "", err
+	}
+	d, err := w.Orders.Preview(ctx, admin, r)
+	if err != nil {
+		return "", err
+	}
+	if _, err := w.Place(ctx, d, 0); err != nil {
+		return "", err
+	}
+	_, err = w.Approve(ctx, d, 1)
+	return d.Order, err
 }

@@ -128,21 +128,29 @@ func (in *Injector) Signed(id ca.IssuerID) [][]byte {
 	return slices.Clone(in.signed[id])
 }
 
+// BeforeUpdate calls fn before the n-th transaction from now on, in which fn may
+// use the same stores.
+func (in *Injector) BeforeUpdate(n int, fn func()) { in.FailUpdate(n, CancelBefore, fn) }
+
+// BeforeSign calls fn before the n-th signature.
+func (in *Injector) BeforeSign(n int, fn func()) { in.FailSign(n, CancelBefore, fn) }
+
 func (in *Injector) begin(s *step) (Fault, error) {
 	in.mu.Lock()
-	defer in.mu.Unlock()
 	if in.dead {
+		in.mu.Unlock()
 		return None, fmt.Errorf("%w: the process is dead", ErrInjected)
 	}
-	f := s.next()
+	f, cancel := s.next(), in.cancel
+	in.dead = f == DiesBefore
+	in.mu.Unlock()
 	switch f {
 	case NotBegun:
 		return f, fmt.Errorf("%w: not begun", ErrInjected)
 	case DiesBefore:
-		in.dead = true
 		return f, fmt.Errorf("%w: died before it", ErrInjected)
 	case CancelBefore:
-		in.cancel()
+		cancel()
 	}
 	return f, nil
 }
@@ -150,15 +158,16 @@ func (in *Injector) begin(s *step) (Fault, error) {
 // end returns the error that hides a result.
 func (in *Injector) end(f Fault) error {
 	in.mu.Lock()
-	defer in.mu.Unlock()
+	cancel := in.cancel
+	in.dead = in.dead || f == DiesAfter
+	in.mu.Unlock()
 	switch f {
 	case Lost:
 		return fmt.Errorf("%w: answer lost", ErrInjected)
 	case DiesAfter:
-		in.dead = true
 		return fmt.Errorf("%w: died after it", ErrInjected)
 	case CancelAfter:
-		in.cancel()
+		cancel()
 	}
 	return nil
 }
