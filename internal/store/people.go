@@ -160,13 +160,12 @@ var unaccented = strings.NewReplacer(
 // and other marked letters as their plain ones, one space between words. It is
 // done here because the databases fold differently, and SQLite only ASCII.
 func Fold(s string) string {
-	s = strings.ToLower(strings.Join(strings.Fields(s), " "))
 	// A name may come with its marks as characters of their own (NFD).
 	s = strings.Map(func(r rune) rune {
 		if unicode.Is(unicode.Mn, r) {
 			return -1
 		}
 		return r
-	}, s)
-	return unaccented.Replace(s)
+	}, strings.ToLower(s))
+	return strings.Join(strings.Fields(unaccented.Replace(s)), " ")
 }

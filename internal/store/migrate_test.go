@@ -1,0 +1,137 @@
+package store
+
+import (
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestCreateOpenMigrate(t *testing.T) {
+	both(t, func(t *testing.T, cfg Config) {
+		ctx := t.Context()
+		refused := func(want string) {
+			t.Helper()
+			db, err := Open(ctx, cfg)
+			if err == nil {
+				db.Close()
+				t.Fatalf("Open succeeded, want an error with %q", want)
+			}
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("Open = %v, want an error with %q", err, want)
+			}
+		}
+		change := func(statement string) {
+			t.Helper()
+			d, where, err := parse(cfg.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pool, err := d.connect(where, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pool.Close()
+			if _, err := pool.ExecContext(ctx, statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refused("run sigill init")
+		if _, _, err := Migrate(ctx, cfg); err == nil {
+			t.Error("Migrate of no database succeeded")
+		}
+		if err := Create(ctx, cfg); err != nil {
+			t.Fatal(err)
+		}
+		if err := Create(ctx, cfg); err == nil {
+			t.Error("Create over a database succeeded")
+		}
+		db, err := Open(ctx, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		known, err := migrations(db.dialect)
+		if err != nil {
+			t.Fatal(err)
+		}
+		db.Close()
+		newest := known[len(known)-1].version
+		from, to, err := Migrate(ctx, cfg)
+		if err != nil || from != newest || to != newest {
+			t.Errorf("Migrate of a new database = %d, %d, %v, want nothing done at %d", from, to, err, newest)
+		}
+
+		change(`INSERT INTO schema_migrations (version, checksum) VALUES (99, 'x')`)
+		refused("schema version 99, which this program does not know")
+		if _, _, err := Migrate(ctx, cfg); err == nil {
+			t.Error("Migrate of a newer database succeeded")
+		}
+		change(`DELETE FROM schema_migrations WHERE version = 99`)
+		change(`UPDATE schema_migrations SET checksum = 'x' WHERE version = 1`)
+		refused("is not the one of this program")
+		change(`DELETE FROM schema_migrations WHERE version = 1`)
+		refused("run sigill migrate")
+	})
+}
+
+func TestURL(t *testing.T) {
+	for _, url := range []string{"", "sqlite:", "/tmp/x.db", "mysql://secret@x/y"} {
+		_, err := Open(t.Context(), Config{URL: url})
+		if err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("Open(%q) = %v", url, err)
+		}
+	}
+}
+
+func TestDatabaseFileIsPrivate(t *testing.T) {
+	db, cfg := openLite(t)
+	if err := db.update(t.Context(), func(tx *tx) error { return tx.InsertIdempotency(row(1)) }); err != nil {
+		t.Fatal(err)
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		st, err := os.Stat(strings.TrimPrefix(cfg.URL, "sqlite:") + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Mode().Perm() != 0o600 {
+			t.Errorf("mode of the database%s = %v", suffix, st.Mode())
+		}
+	}
+}
+
+// The two folders of migrations differ in how columns are written, not in what
+// they are: the statements of this package run on both.
+func TestMigrationsAgree(t *testing.T) {
+	lite, err := fs.ReadDir(files, "migrations/sqlite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	post, err := fs.ReadDir(files, "migrations/postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(lite) != len(post) {
+		t.Fatalf("%d migrations for SQLite, %d for PostgreSQL", len(lite), len(post))
+	}
+	identity := regexp.MustCompile(`INTEGER PRIMARY KEY NOT NULL,`)
+	words := strings.NewReplacer("BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,", "IDENTITY,", "BIGINT PRIMARY KEY NOT NULL CHECK", "INTEGER PRIMARY KEY NOT NULL CHECK",
+		"BIGINT", "INTEGER", "BYTEA", "BLOB", ` COLLATE "C"`, "", ") STRICT, WITHOUT ROWID;", ");", ") STRICT;", ");")
+	for i := range lite {
+		if lite[i].Name() != post[i].Name() {
+			t.Fatalf("migration %s for SQLite is %s for PostgreSQL", lite[i].Name(), post[i].Name())
+		}
+		a, _ := fs.ReadFile(files, "migrations/sqlite/"+lite[i].Name())
+		b, _ := fs.ReadFile(files, "migrations/postgres/"+post[i].Name())
+		left := strings.Split(words.Replace(identity.ReplaceAllString(string(a), "IDENTITY,")), "\n")
+		right := strings.Split(words.Replace(string(b)), "\n")
+		for j := range min(len(left), len(right)) {
+			if left[j] != right[j] {
+				t.Errorf("%s:%d:\n\tSQLite     %s\n\tPostgreSQL %s", lite[i].Name(), j+1, left[j], right[j])
+			}
+		}
+		if len(left) != len(right) {
+			t.Errorf("%s: %d lines for SQLite, %d for PostgreSQL", lite[i].Name(), len(left), len(right))
+		}
+	}
+}
