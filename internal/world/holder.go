@@ -146,7 +146,7 @@ func (w *World) Arm(ctx context.Context, h *Holder) error {
 	if err != nil {
 		return err
 	}
-	return w.handOver(ctx, h, statement.ActArm, admin, w.Admins[0].Current)
+	return w.handOver(ctx, h, statement.ActArm, admin, w.Admins[0].Current, w.Admins[1].Current)
 }
 
 func (w *World) handOver(ctx context.Context, h *Holder, act string, c register.Caller, by ...*identity) error {

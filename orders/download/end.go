@@ -304,6 +304,9 @@ func (s *Service) EndAssignment(ctx context.Context, c register.Caller, person p
 				return err
 			}
 		}
+		if err := endRoles(tx, person, org, c.Name(), now); err != nil {
+			return err
+		}
 		e := ending{organisation: org, reason: ca.AffiliationChanged, rule: "assignment.ended", by: c.Name()}
 		if err := s.endOnCards(tx, person, e); err != nil {
 			return err
@@ -312,6 +315,28 @@ func (s *Service) EndAssignment(ctx context.Context, c register.Caller, person p
 			issue.F("organisation", string(org)), issue.F("ended", "yes")))
 	})
 	return s.keep(ctx, err, c, "", issue.F("person", string(person)))
+}
+
+// endRoles ends the roles that a person had by the assignment: who has left does
+// not administer with another organisation's eID.
+func endRoles(tx *Tx, person policy.PersonID, org policy.OrganisationID, by string, now time.Time) error {
+	grants, err := tx.GrantsOf(person)
+	if err != nil {
+		return err
+	}
+	for _, g := range grants {
+		if g.Organisation != org {
+			continue
+		}
+		if err := tx.EndGrant(person, org, g.Role, now); err != nil {
+			return err
+		}
+		if err := tx.Events.Append(issue.NewEvent("role.ended", now, by, issue.F("person", string(person)),
+			issue.F("organisation", string(org)), issue.F("role", string(g.Role)))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Service) endOnCards(tx *Tx, person policy.PersonID, e ending) error {
@@ -331,6 +356,9 @@ func (s *Service) endOnCards(tx *Tx, person policy.PersonID, e ending) error {
 // open for them there, without ending the assignment.
 func (s *Service) RevokePerson(ctx context.Context, c register.Caller, person policy.PersonID, org policy.OrganisationID, reason ca.Reason) error {
 	err := s.Store.Update(ctx, func(tx *Tx) error {
+		if err := reasonOfPeople(reason); err != nil {
+			return err
+		}
 		if err := register.MayFor(tx.register(), c, org); err != nil {
 			return err
 		}

@@ -131,6 +131,9 @@ func (j *job) bind(d *Download, it *Item) error {
 	if !now.Before(it.ChallengeExpires) {
 		return policy.Refuse(policy.DownloadChallenge, "the challenge has expired").Err()
 	}
+	if j.caller.Certificate != d.Login {
+		return policy.Refuse(policy.DownloadBinding, "logged in with another certificate than the download began with").Err()
+	}
 	want := card.Binding{Download: string(d.ID), Slot: string(it.Slot), Card: string(d.Card), Login: d.Login,
 		PlanHash: d.PlanHash, Challenge: it.Challenge}.Digest()
 	if want != j.request.Digest {

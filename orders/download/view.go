@@ -194,8 +194,8 @@ func (s *Service) Revoke(ctx context.Context, c register.Caller, serial ca.Seria
 		if err != nil {
 			return err
 		}
-		if reason == ca.Unspecified || reason == ca.CACompromise {
-			return policy.Refuse(policy.RequestForm, "reason %s is not for people", reason).Err()
+		if err := reasonOfPeople(reason); err != nil {
+			return err
 		}
 		if err := s.revokeEID(tx, cert, reason, c.Name()); err != nil {
 			return err
@@ -204,6 +204,14 @@ func (s *Service) Revoke(ctx context.Context, c register.Caller, serial ca.Seria
 		return err
 	})
 	return v, s.keep(ctx, err, c, "", issue.F("serial", serial.String()))
+}
+
+// reasonOfPeople refuses reasons that are not people's to give.
+func reasonOfPeople(reason ca.Reason) error {
+	if reason == ca.Unspecified || reason == ca.CACompromise {
+		return policy.Refuse(policy.RequestForm, "reason %s is not for people", reason).Err()
+	}
+	return nil
 }
 
 func (s *Service) revokeEID(tx *Tx, cert *issue.Certificate, reason ca.Reason, by string) error {

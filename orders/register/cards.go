@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"sigill/internal/statement"
@@ -82,7 +83,8 @@ func (s *Service) handOver(tx *Tx, c Caller, h HandOver, hash [32]byte, signed [
 	if c.Person != "" && c.Person == h.Person {
 		return nil, policy.Refuse(policy.CardSelf, "one's own card").Err()
 	}
-	if _, err := tx.Assignment(h.Person, card.Organisation); errors.Is(err, issue.ErrNotFound) {
+	a, err := tx.Assignment(h.Person, card.Organisation)
+	if errors.Is(err, issue.ErrNotFound) || err == nil && !a.EndsAt.IsZero() && !now.Before(a.EndsAt) {
 		return nil, policy.Refuse(policy.OrderAssignment, "no assignment in the card's organisation").Err()
 	} else if err != nil {
 		return nil, err
@@ -100,23 +102,37 @@ func (s *Service) handOver(tx *Tx, c Caller, h HandOver, hash [32]byte, signed [
 	if err := fitToHandOver(card, h, now); err != nil {
 		return nil, err
 	}
-	if c.Officer == 0 && (len(signed) != 1 || signed[0].Certificate != c.Certificate) {
+	if c.Officer == 0 && (len(signed) == 0 || signed[0].Certificate != c.Certificate) {
 		// Otherwise the statement of whoever gets the card would do, handed in
 		// by a colleague: nobody hands out his own.
 		return nil, policy.Refuse(policy.StatementSignature, "signed with another card than the one logged in with").Err()
 	}
-	_, err = s.State(tx, now, Expect{Act: h.Act, Subject: string(h.Card), For: h.Person, Card: h.Card, Content: hash,
-		Organisation: card.Organisation, Officers: c.Officer > 0, Need: need(c)}, signed)
+	names, err := s.State(tx, now, Expect{Act: h.Act, Subject: string(h.Card), For: h.Person, Card: h.Card, Content: hash,
+		Organisation: card.Organisation, Officers: c.Officer > 0, Need: needFor(c, h.Act)}, signed)
 	if err != nil {
 		return nil, err
 	}
+	if slices.Contains(names, string(h.Person)) {
+		return nil, policy.Refuse(policy.CardSelf, "one's own card").Err()
+	}
+	// ArmedFor stays: a download that is open keeps what it was armed for.
 	card.State, card.Holder, card.Identity = policy.CardActive, h.Person, h.Identity
-	card.ArmedUntil, card.ArmedFor = now.Add(s.ArmedFor), ""
+	card.ArmedUntil = now.Add(s.ArmedFor)
 	if err := tx.PutCard(card); err != nil {
 		return nil, err
 	}
 	return card, tx.Events.Append(issue.NewEvent(event, now, c.Name(), issue.F("card", string(h.Card)),
 		issue.F("person", string(h.Person)), issue.F("identity", h.Identity)))
+}
+
+// needFor: a card is armed again only by two. At hand-out the holder was just
+// fixed; later, one administrator could otherwise arm a card that lies at the
+// desk and fetch an order of his own to it.
+func needFor(c Caller, act string) int {
+	if act == statement.ActArm {
+		return 2
+	}
+	return need(c)
 }
 
 func fitToHandOver(card *Card, h HandOver, now time.Time) error {

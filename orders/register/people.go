@@ -202,6 +202,10 @@ func (s *Service) ImportPeople(ctx context.Context, c Caller, org policy.Organis
 // putPerson inserts or changes a person and the assignment in org.
 func (s *Service) putPerson(tx *Tx, by string, org policy.OrganisationID, row PersonRow) (string, error) {
 	now := s.Now().UTC().Truncate(time.Microsecond)
+	if !row.EndsAt.IsZero() && !now.Before(row.EndsAt) {
+		// Ending takes eIDs, orders and roles with it: that is an act of its own.
+		return "", policy.Refuse(policy.OrderAssignment, "endsAt has passed: end the assignment instead").Err()
+	}
 	result := "unchanged"
 	p, err := tx.PersonByNumber(row.Number)
 	switch {
@@ -210,9 +214,16 @@ func (s *Service) putPerson(tx *Tx, by string, org policy.OrganisationID, row Pe
 		p = &Person{ID: policy.PersonID(policy.NewID("per")), Number: row.Number, NumberKind: row.Kind,
 			GivenName: row.GivenName, Surname: row.Surname, Protected: row.Protected, CreatedAt: now}
 		err = tx.InsertPerson(p)
-	case err == nil && (p.GivenName != row.GivenName || p.Surname != row.Surname || p.Protected != row.Protected):
+	case err == nil && (p.GivenName != row.GivenName || p.Surname != row.Surname || row.Protected && !p.Protected):
+		// One who is employed elsewhere is not renamed from here; and a file
+		// never takes a protection away.
+		if _, err = tx.Assignment(p.ID, org); errors.Is(err, issue.ErrNotFound) {
+			return "", policy.Refuse(policy.RequestForm, "the person is registered under another name or protection").Err()
+		} else if err != nil {
+			return "", err
+		}
 		result = "changed"
-		p.GivenName, p.Surname, p.Protected = row.GivenName, row.Surname, row.Protected
+		p.GivenName, p.Surname, p.Protected = row.GivenName, row.Surname, p.Protected || row.Protected
 		err = tx.PutPerson(p)
 	}
 	if err != nil {

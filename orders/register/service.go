@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"sigill/ca"
@@ -33,6 +34,8 @@ type Service struct {
 	// ArmedFor is how long a transport certificate is armed at hand-out and
 	// at the desk.
 	ArmedFor time.Duration
+
+	refusals refusals
 }
 
 // Caller is who has proved possession of a card's (or officer's) key in this
@@ -159,6 +162,9 @@ func (s *Service) Keep(ctx context.Context, err error, by string, fields ...audi
 	if !ok || refusal.Rule == policy.LoginUnknown {
 		return err
 	}
+	if !s.refusals.first(refusal.Rule, by, s.Now()) {
+		return err
+	}
 	keep := s.Store.Update(context.WithoutCancel(ctx), func(tx *Tx) error {
 		return issue.Refused(&tx.Tx, refusal, by, s.Now(), fields...)
 	})
@@ -166,6 +172,34 @@ func (s *Service) Keep(ctx context.Context, err error, by string, fields ...audi
 		return fmt.Errorf("recording refusal %s: %w", refusal.Rule, keep)
 	}
 	return err
+}
+
+// refusals bounds what a caller who is refused again and again writes: of each
+// rule and caller the first few of a minute are recorded. Each record is durable,
+// and a card that was revoked could otherwise fill the disk.
+type refusals struct {
+	mu     sync.Mutex
+	minute int64
+	seen   map[string]int
+}
+
+const (
+	refusalsPerMinute = 10     // of one rule and caller
+	refusalCallers    = 10_000 // different rules and callers a minute
+)
+
+func (r *refusals) first(rule policy.Rule, by string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m := now.Unix() / 60; m != r.minute || r.seen == nil {
+		r.minute, r.seen = m, map[string]int{}
+	}
+	key := string(rule) + " " + by
+	if r.seen[key] >= refusalsPerMinute || len(r.seen) >= refusalCallers && r.seen[key] == 0 {
+		return false
+	}
+	r.seen[key]++
+	return true
 }
 
 // MaxBranchDepth bounds the walk from a branch to its customer.
