@@ -59,6 +59,9 @@ func kept(t *testing.T, db *DB, cfg Config) map[int]bool {
 			_, err := tx.Idempotency("per_1", "test", fmt.Sprint(i))
 			found[i] = err == nil
 		}
+		if _, err := tx.Idempotency("per_1", "test", fmt.Sprint(outside)); err == nil {
+			t.Error("a row was written outside of the transaction")
+		}
 		return nil
 	})
 	if err != nil {
@@ -70,6 +73,8 @@ func kept(t *testing.T, db *DB, cfg Config) map[int]bool {
 const (
 	members = 64
 	culprit = 20
+	// outside is a row that is written after a statement has failed.
+	outside = 2000
 )
 
 // waiting returns when n members wait for the baton.
@@ -161,7 +166,7 @@ func TestGroupIsolatesItsMembers(t *testing.T) {
 			return nil
 		}},
 		"disk full":      {pragmas: []string{"max_page_count(400)"}, fn: func(_ *DB, tx *tx) error { return fill(tx) }, broken: true},
-		"full swallowed": {pragmas: []string{"max_page_count(400)"}, fn: func(_ *DB, tx *tx) error { fill(tx); tx.InsertIdempotency(row(2000)); return nil }, broken: true},
+		"full swallowed": {pragmas: []string{"max_page_count(400)"}, fn: func(_ *DB, tx *tx) error { fill(tx); tx.InsertIdempotency(row(outside)); return nil }, broken: true},
 		"cancelled write": {fn: func(_ *DB, tx *tx) error {
 			// Only an interrupt ends this statement.
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
@@ -172,7 +177,7 @@ func TestGroupIsolatesItsMembers(t *testing.T) {
 		}, broken: true},
 		"connection lost": {fn: func(db *DB, tx *tx) error {
 			db.engine.(*lite).group.s.discard()
-			return tx.InsertIdempotency(row(2000))
+			return tx.InsertIdempotency(row(outside))
 		}, broken: true},
 		"input/output error": {fn: func(db *DB, tx *tx) error {
 			readOnlyLog(t, db)

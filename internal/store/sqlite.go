@@ -55,6 +55,11 @@ func sqliteDSN(path string, more ...string) string {
 }
 
 // lite is SQLite: one writer with group commit, and readers beside it.
+//
+// The log is copied into the database by SQLite itself, by the commit that finds
+// a thousand pages in it: that waits for no reader and costs the writer one part
+// in sixteen. A reader that stays holds the copying back and lets the log grow,
+// but holds nobody up; Views are short, and only Check is long.
 type lite struct {
 	*group
 	writers *sql.DB

@@ -174,15 +174,9 @@ func TestCheck(t *testing.T) {
 		{name: "gap", sql: `UPDATE events SET number = 2, hash = leaf WHERE id = '` + storetest.EventID(5, 1) + `'`, want: []string{"chain.gap: 1 2"}},
 	}
 	proved := make(map[string]bool)
-	both(t, func(t *testing.T, db *store.DB) {
-		for _, c := range cases {
-			t.Run(c.name, func(t *testing.T) {
-				db := db
-				if strings.HasPrefix(t.Name(), "TestCheck/sqlite") {
-					db = storetest.SQLite(t)
-				} else {
-					db = storetest.New(t, store.Config{URL: store.SharedServer().URL(t)})
-				}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			both(t, func(t *testing.T, db *store.DB) {
 				world(t, db)
 				if c.fn != nil {
 					if err := db.Downloads().Update(t.Context(), c.fn); err != nil {
@@ -202,8 +196,8 @@ func TestCheck(t *testing.T) {
 					proved[code] = true
 				}
 			})
-		}
-	})
+		})
+	}
 	for _, code := range store.CheckCodes() {
 		if !proved[code] && !strings.HasPrefix(code, "file.") {
 			t.Errorf("no case has %s", code)
