@@ -25,9 +25,10 @@ type cardCmd struct {
 	Block   cardBlockCmd   `cmd:"" help:"Report a card lost or stolen: everything on it is revoked."`
 }
 
-// secondFlag names the other officer's card: in the bootstrap both sign.
+// secondFlag names the card of the other one who signs: in the bootstrap both
+// officers do, and a card is armed again only by two.
 type secondFlag struct {
-	Second string `placeholder:"CARD" help:"Card of the second officer, during the bootstrap."`
+	Second string `placeholder:"CARD" help:"Card of the second person who signs: officer in the bootstrap, administrator for arming."`
 }
 
 type cardImportCmd struct {
@@ -232,7 +233,19 @@ func (c *cardHandoutCmd) Run(g *globals) error {
 
 type cardArmCmd struct{ handOver }
 
+// Help implements kong.HelpProvider.
+func (cardArmCmd) Help() string {
+	return `For a card whose eID ended or was revoked. Two administrators sign: one alone
+could arm a card that lies at the desk and fetch an eID to it.
+
+  sigill card arm 9752000000000000123 --person SE2321000016-0042 \
+    --document passport --identity soft:anna.card --second soft:bo.card`
+}
+
 func (c *cardArmCmd) Run(g *globals) error {
+	if c.Second == "" {
+		return usageError{"two administrators arm a card: name the other's card by --second"}
+	}
 	return c.do(g, statement.ActArm, "Arm card %s (%s, %s) of %s, whose %s you have seen, for one download.")
 }
 

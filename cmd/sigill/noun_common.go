@@ -31,7 +31,7 @@ type serverFlags struct {
 	Server string `default:"https://127.0.0.1:8444" env:"SIGILL_SERVER" placeholder:"URL" help:"The card listener. Default: ${default}."`
 	CA     string `name:"ca" env:"SIGILL_CA" placeholder:"FILE" help:"Root certificate (PEM or DER) that the server's must lead to. Default: the root of --dir."`
 	Dir    string `default:"./sigill-data" env:"SIGILL_DIR" help:"Installation whose root is trusted if --ca is not given. Nothing else of it is read."`
-	PINFD  int    `name:"pin-fd" default:"-1" placeholder:"N" help:"Read PINs from file descriptor N, one a line, in the order of the cards, instead of asking."`
+	PINFD  int    `name:"pin-fd" default:"-1" placeholder:"N" help:"Read PINs from file descriptor N, one a line, when they would be asked for."`
 }
 
 // ownCard names the caller's card too.
@@ -153,7 +153,7 @@ func (s *session) pin(ctx context.Context, index int, name string) ([]byte, erro
 }
 
 // openFD makes the reader of --pin-fd. Standard input is shared with the answers
-// to questions, which come after the PINs.
+// to questions, in the order in which people are asked.
 func (s *session) openFD() error {
 	if s.fd != nil {
 		return nil
