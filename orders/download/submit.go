@@ -2,7 +2,6 @@ package download
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"sync"
@@ -165,9 +164,10 @@ func (j *job) statements(tx *Tx, o *orders.Order) ([]ca.SignedStatement, error) 
 		if err != nil {
 			return nil, err
 		}
-		cert, err := x509.ParseCertificate(stored.DER)
+		cert, err := j.s.Certificates.Verify(stored)
 		if err != nil {
-			return nil, fmt.Errorf("certificate of statement %s: %w", st.ID, err)
+			// A row that no CA signed stands behind nothing.
+			return nil, policy.Refuse(policy.OrderApprovals, "statement %s: %s", st.ID, err).Err()
 		}
 		out = append(out, ca.SignedStatement{Content: st.Content, Signature: st.Signature, Certificate: cert, Person: signerName(tx, st)})
 	}
