@@ -1,5 +1,43 @@
 package main
 
-type benchCmd struct{}
+import (
+	"encoding/json"
+	"fmt"
+	"os"
 
-func (benchCmd) Run(*globals) error { return nil }
+	"sigill/internal/bench"
+)
+
+type benchCmd struct {
+	Names []string `arg:"" optional:"" name:"name" help:"Benchmarks to run. Default: all."`
+	Scale int      `default:"1" help:"Multiply the amounts of the quick form."`
+	Dir   string   `help:"Where to make the databases; it decides what fsync costs. Default: the directory for temporary files."`
+}
+
+func (c *benchCmd) Help() string {
+	text := "Each figure is printed beside the ceiling measured in the same run: the same load against a\nconstant answer, or the bare operation.\n\n"
+	for _, b := range bench.All() {
+		text += fmt.Sprintf("  %-22s %s\n", b.Name, b.Help)
+	}
+	return text
+}
+
+func (c *benchCmd) Run(g *globals) error {
+	if c.Scale < 1 {
+		return usageError{"--scale is 1 or more"}
+	}
+	dir := c.Dir
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	e := json.NewEncoder(g.stdout)
+	return bench.Run(g.ctx, c.Names, bench.Config{Scale: c.Scale, Dir: dir,
+		Progress: func(format string, args ...any) { fmt.Fprintf(g.stderr, format+" …\n", args...) }},
+		func(f bench.Figure) {
+			if g.json {
+				e.Encode(f)
+				return
+			}
+			fmt.Fprintf(g.stdout, "%-28s %10.1f %-4s ceiling %10.1f  ratio %.2f\n    %s\n", f.Name, f.Value, f.Unit, f.Ceiling, f.Ratio, f.Note)
+		})
+}

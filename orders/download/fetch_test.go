@@ -480,7 +480,7 @@ func TestRefusedKeyIsRemembered(t *testing.T) {
 		t.Errorf("%d intents", n)
 	}
 	h.Forget()
-	if st, err = s.Submit(ctx, h, st); err != nil { // a good one, same challenge
+	if _, err = s.Submit(ctx, h, st); err != nil { // a good one, same challenge
 		t.Error(err)
 	}
 }
