@@ -266,12 +266,12 @@ func (w *World) mandate(d orders.Document) (*ca.Mandate, error) {
 	return ca.NewMandate(d.Bytes(), 2, signed)
 }
 
-// AddOrganisation makes a second organisation with the same two administrators,
-// in which a holder has an assignment too.
+// AddOrganisation makes a branch of the first organisation with the same two
+// administrators, in which a holder has an assignment too.
 func (w *World) AddOrganisation(ctx context.Context, name string, h *Holder) (policy.OrganisationID, error) {
 	n := w.count.Add(1)
 	now := w.Now().UTC().Truncate(time.Microsecond)
-	org := &register.Organisation{ID: policy.OrganisationID(policy.NewID("org")), Number: fmt.Sprintf("55%08d", n), Name: name, CreatedAt: now}
+	org := &register.Organisation{ID: policy.OrganisationID(policy.NewID("org")), Number: fmt.Sprintf("55%08d", n), Name: name, Parent: w.Org, CreatedAt: now}
 	return org.ID, w.config.Stores.Register.Update(ctx, func(tx *register.Tx) error {
 		if err := tx.InsertOrganisation(org); err != nil {
 			return err
