@@ -14,6 +14,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"maps"
 	"time"
 
 	"sigill/ca"
@@ -42,31 +43,48 @@ var mayIssue = map[ca.IssuerID][]ca.ProfileName{
 }
 
 // newIssuers makes issuing CAs with keys in memory, each wrapped by c.Wrap.
-func newIssuers(c Config) (issue.Issuers, error) {
+func newIssuers(c Config) (issue.Issuers, map[ca.IssuerID]ca.IssuerConfig, error) {
 	all, err := profiles.Default()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if c.Plant != nil {
-		c.Plant(all)
-	}
-	out := issue.Issuers{}
+	out, configs := issue.Issuers{}, map[ca.IssuerID]ca.IssuerConfig{}
 	for id, names := range mayIssue {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		cert, err := caCertificate(string(id), key, c.Now())
 		if err != nil {
-			return nil, fmt.Errorf("issuing CA %s: %w", id, err)
+			return nil, nil, fmt.Errorf("issuing CA %s: %w", id, err)
 		}
-		out[id], err = ca.NewIssuer(ca.IssuerConfig{ID: id, Certificate: cert, Signer: c.Wrap(id, key), Profiles: all, MayIssue: names,
-			Partitions: c.Partitions, StatusURL: "http://status.example", Linter: c.Linter})
+		configs[id] = ca.IssuerConfig{ID: id, Certificate: cert, Signer: c.Wrap(id, key), Profiles: all, MayIssue: names,
+			Partitions: c.Partitions, StatusURL: "http://status.example", Linter: c.Linter}
+		out[id], err = ca.NewIssuer(configs[id])
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return out, nil
+	return out, configs, nil
+}
+
+// Plant changes a profile of an issuing CA under the running installation, which
+// is restarted: mistakes, above all.
+func (w *World) Plant(id ca.IssuerID, name ca.ProfileName, change func(*ca.ProfileConfig)) error {
+	config := w.issuers[id]
+	planted := config.Profiles[name].Config()
+	change(&planted)
+	p, err := ca.NewProfile(planted)
+	if err != nil {
+		return err
+	}
+	config.Profiles = maps.Clone(config.Profiles)
+	config.Profiles[name] = p
+	if w.Issuers[id], err = ca.NewIssuer(config); err != nil {
+		return err
+	}
+	w.issuers[id] = config
+	return w.Restart()
 }
 
 func caCertificate(name string, key *ecdsa.PrivateKey, now time.Time) (*x509.Certificate, error) {

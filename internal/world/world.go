@@ -25,9 +25,7 @@ type Config struct {
 	// Wrap may replace the signer of an issuing CA; nil: none.
 	Wrap func(ca.IssuerID, crypto.Signer) crypto.Signer
 	// Linter replaces the real one; nil: the real one.
-	Linter ca.Linter
-	// Plant may change the built-in profiles before they are used; nil: none.
-	Plant      func(ca.Profiles)
+	Linter     ca.Linter
 	Partitions int // 0: 1
 	Now        func() time.Time
 }
@@ -41,6 +39,7 @@ type World struct {
 	Admins  [2]*Holder
 
 	config   Config
+	issuers  map[ca.IssuerID]ca.IssuerConfig
 	officers [2]*identity
 	bureau   *ecdsa.PrivateKey
 	count    atomic.Int64
@@ -89,7 +88,7 @@ func Bare(ctx context.Context, c Config) (*World, error) {
 		}
 	}
 	w := &World{Now: c.Now, config: c}
-	if w.Issuers, err = newIssuers(c); err != nil {
+	if w.Issuers, w.issuers, err = newIssuers(c); err != nil {
 		return nil, err
 	}
 	if w.bureau, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {

@@ -1,0 +1,98 @@
+package download_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"sigill/ca"
+	"sigill/internal/world"
+	"sigill/internal/world/fault"
+	"sigill/internal/world/worldtest"
+	"sigill/orders/download"
+	"sigill/policy"
+)
+
+// A signer that fails is not asked again at once: each attempt burns a serial
+// that stands in a revocation list for years. When it has recovered, so does the
+// service, by itself.
+func TestFailingSignerOpensTheCircuit(t *testing.T) {
+	s := worldtest.New(t)
+	ctx := t.Context()
+	h := s.Holder()
+	id := s.Ordered(h, policy.OrderRenewal)
+	try := func(fail bool) error {
+		t.Helper()
+		st, err := s.Begin(ctx, h, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fail {
+			s.Faults.FailSign(1, fault.NotBegun, nil)
+			defer s.Faults.Clear()
+		}
+		_, err = s.Submit(ctx, h, st)
+		return err
+	}
+	for range 3 {
+		if err := try(true); !errors.Is(err, fault.ErrInjected) {
+			t.Fatal(err)
+		}
+	}
+	intents := s.Rows("intents", "TRUE")
+	if err := try(false); !errors.Is(err, download.ErrBusy) {
+		t.Errorf("with an open circuit: %v", err)
+	}
+	if n := s.Rows("intents", "TRUE"); n != intents {
+		t.Errorf("%d serials burnt with an open circuit", n-intents)
+	}
+	// The Card CA has a signer of its own, which does not fail.
+	if _, err := s.NewHolder(ctx); err != nil {
+		t.Errorf("another CA: %v", err)
+	}
+	s.Pass(11 * time.Second)
+	if err := s.Fetch(ctx, h, id); err != nil {
+		t.Errorf("later: %v", err)
+	}
+	s.Sound()
+	s.Truth()
+}
+
+// A mistake in a profile, or a content that should not have come this far, ends
+// at the linter: the whole path refuses by rule and the key is not touched.
+func TestPlantedMistakesAreNotSigned(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		plant func(*ca.ProfileConfig)
+	}{
+		{"no address to ask for the status", func(c *ca.ProfileConfig) { c.OCSP = false }},
+		{"no revocation list", func(c *ca.ProfileConfig) { c.CRL = false }},
+		{"no card number", func(c *ca.ProfileConfig) { c.Content.CardNumber = ca.Omitted }},
+		{"for servers too", func(c *ca.ProfileConfig) { c.ExtendedKeyUsage = append(c.ExtendedKeyUsage, "serverAuth") }},
+		{"key usage of signing", func(c *ca.ProfileConfig) { c.KeyUsage = []string{"contentCommitment"} }},
+		{"no surname", func(c *ca.ProfileConfig) { c.Content.Surname = ca.Omitted }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			// The administrators got their eIDs before the mistake was made.
+			s := worldtest.New(t)
+			if err := s.Plant(world.PersonCA, policy.ProfileAuthentication, c.plant); err != nil {
+				t.Fatal(err)
+			}
+			h := s.Person()
+			st, err := s.Begin(t.Context(), h, s.Ordered(h, policy.OrderOrdinary))
+			if err != nil {
+				t.Fatal(err)
+			}
+			signed := len(s.Faults.Signed(world.PersonCA))
+			_, err = s.Submit(t.Context(), h, st)
+			s.Refused(err, policy.ProfileLint)
+			if n := len(s.Faults.Signed(world.PersonCA)); n != signed {
+				t.Errorf("%d signatures", n-signed)
+			}
+			if n := s.Rows("intents", "download = ?", string(st.Download.ID)); n != 0 {
+				t.Errorf("%d intents", n)
+			}
+			s.Sound()
+		})
+	}
+}
