@@ -105,6 +105,9 @@ func (d *demo) hierarchy() error {
 	if err != nil {
 		return err
 	}
+	if err := d.bureau.save(d.Dir); err != nil {
+		return err
+	}
 	if d.h, err = keys.Load(d.Dir); err != nil {
 		return err
 	}

@@ -70,6 +70,16 @@ func newBureau() (*bureau, error) {
 	return &bureau{key, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})}, nil
 }
 
+// save writes the bureau's private key beside its public one, so that who looks
+// around can have cards made. (A real bureau's key is not here.)
+func (b *bureau) save(dir string) error {
+	der, err := x509.MarshalPKCS8PrivateKey(b.key)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "bureau", "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+}
+
 // newCard makes a card with a transport key in it and returns its row of the
 // delivery file and the key's id.
 func (d *demo) newCard(row []string, holder *person) (line string, id []byte, err error) {

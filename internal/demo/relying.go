@@ -415,6 +415,7 @@ func (d *demo) guide() string {
 certificates/   every certificate as PEM under a telling name; chain.pem: the CAs
 public/         what relying parties fetch: crl/<issuer>/<partition>.crl, aia/<issuer>.cer
 cards/          the cards made of software; PIN1 %s, PIN2 %s
+bureau/         the key of the bureau that made the cards, for more of them
 officers/       the two officers' cards of the bootstrap (closed for ever)
 root/           the root's key, which in production is taken offline
 sigill.yaml     the configuration, every key explained
