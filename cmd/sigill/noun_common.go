@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -37,7 +38,8 @@ type serverFlags struct {
 // ownCard names the caller's card too.
 type ownCard struct {
 	serverFlags
-	Identity string `required:"" env:"SIGILL_IDENTITY" placeholder:"CARD" help:"Your card: soft:FILE, or pkcs11:module-path=FILE;token=LABEL."`
+	Identity  string `required:"" env:"SIGILL_IDENTITY" placeholder:"CARD" help:"Your card: soft:FILE, or pkcs11:module-path=FILE;token=LABEL."`
+	LoginWith string `placeholder:"ID" help:"Log in with this object of the card (sigill-card --json list), where it has eIDs of several organisations. Default: the newest that is accepted."`
 }
 
 // yesFlag is for what can't be undone.
@@ -120,7 +122,22 @@ func (o ownCard) run(g *globals, fn func(*session, *adminclient.Client) error) e
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
+	if c.LoginWith, err = o.object(); err != nil {
+		return errors.Join(err, s.close())
+	}
 	return errors.Join(fn(s, c), s.close())
+}
+
+// object is --login-with; nil: none was named.
+func (o ownCard) object() ([]byte, error) {
+	id, err := hex.DecodeString(o.LoginWith)
+	if err != nil {
+		return nil, usageError{"--login-with is an object's id in hexadecimal"}
+	}
+	if len(id) == 0 {
+		return nil, nil
+	}
+	return id, nil
 }
 
 // maxPIN bounds what is read as one PIN.

@@ -27,6 +27,9 @@ func (c *eidListCmd) list(s *session) error {
 		return err
 	}
 	client := &cardclient.Client{Server: s.flags.Server, Roots: s.roots, Card: card, Version: version, Language: s.lang}
+	if client.LoginWith, err = c.object(); err != nil {
+		return err
+	}
 	me, err := client.Me(s.ctx, cardclient.Identity{})
 	if err != nil {
 		return err

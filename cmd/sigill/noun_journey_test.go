@@ -218,6 +218,12 @@ func (d *desk) lists(by, holder card) {
 	if got := d.as(by, "", "order", "list"); got.code != 0 || strings.Count(got.out, "ord_") != 3 {
 		t.Errorf("order list: %+v", got)
 	}
+	if got := d.as(by, "", "whoami", "--login-with", "00"); got.code != exitFailed || !strings.Contains(got.err, "no authentication certificate") {
+		t.Errorf("an object that is not there: %+v", got)
+	}
+	if got := d.as(by, "", "whoami", "--login-with", "x"); got.code != exitUsage {
+		t.Errorf("no object: %+v", got)
+	}
 	if got := d.as(holder, "", "eid", "list"); got.code != 0 || !strings.Contains(got.out, "Region Österbyggd") || !strings.Contains(got.out, "current") {
 		t.Errorf("eid list: %+v", got)
 	}

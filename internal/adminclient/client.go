@@ -8,6 +8,7 @@
 package adminclient
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -45,8 +46,11 @@ type Client struct {
 	Server   string         // "https://card.example:8444"
 	Roots    *x509.CertPool // that the server's certificate must lead to; nil: the system's
 	Card     token.Card
-	Language string           // for the server's texts, "sv" or "en"
-	Now      func() time.Time // nil: time.Now
+	Language string // for the server's texts, "sv" or "en"
+	// LoginWith is the id of the object on the card to log in with; nil: the
+	// newest that is accepted. Rights in an organisation need its eID.
+	LoginWith []byte
+	Now       func() time.Time // nil: time.Now
 
 	// wait is how a pause between two tries is made; nil: a timer.
 	wait func(context.Context, time.Duration) error
@@ -159,7 +163,7 @@ func (c *Client) loggedIn(ctx context.Context) (*login, error) {
 	}
 	var refused []error
 	for _, i := range all {
-		if i.Slot != policy.Authentication {
+		if i.Slot != policy.Authentication || c.LoginWith != nil && !bytes.Equal(c.LoginWith, i.ID) {
 			continue
 		}
 		l, err := c.try(ctx, i)

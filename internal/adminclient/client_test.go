@@ -170,6 +170,32 @@ func TestLogsInWithWhatTheServerAccepts(t *testing.T) {
 	}
 }
 
+func TestLogsInWithWhatItIsTold(t *testing.T) {
+	f := newFake(t)
+	card, fps := cardWith(t, 2)
+	objects, err := card.Objects(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, o := range objects {
+		c := f.client(card)
+		c.LoginWith, f.accepted = o.ID, ca.FingerprintOf(o.Certificate).String()
+		if me, err := c.WhoAmI(t.Context()); err != nil || me.Certificate != f.accepted {
+			t.Errorf("object %d: %+v, %v", i, me, err)
+		}
+		f.accepted = fps[0] + "x"
+		f.requests = nil
+		if _, err := c.WhoAmI(t.Context()); !loginRefused(err) && !errors.Is(err, ErrNoCertificate) || len(f.requests) > 2 {
+			t.Errorf("object %d: another was tried: %v, %q", i, err, f.requests)
+		}
+	}
+	c := f.client(card)
+	c.LoginWith = []byte("none")
+	if _, err := c.WhoAmI(t.Context()); !errors.Is(err, ErrNoCertificate) {
+		t.Errorf("no such object: %v", err)
+	}
+}
+
 func TestNoCertificate(t *testing.T) {
 	f := newFake(t)
 	card, _ := cardWith(t, 0)

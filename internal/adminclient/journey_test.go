@@ -74,12 +74,21 @@ func (j *journey) card(number, person string, by ...*adminclient.Client) token.C
 	if len(rows.Rows) != 1 || rows.Refused != 0 || rows.Rows[0].Certificate == nil {
 		j.t.Fatalf("delivery: %+v", rows)
 	}
+	again, err := by[0].ImportDelivery(ctx, j.org, d) // as if the answer had been lost
+	j.must(err)
+	if len(again.Rows) != 1 || string(again.Rows[0].Certificate) != string(rows.Rows[0].Certificate) {
+		j.t.Errorf("the same delivery again: %+v", again)
+	}
 	c := admintest.Open(j.t, path, admintest.PIN)
 	admintest.Install(j.t, c, rows.Rows[0].Certificate)
 	document, st, err := adminclient.HandOverDocument(statement.ActHandOut, number, person, "passport")
 	j.must(err)
-	k, err := by[0].HandOver(ctx, document, j.signed(st, by...))
+	signed := j.signed(st, by...)
+	k, err := by[0].HandOver(ctx, document, signed)
 	j.must(err)
+	if again, err := by[0].HandOver(ctx, document, signed); err != nil || again.ArmedUntil == nil || !again.ArmedUntil.Equal(*k.ArmedUntil) {
+		j.t.Errorf("the same hand-out again: %+v, %v", again, err)
+	}
 	if k.State != "active" || k.Holder != person || k.ArmedUntil == nil {
 		j.t.Fatalf("handed out: %+v", k)
 	}
