@@ -80,15 +80,41 @@ func (t *tx) PutAssignment(a *register.Assignment) error {
 	if found && owner != a.Person {
 		return fmt.Errorf("putting assignment: HSA-id of another person: %w", issue.ErrConflict)
 	}
-	_, err = t.exec("putting assignment", `INSERT INTO assignments (`+assignmentColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-		ON CONFLICT (person, organisation) DO UPDATE SET hsa_id = excluded.hsa_id, email = excluded.email,
+	if err := t.accountFree(a); err != nil {
+		return err
+	}
+	_, err = t.exec("putting assignment", `INSERT INTO assignments (`+assignmentColumns+`, account)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+		ON CONFLICT (person, organisation) DO UPDATE SET hsa_id = excluded.hsa_id, email = excluded.email, account = excluded.account,
 			upn = excluded.upn, sid = excluded.sid, ends_at = excluded.ends_at, updated_at = excluded.updated_at`,
-		text(a.Person), text(a.Organisation), text(a.HSAID), text(a.Email), text(a.UPN), text(a.SID), at(a.EndsAt), at(a.UpdatedAt))
+		text(a.Person), text(a.Organisation), text(a.HSAID), text(a.Email), text(a.UPN), text(a.SID), at(a.EndsAt), at(a.UpdatedAt),
+		text(Fold(a.UPN)))
 	if err != nil {
 		return err
 	}
 	return t.putSearchKeys(a)
+}
+
+// accountFree returns ErrConflict if the Windows account or SID is another
+// person's.
+func (t *tx) accountFree(a *register.Assignment) error {
+	for _, each := range []struct{ what, query, value string }{
+		{"UPN", `SELECT person FROM assignments WHERE account = $1 AND person <> $2 LIMIT 1`, Fold(a.UPN)},
+		{"SID", `SELECT person FROM assignments WHERE sid = $1 AND person <> $2 LIMIT 1`, a.SID},
+	} {
+		if each.value == "" {
+			continue
+		}
+		var owner policy.PersonID
+		found, err := t.one("reading owner of "+each.what, each.query, []any{each.value, string(a.Person)}, str(&owner))
+		if err != nil {
+			return err
+		}
+		if found {
+			return fmt.Errorf("putting assignment: %s of another person: %w", each.what, issue.ErrConflict)
+		}
+	}
+	return nil
 }
 
 // putSearchKeys replaces the search keys of an assignment: the name in both

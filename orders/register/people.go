@@ -187,7 +187,7 @@ func (s *Service) ImportPeople(ctx context.Context, c Caller, org policy.Organis
 			return err
 		})
 		if errors.Is(err, issue.ErrConflict) {
-			err = policy.Refuse(policy.RequestForm, "the HSA-id belongs to another person").Err()
+			err = policy.Refuse(policy.RequestForm, "the HSA-id, UPN or SID belongs to another person").Err()
 		}
 		if refusal, ok := errors.AsType[*policy.Refusal](err); ok {
 			res.Result, res.Rule, res.Detail = "refused", refusal.Rule, refusal.Detail

@@ -96,7 +96,8 @@ type People interface {
 	// PutPerson replaces name and protection of a person that exists.
 	PutPerson(*Person) error
 	// PutAssignment inserts or replaces the assignment (person, organisation).
-	// issue.ErrConflict: the HSA-id belongs to another person.
+	// issue.ErrConflict: HSA-id, UPN (whatever its case) or SID belongs to
+	// another person.
 	PutAssignment(*Assignment) error
 	Assignment(policy.PersonID, policy.OrganisationID) (*Assignment, error)
 	AssignmentByHSAID(policy.HSAID) (*Assignment, error)

@@ -58,6 +58,10 @@ func testPeople(t *testing.T, db *store.DB) {
 	refused(t, db, issue.ErrConflict, func(tx *download.Tx) error {
 		return tx.PutAssignment(&register.Assignment{Person: "per_b", Organisation: "org_a", HSAID: a.HSAID, UpdatedAt: T0})
 	})
+	for _, taken := range []register.Assignment{{UPN: "A@AD"}, {SID: a.SID}} { // another's account, whatever its case
+		taken.Person, taken.Organisation, taken.HSAID, taken.UpdatedAt = "per_b", "org_a", "SE2321000016-9", T0
+		refused(t, db, issue.ErrConflict, func(tx *download.Tx) error { return tx.PutAssignment(&taken) })
+	}
 	refused(t, db, issue.ErrNotFound, func(tx *download.Tx) error { _, err := tx.Person("per_c"); return err })
 	refused(t, db, issue.ErrNotFound, func(tx *download.Tx) error { _, err := tx.PersonByNumber("1"); return err })
 	refused(t, db, issue.ErrNotFound, func(tx *download.Tx) error { _, err := tx.Assignment("per_b", "org_a"); return err })

@@ -28,6 +28,7 @@ CREATE TABLE assignments (
 	hsa_id       TEXT COLLATE "C" NOT NULL,
 	email        TEXT COLLATE "C",
 	upn          TEXT COLLATE "C",
+	account      TEXT COLLATE "C",
 	sid          TEXT COLLATE "C",
 	ends_at      BIGINT,
 	updated_at   BIGINT NOT NULL,
@@ -35,6 +36,10 @@ CREATE TABLE assignments (
 );
 -- An HSA-id belongs to one person, who may have it in several branches.
 CREATE INDEX assignments_hsa_id ON assignments (hsa_id, organisation);
+-- A Windows account (folded UPN) or SID belongs to one person: on another's card it
+-- would log that other on as its owner.
+CREATE INDEX assignments_account ON assignments (account) WHERE account IS NOT NULL;
+CREATE INDEX assignments_sid ON assignments (sid) WHERE sid IS NOT NULL;
 CREATE UNIQUE INDEX assignments_list ON assignments (organisation, hsa_id);
 
 -- Search keys derived from assignments and persons: one row for each beginning

@@ -28,6 +28,7 @@ CREATE TABLE assignments (
 	hsa_id       TEXT NOT NULL,
 	email        TEXT,
 	upn          TEXT,
+	account      TEXT,
 	sid          TEXT,
 	ends_at      INTEGER,
 	updated_at   INTEGER NOT NULL,
@@ -35,6 +36,10 @@ CREATE TABLE assignments (
 ) STRICT, WITHOUT ROWID;
 -- An HSA-id belongs to one person, who may have it in several branches.
 CREATE INDEX assignments_hsa_id ON assignments (hsa_id, organisation);
+-- A Windows account (folded UPN) or SID belongs to one person: on another's card it
+-- would log that other on as its owner.
+CREATE INDEX assignments_account ON assignments (account) WHERE account IS NOT NULL;
+CREATE INDEX assignments_sid ON assignments (sid) WHERE sid IS NOT NULL;
 CREATE UNIQUE INDEX assignments_list ON assignments (organisation, hsa_id);
 
 -- Search keys derived from assignments and persons: one row for each beginning
