@@ -224,7 +224,9 @@ func Role(tx *Tx, person policy.PersonID, eid, org policy.OrganisationID, roles 
 			return nil
 		}
 		o, err := tx.Organisation(org)
-		if err != nil {
+		if errors.Is(err, issue.ErrNotFound) {
+			break // nobody has a role there, and nobody learns that it is not there
+		} else if err != nil {
 			return err
 		}
 		org = o.Parent
