@@ -45,6 +45,7 @@ type fake struct {
 	accepted string // fingerprint that may log in
 	requests []string
 	conns    map[string]bool
+	kept     bool // a connection would have been kept open
 	answer   func(http.ResponseWriter, *http.Request)
 }
 
@@ -77,6 +78,7 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	defer f.mu.Unlock()
 	f.requests = append(f.requests, r.Method+" "+r.RequestURI)
 	f.conns[r.RemoteAddr] = true
+	f.kept = f.kept || !r.Close
 	as := ca.FingerprintOf(r.TLS.PeerCertificates[0].Raw).String()
 	if as != f.accepted {
 		problem(w, 401, &wire.Problem{Title: "replaced", Rule: "login.revoked", Next: "Use the new one."}, "")
@@ -165,7 +167,7 @@ func TestLogsInWithWhatTheServerAccepts(t *testing.T) {
 	if !errors.As(err, &p) || p.Rule != "login.revoked" || p.Next == "" || len(f.requests) != 4 {
 		t.Errorf("nothing accepted: %v after %q", err, f.requests)
 	}
-	if total := 4 + 3 + 4; len(f.conns) != total {
+	if total := 4 + 3 + 4; len(f.conns) != total || f.kept {
 		t.Errorf("%d connections for %d requests: each needs a handshake of its own", len(f.conns), total)
 	}
 }
