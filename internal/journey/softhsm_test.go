@@ -1,0 +1,171 @@
+//go:build unix && cgo
+
+package journey
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"sigill/internal/token"
+	"sigill/internal/token/tokentest"
+	"sigill/internal/wire"
+)
+
+const (
+	pin1 = "314159"
+	pin2 = "271828"
+)
+
+func björn() *holder {
+	return &holder{number: "198505122385", given: "Björn-Åke", surname: "Öhrström Länk", hsaID: "SE2321000016-B7H1",
+		email: "bjorn-ake.ohrstrom@regionen.example", upn: "bjoohr@ad.region.example", card: "9752278900000000064"}
+}
+
+// hardCard is a card on tokens, as the programs are told of it.
+type hardCard struct {
+	*played
+	hsm    *tokentest.SoftHSM
+	uri    string
+	labels []string
+}
+
+// hard makes a card of two tokens (one for each PIN) or one, has it personalised
+// and hands it out.
+func (p *played) hard(hsm *tokentest.SoftHSM, h *holder, algorithm token.Algorithm, labels ...string) *hardCard {
+	p.t.Helper()
+	for i, label := range labels {
+		hsm.NewToken(p.t, label, []string{pin1, pin2}[i])
+	}
+	c := &hardCard{played: p, hsm: hsm, uri: hsm.URI(labels[0], labels[1:]...), labels: labels}
+	p.directory(h, "created")
+	open, err := token.Open(p.t.Context(), c.uri, tokentest.PIN(pin1, pin2))
+	p.must(err)
+	p.personalise(h, open, algorithm)
+	p.must(open.Close())
+	p.handOut(h)
+	return c
+}
+
+// holderProgram prepares sigill-card with the PINs on descriptor 3.
+func (p *played) holderProgram(card, server, pins string, args ...string) *exec.Cmd {
+	p.t.Helper()
+	path, err := buildCard()
+	p.must(err)
+	cmd := command(path, append([]string{"--card", card, "--server", server, "--ca", p.rootFile, "--pin-fd", "3", "--lang", "en"}, args...)...)
+	r, w, err := os.Pipe()
+	p.must(err)
+	p.t.Cleanup(func() { r.Close() })
+	_, err = w.WriteString(pins)
+	p.must(err)
+	p.must(w.Close())
+	cmd.ExtraFiles = []*os.File{r}
+	return cmd
+}
+
+// run runs sigill-card with the card.
+func (c *hardCard) run(args ...string) outcome {
+	c.t.Helper()
+	return run(c.t, c.holderProgram(c.uri, c.server, pin1+"\n"+pin2+"\n", args...))
+}
+
+// read runs sigill-card, which must succeed, and reads its JSON.
+func (c *hardCard) read(into any, args ...string) outcome {
+	c.t.Helper()
+	o := c.run(append(args, "--json")...).want(c.t, 0, "sigill-card "+strings.Join(args, " "))
+	if err := json.Unmarshal([]byte(o.out), into); err != nil {
+		c.t.Fatalf("sigill-card %s: %v\n%s", strings.Join(args, " "), err, o.out)
+	}
+	return o
+}
+
+// result is what `sigill-card fetch --json` prints.
+type result struct {
+	Card, Download, Order string
+	Resumed               bool
+	Installed             []struct {
+		Slot, Serial, Fingerprint string
+		NotAfter                  time.Time
+	}
+	Removed []string
+}
+
+// object is one object of `sigill-card list --json`.
+type object struct {
+	ID, Slot, Label, Serial, Fingerprint, Subject, Issuer string
+	HasKey                                                bool
+}
+
+// list returns the card's objects in a slot.
+func (c *hardCard) list(slot string) (found []object) {
+	c.t.Helper()
+	var listed struct {
+		Number  string
+		Objects []object
+	}
+	c.read(&listed, "list")
+	for _, o := range listed.Objects {
+		if o.Slot == slot {
+			found = append(found, o)
+		}
+	}
+	return found
+}
+
+// current returns the certificate that is current, and fails the test unless it
+// is exactly one, is the only authentication object on the card, and is logged
+// in with.
+func (c *hardCard) current() wire.Certificate {
+	c.t.Helper()
+	var me wire.Me
+	c.read(&me, "login")
+	var found []wire.Certificate
+	for _, e := range me.EIDs {
+		for _, cert := range e.Certificates {
+			switch cert.State {
+			case "current":
+				found = append(found, cert)
+			case "pending":
+				c.t.Errorf("%s is pending", cert.Serial)
+			}
+		}
+	}
+	if len(found) != 1 || me.LoggedInWith != "authentication" || me.LoA != 3 || me.Open != nil {
+		c.t.Fatalf("not one current eID: %+v", me)
+	}
+	on := c.list("authentication")
+	if len(on) != 1 || on[0].Fingerprint != found[0].Fingerprint || on[0].Serial != found[0].Serial || !on[0].HasKey {
+		c.t.Fatalf("on the card is %+v, current is %s", on, found[0].Serial)
+	}
+	c.onToken(on[0].ID)
+	return found[0]
+}
+
+// fetch fetches an order and returns what that made.
+func (c *hardCard) fetch(order string) result {
+	c.t.Helper()
+	var r result
+	o := c.read(&r, "fetch", "--yes")
+	if r.Order != order || len(r.Installed) != 1 {
+		c.t.Fatalf("fetch: %+v", r)
+	}
+	for _, step := range []string{"1/7", "2/7", "3/7", "4/7", "5/7", "6/7", "7/7"} {
+		if !r.Resumed && strings.Count(o.err, step) != 1 {
+			c.t.Errorf("step %s is not told once:\n%s", step, o.err)
+		}
+	}
+	return r
+}
+
+func mustHex(t *testing.T, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
