@@ -66,7 +66,7 @@ func TestParseRefusesOtherForms(t *testing.T) {
 		"time not one":     replace("2026-11-22T12:00:00Z", "now"),
 		"too long":         replace("ord_1", strings.Repeat("o", 1024)),
 	} {
-		if s, err := statement.Parse([]byte(text)); err == nil && (name != "content capitals" || string(s.Bytes()) != text) {
+		if _, err := statement.Parse([]byte(text)); err == nil {
 			t.Errorf("%s: taken", name)
 		}
 	}
