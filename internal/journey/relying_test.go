@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && cgo
 
 package journey
 
@@ -95,7 +95,7 @@ func (p *played) verify(cert *x509.Certificate) outcome {
 	return run(p.t, command(need(p.t, "openssl", "openssl"), append(args, writePEM(p.t, "CERTIFICATE", cert.Raw))...))
 }
 
-// contains tells words on one line of a text.
+// lineWith reports whether one line of a text has all the words.
 func lineWith(text string, words ...string) bool {
 	for line := range strings.SplitSeq(text, "\n") {
 		all := true
