@@ -197,7 +197,7 @@ func TestLogin(t *testing.T) {
 		t.Errorf("asked: %q", s.asked)
 	}
 	got = program(t, "000000\n", s.args(path, "login")...)
-	if got.code != exitFailed || !strings.Contains(got.err, "2 tries left") || len(s.asked) != 1 {
+	if got.code != exitFailed || !strings.Contains(got.err, "wrong PIN for authentication, 2 tries left") || len(s.asked) != 1 {
 		t.Errorf("wrong PIN: %+v", got)
 	}
 	got = program(t, "", s.args(path, "login")...)

@@ -9,6 +9,7 @@ import (
 	"sigill/internal/cardclient"
 	"sigill/internal/token"
 	"sigill/internal/wire"
+	"sigill/policy"
 )
 
 // text is one text in both languages; a test holds that their verbs agree.
@@ -51,7 +52,10 @@ func (a *app) explain(err error) string {
 		return clean(problem.Error())
 	}
 	if pin, ok := errors.AsType[token.ErrPIN](err); ok {
-		slot := a.say("slot." + string(pin.Slot))
+		slot := a.say("slot." + string(policy.Authentication))
+		if pin.Slot == policy.Signing { // one PIN opens all the others
+			slot = a.say("slot." + string(pin.Slot))
+		}
 		if pin.Left < 0 {
 			return a.say("err.pin", slot)
 		}

@@ -69,7 +69,7 @@ func (c *hardCard) beforeFetch(h *holder) {
 	o = c.run("fetch", "--yes").want(c.t, 1, "fetch without an order")
 	says(c.t, "fetch without an order", o.err, "nothing to fetch", "ID administrator")
 	wrong := run(c.t, c.holderProgram(c.uri, c.server, "000000\n", "login")).want(c.t, 1, "log-in with a wrong PIN")
-	says(c.t, "log-in with a wrong PIN", wrong.err, "wrong PIN for ")
+	says(c.t, "log-in with a wrong PIN", wrong.err, "wrong PIN for authentication")
 }
 
 // notForAnother: the order goes to its card and no other.
