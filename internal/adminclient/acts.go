@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"sigill/internal/cardhttp"
 	"sigill/internal/statement"
 	"sigill/internal/wire"
 	"sigill/orders"
@@ -26,14 +27,14 @@ func FoundStatement(document []byte) statement.Statement {
 // the same organisation it returns what was founded.
 func (c *Client) Found(ctx context.Context, document []byte, statements []wire.Statement) (*wire.Ceremony, error) {
 	return retried(ctx, c, func(l *login) (*wire.Ceremony, error) {
-		return post[wire.Ceremony](ctx, c, l, path("ceremony", "found"), wire.Stated{Document: document, Statements: statements})
+		return post[wire.Ceremony](ctx, l, path("ceremony", "found"), wire.Stated{Document: document, Statements: statements})
 	})
 }
 
 // ImportPeople hands in a file of persons (see [register.ParsePeople]).
 func (c *Client) ImportPeople(ctx context.Context, org string, csv []byte) (*wire.Rows, error) {
 	return retried(ctx, c, func(l *login) (*wire.Rows, error) {
-		return send[wire.Rows](ctx, c, l, request{method: "POST", path: path("organisations", org, "people"), kind: "text/csv; charset=utf-8", body: csv, timeout: importTimeout})
+		return send[wire.Rows](ctx, l, cardhttp.Request{Method: "POST", Path: path("organisations", org, "people"), File: csv, Kind: "text/csv; charset=utf-8", Timeout: importTimeout})
 	})
 }
 
@@ -56,7 +57,7 @@ func page(limit int, pairs ...string) url.Values {
 // server gives in a page.
 func (c *Client) People(ctx context.Context, org, prefix, after string, limit int) (*wire.People, error) {
 	return retried(ctx, c, func(l *login) (*wire.People, error) {
-		return get[wire.People](ctx, c, l, path("organisations", org, "people"), page(limit, "prefix", prefix, "after", after))
+		return get[wire.People](ctx, l, path("organisations", org, "people"), page(limit, "prefix", prefix, "after", after))
 	})
 }
 
@@ -69,12 +70,8 @@ func DeliveryStatement(file []byte) statement.Statement {
 // ImportDelivery hands in a delivery file with the bureau's signature and the
 // statement of an administrator (or of both officers, during the bootstrap).
 func (c *Client) ImportDelivery(ctx context.Context, org string, d wire.Delivery) (*wire.Rows, error) {
-	body, err := json.Marshal(d)
-	if err != nil {
-		return nil, fmt.Errorf("request: %w", err)
-	}
 	return retried(ctx, c, func(l *login) (*wire.Rows, error) {
-		return send[wire.Rows](ctx, c, l, request{method: "POST", path: path("organisations", org, "deliveries"), kind: "application/json", body: body, timeout: importTimeout})
+		return send[wire.Rows](ctx, l, cardhttp.Request{Method: "POST", Path: path("organisations", org, "deliveries"), JSON: d, Timeout: importTimeout})
 	})
 }
 
@@ -95,7 +92,7 @@ func HandOverDocument(act, card, person, identity string) (document []byte, st s
 // HandOver hands in a stated hand-over.
 func (c *Client) HandOver(ctx context.Context, document []byte, statements []wire.Statement) (*wire.Card, error) {
 	return retried(ctx, c, func(l *login) (*wire.Card, error) {
-		return post[wire.Card](ctx, c, l, path("cards", "handover"), wire.Stated{Document: document, Statements: statements})
+		return post[wire.Card](ctx, l, path("cards", "handover"), wire.Stated{Document: document, Statements: statements})
 	})
 }
 
@@ -104,7 +101,7 @@ func (c *Client) HandOver(ctx context.Context, document []byte, statements []wir
 // completed something else.
 func (c *Client) PreviewOrder(ctx context.Context, r wire.OrderRequest) (document []byte, err error) {
 	p, err := retried(ctx, c, func(l *login) (*wire.Preview, error) {
-		return post[wire.Preview](ctx, c, l, path("orders", "preview"), r)
+		return post[wire.Preview](ctx, l, path("orders", "preview"), r)
 	})
 	if err != nil {
 		return nil, err
@@ -162,7 +159,7 @@ func (c *Client) PlaceOrder(ctx context.Context, document []byte) (*wire.Order, 
 		if err != nil {
 			return nil, err
 		}
-		return post[wire.Order](ctx, c, l, path("orders"), wire.Stated{Document: document, Statements: list})
+		return post[wire.Order](ctx, l, path("orders"), wire.Stated{Document: document, Statements: list})
 	})
 }
 
@@ -188,14 +185,14 @@ func (c *Client) ApproveDocument(ctx context.Context, id string, document []byte
 		if named != id {
 			return nil, fmt.Errorf("%w: it is order %s", ErrDocument, named)
 		}
-		return post[wire.Order](ctx, c, l, path("orders", id, "approve"), wire.Stated{Statements: list})
+		return post[wire.Order](ctx, l, path("orders", id, "approve"), wire.Stated{Statements: list})
 	})
 }
 
 // Order returns an order.
 func (c *Client) Order(ctx context.Context, id string) (*wire.Order, error) {
 	return retried(ctx, c, func(l *login) (*wire.Order, error) {
-		return get[wire.Order](ctx, c, l, path("orders", id), nil)
+		return get[wire.Order](ctx, l, path("orders", id), nil)
 	})
 }
 
@@ -212,28 +209,28 @@ func (c *Client) OrdersBefore(ctx context.Context, org, state string, before tim
 		q.Set("before", before.UTC().Format(time.RFC3339Nano))
 	}
 	return retried(ctx, c, func(l *login) (*wire.Orders, error) {
-		return get[wire.Orders](ctx, c, l, path("organisations", org, "orders"), q)
+		return get[wire.Orders](ctx, l, path("organisations", org, "orders"), q)
 	})
 }
 
 // WithdrawOrder takes an order back; a download of it that is open ends.
 func (c *Client) WithdrawOrder(ctx context.Context, id string) (*wire.Order, error) {
 	return retried(ctx, c, func(l *login) (*wire.Order, error) {
-		return post[wire.Order](ctx, c, l, path("orders", id, "withdraw"), struct{}{})
+		return post[wire.Order](ctx, l, path("orders", id, "withdraw"), struct{}{})
 	})
 }
 
 // CardInfo returns a card.
 func (c *Client) CardInfo(ctx context.Context, number string) (*wire.Card, error) {
 	return retried(ctx, c, func(l *login) (*wire.Card, error) {
-		return get[wire.Card](ctx, c, l, path("cards", number), nil)
+		return get[wire.Card](ctx, l, path("cards", number), nil)
 	})
 }
 
 // Cards returns a page of an organisation's cards, by number.
 func (c *Client) Cards(ctx context.Context, org, after string, limit int) (*wire.Cards, error) {
 	return retried(ctx, c, func(l *login) (*wire.Cards, error) {
-		return get[wire.Cards](ctx, c, l, path("organisations", org, "cards"), page(limit, "after", after))
+		return get[wire.Cards](ctx, l, path("organisations", org, "cards"), page(limit, "after", after))
 	})
 }
 
@@ -241,7 +238,7 @@ func (c *Client) Cards(ctx context.Context, org, after string, limit int) (*wire
 // everything on it revoked.
 func (c *Client) BlockCard(ctx context.Context, number, reason string) error {
 	_, err := retried(ctx, c, func(l *login) (*struct{}, error) {
-		return post[struct{}](ctx, c, l, path("cards", number, "block"), wire.Block{Reason: reason})
+		return post[struct{}](ctx, l, path("cards", number, "block"), wire.Block{Reason: reason})
 	})
 	return err
 }
@@ -249,14 +246,14 @@ func (c *Client) BlockCard(ctx context.Context, number, reason string) error {
 // Certificate returns a certificate by serial, 32 hexadecimal digits.
 func (c *Client) Certificate(ctx context.Context, serial string) (*wire.Certificate, error) {
 	return retried(ctx, c, func(l *login) (*wire.Certificate, error) {
-		return get[wire.Certificate](ctx, c, l, path("certificates", serial), nil)
+		return get[wire.Certificate](ctx, l, path("certificates", serial), nil)
 	})
 }
 
 // Revoke revokes a certificate for a reason of RFC 5280, 5.3.1.
 func (c *Client) Revoke(ctx context.Context, serial, reason string) (*wire.Certificate, error) {
 	return retried(ctx, c, func(l *login) (*wire.Certificate, error) {
-		return post[wire.Certificate](ctx, c, l, path("certificates", serial, "revoke"), wire.Revoke{Reason: reason})
+		return post[wire.Certificate](ctx, l, path("certificates", serial, "revoke"), wire.Revoke{Reason: reason})
 	})
 }
 
@@ -264,7 +261,7 @@ func (c *Client) Revoke(ctx context.Context, serial, reason string) (*wire.Certi
 // what hangs on it.
 func (c *Client) EndAssignment(ctx context.Context, person, org string) error {
 	_, err := retried(ctx, c, func(l *login) (*struct{}, error) {
-		return post[struct{}](ctx, c, l, path("people", person, "end-assignment"), wire.EndAssignment{Organisation: org})
+		return post[struct{}](ctx, l, path("people", person, "end-assignment"), wire.EndAssignment{Organisation: org})
 	})
 	return err
 }

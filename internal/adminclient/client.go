@@ -10,7 +10,6 @@ package adminclient
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 
 	"sigill/ca"
 	"sigill/internal/cardclient"
+	"sigill/internal/cardhttp"
 	"sigill/internal/statement"
 	"sigill/internal/token"
 	"sigill/internal/wire"
@@ -31,7 +31,7 @@ var (
 	// card.
 	ErrNoCertificate = errors.New("there is no authentication certificate on the card to log in with")
 	// ErrAnswer: the server's answer is not of this protocol.
-	ErrAnswer = errors.New("the server's answer is not understood")
+	ErrAnswer = cardhttp.ErrAnswer
 	// ErrDocument: what the server sent to be signed is not what was asked for.
 	ErrDocument = errors.New("the server's document is not what was asked for: nothing was signed")
 )
@@ -61,8 +61,8 @@ type Client struct {
 
 // login is the certificate that the server accepted, and as whom.
 type login struct {
+	*cardhttp.Session
 	certificate *x509.Certificate
-	key         crypto.Signer
 	me          *wire.WhoAmI
 }
 
@@ -76,7 +76,7 @@ func (c *Client) now() time.Time {
 // WhoAmI tells as whom the server knows the card, and what that person may do.
 func (c *Client) WhoAmI(ctx context.Context) (*wire.WhoAmI, error) {
 	return retried(ctx, c, func(l *login) (*wire.WhoAmI, error) {
-		return get[wire.WhoAmI](ctx, c, l, path("whoami"), nil)
+		return get[wire.WhoAmI](ctx, l, path("whoami"), nil)
 	})
 }
 
@@ -103,7 +103,7 @@ func (c *Client) sign(l *login, st statement.Statement) (wire.Statement, error) 
 	if _, err := statement.Parse(content); err != nil {
 		return wire.Statement{}, err
 	}
-	signature, err := statement.Sign(l.key, content)
+	signature, err := statement.Sign(l.Key(), content)
 	if err != nil {
 		return wire.Statement{}, fmt.Errorf("signing the statement with the card: %w", err)
 	}
@@ -191,15 +191,13 @@ func worst(refused []error) error {
 }
 
 func (c *Client) try(ctx context.Context, i cardclient.Identity) (*login, error) {
-	key, err := c.Card.Signer(ctx, i.ID)
+	session, err := cardhttp.Open(ctx, cardhttp.Config{Server: c.Server, Roots: c.Roots, Card: c.Card, Agent: "sigill", Language: c.Language,
+		Tries: maxTries, MaxAnswer: maxAnswer, Wait: c.wait}, i.ID, i.Certificate)
 	if err != nil {
 		return nil, err
 	}
-	if !token.SameKey(key.Public(), i.Certificate.PublicKey) {
-		return nil, fmt.Errorf("key and certificate %x on the card do not belong together", i.ID)
-	}
-	l := &login{certificate: i.Certificate, key: key}
-	l.me, err = get[wire.WhoAmI](ctx, c, l, path("whoami"), nil)
+	l := &login{Session: session, certificate: i.Certificate}
+	l.me, err = get[wire.WhoAmI](ctx, l, path("whoami"), nil)
 	if err != nil {
 		return nil, err
 	}

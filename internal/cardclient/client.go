@@ -99,20 +99,6 @@ func (c *Client) now() time.Time {
 	return c.Now()
 }
 
-func (c *Client) wait(ctx context.Context, d time.Duration) error {
-	if c.Wait != nil {
-		return c.Wait(ctx, d)
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}
-
 // Me asks the server who logs in with this card. The zero Identity chooses one
 // as [Client.Login] does.
 func (c *Client) Me(ctx context.Context, as Identity) (*wire.Me, error) {
@@ -120,7 +106,7 @@ func (c *Client) Me(ctx context.Context, as Identity) (*wire.Me, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.close()
+	s.Close()
 	return me, nil
 }
 
@@ -131,8 +117,8 @@ func (c *Client) ReportLost(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	return s.call(ctx, "POST", "/card/v1/block", map[string]string{"reason": "lost"}, nil)
+	defer s.Close()
+	return s.post(ctx, map[string]string{"reason": "lost"}, nil, "block")
 }
 
 // Abandon gives up the open download: its pending certificates are revoked, and
@@ -142,7 +128,7 @@ func (c *Client) Abandon(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer s.close()
+	defer s.Close()
 	if me.Open == nil {
 		return "", ErrNoneOpen
 	}
@@ -151,7 +137,7 @@ func (c *Client) Abandon(ctx context.Context) (string, error) {
 
 // abandon ends d at the server and then removes what it put on the card.
 func (c *Client) abandon(ctx context.Context, s *session, d *wire.Download) error {
-	if err := s.call(ctx, "POST", "/card/v1/downloads/"+d.ID+"/abandon", struct{}{}, nil); err != nil {
+	if err := s.post(ctx, struct{}{}, nil, "downloads", d.ID, "abandon"); err != nil {
 		return err
 	}
 	dead := map[string]bool{}

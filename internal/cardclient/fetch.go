@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/cardhttp"
 	"sigill/internal/token"
 	"sigill/internal/wire"
 	"sigill/policy"
@@ -59,7 +60,7 @@ func (c *Client) Fetch(ctx context.Context, order string, ui UI) (*Result, error
 		return nil, err
 	}
 	r := &run{Client: c, ui: ui, session: s, me: me}
-	defer func() { r.session.close() }()
+	defer func() { r.session.Close() }()
 	result := &Result{Card: me.Card}
 	if me.Open == nil {
 		if result.Removed, err = c.tidy(ctx, me, s.identity); err != nil {
@@ -125,7 +126,7 @@ func (r *run) begin(ctx context.Context, order string) error {
 	r.download = r.me.Open
 	if r.download == nil {
 		r.download = &wire.Download{}
-		if err := r.session.call(ctx, "POST", "/card/v1/downloads", wire.Begin{Order: order}, r.download); err != nil {
+		if err := r.session.post(ctx, wire.Begin{Order: order}, r.download, "downloads"); err != nil {
 			return err
 		}
 	}
@@ -215,7 +216,7 @@ func (r *run) asBeginner(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.session.close()
+		r.session.Close()
 		r.session = s
 		return nil
 	}
@@ -252,14 +253,14 @@ func (r *run) confirm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.session.close()
+	r.session.Close()
 	r.session = s
 	var answer wire.Download
-	if err := s.call(ctx, "POST", "/card/v1/downloads/"+r.download.ID+"/confirm", body, &answer); err != nil {
+	if err := s.post(ctx, body, &answer, "downloads", r.download.ID, "confirm"); err != nil {
 		return err
 	}
 	if answer.ID != r.download.ID || answer.State != string(policy.DownloadInstalled) {
-		return fmt.Errorf("%w: confirmed, but the download is %s", errAnswer, answer.State)
+		return fmt.Errorf("%w: confirmed, but the download is %s", cardhttp.ErrAnswer, answer.State)
 	}
 	r.download = &answer
 	return r.after(StepConfirmed, "")
@@ -288,7 +289,7 @@ func (r *run) clean(ctx context.Context) ([]string, error) {
 	}
 	// All of them are off the card now, those of an earlier run too.
 	report := wire.Removed{Fingerprints: append([]string{}, r.download.Remove...)}
-	return removed, r.session.call(ctx, "POST", "/card/v1/downloads/"+r.download.ID+"/removed", report, nil)
+	return removed, r.session.post(ctx, report, nil, "downloads", r.download.ID, "removed")
 }
 
 // tidy removes what interrupted runs left on the card: certificates that the

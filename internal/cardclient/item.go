@@ -13,6 +13,7 @@ import (
 
 	"sigill/ca"
 	"sigill/internal/card"
+	"sigill/internal/cardhttp"
 	"sigill/internal/token"
 	"sigill/internal/wire"
 	"sigill/policy"
@@ -36,7 +37,7 @@ func (r *run) make(ctx context.Context, add policy.Addition) error {
 		}
 	}
 	if it.State != string(policy.ItemSigned) {
-		return fmt.Errorf("%w: the item is %s", errAnswer, it.State)
+		return fmt.Errorf("%w: the item is %s", cardhttp.ErrAnswer, it.State)
 	}
 	id, err := r.keyOf(ctx, it.Certificate)
 	if err != nil {
@@ -156,7 +157,6 @@ func (r *run) submit(ctx context.Context, slot policy.Slot, it *wire.Item, id []
 }
 
 func (r *run) submitOnce(ctx context.Context, slot policy.Slot, it *wire.Item, key crypto.Signer) error {
-	path := "/card/v1/downloads/" + r.download.ID + "/items/" + string(slot)
 	if it.State == string(policy.ItemPlanned) {
 		if err := r.freshChallenge(ctx, it); err != nil {
 			return err
@@ -170,7 +170,7 @@ func (r *run) submitOnce(ctx context.Context, slot policy.Slot, it *wire.Item, k
 		return err
 	}
 	var answer wire.Item
-	if err := r.session.call(ctx, "POST", path, wire.Submit{CSR: csr}, &answer); err != nil {
+	if err := r.session.post(ctx, wire.Submit{CSR: csr}, &answer, "downloads", r.download.ID, "items", string(slot)); err != nil {
 		var p *wire.Problem
 		if errors.As(err, &p) && p.Rule == string(policy.DownloadChallenge) {
 			it.State = string(policy.ItemPlanned) // an interrupted attempt was given up
@@ -178,7 +178,7 @@ func (r *run) submitOnce(ctx context.Context, slot policy.Slot, it *wire.Item, k
 		return err
 	}
 	if answer.Slot != string(slot) || answer.State != string(policy.ItemSigned) {
-		return fmt.Errorf("%w: submitted, but the item is %s", errAnswer, answer.State)
+		return fmt.Errorf("%w: submitted, but the item is %s", cardhttp.ErrAnswer, answer.State)
 	}
 	cert, err := x509.ParseCertificate(answer.Certificate)
 	if err != nil || !token.SameKey(key.Public(), cert.PublicKey) {
@@ -197,12 +197,11 @@ func (r *run) freshChallenge(ctx context.Context, it *wire.Item) error {
 		return nil
 	}
 	var answer wire.Item
-	path := "/card/v1/downloads/" + r.download.ID + "/items/" + it.Slot + "/challenge"
-	if err := r.session.call(ctx, "POST", path, struct{}{}, &answer); err != nil {
+	if err := r.session.post(ctx, struct{}{}, &answer, "downloads", r.download.ID, "items", it.Slot, "challenge"); err != nil {
 		return err
 	}
 	if answer.Slot != it.Slot || len(answer.Challenge) != 32 {
-		return fmt.Errorf("%w: no challenge of 32 octets", errAnswer)
+		return fmt.Errorf("%w: no challenge of 32 octets", cardhttp.ErrAnswer)
 	}
 	*it = answer
 	return nil

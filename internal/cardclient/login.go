@@ -2,7 +2,6 @@ package cardclient
 
 import (
 	"context"
-	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -77,7 +76,7 @@ func (c *Client) Login(ctx context.Context, as Identity) (Identity, *wire.Me, er
 	if err != nil {
 		return Identity{}, nil, err
 	}
-	s.close()
+	s.Close()
 	return s.identity, me, nil
 }
 
@@ -120,12 +119,12 @@ func (c *Client) loginWith(ctx context.Context, i Identity) (*session, *wire.Me,
 		return nil, nil, err
 	}
 	var me wire.Me
-	if err := s.call(ctx, "GET", "/card/v1/me", nil, &me); err != nil {
-		s.close()
+	if err := s.get(ctx, &me, "me"); err != nil {
+		s.Close()
 		return nil, nil, err
 	}
 	if err := c.accept(&me); err != nil {
-		s.close()
+		s.Close()
 		return nil, nil, err
 	}
 	return s, &me, nil
@@ -165,16 +164,4 @@ func version(s string) ([]int, bool) {
 		v[i] = n
 	}
 	return v, true
-}
-
-// signer opens the key of an identity.
-func (c *Client) signer(ctx context.Context, i Identity) (crypto.Signer, error) {
-	key, err := c.Card.Signer(ctx, i.ID)
-	if err != nil {
-		return nil, err
-	}
-	if !token.SameKey(key.Public(), i.Certificate.PublicKey) {
-		return nil, fmt.Errorf("key and certificate %x on the card do not belong together", i.ID)
-	}
-	return key, nil
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"sigill/internal/cardhttp"
 	"sigill/internal/wire"
 )
 
@@ -20,6 +21,9 @@ const (
 	CheckTLS          = "tls"          // and is who it must be
 	CheckLogin        = "login"        // and lets this card in
 )
+
+// probeTimeout bounds the making of a connection.
+const probeTimeout = 15 * time.Second
 
 // ErrInspected: the server's certificate leads to an unexpected issuer. In an
 // organisation that is nearly always a proxy which opens TLS; a log-in with a
@@ -86,11 +90,11 @@ func (c *Client) checkCertificates(ctx context.Context) (string, error) {
 }
 
 func (c *Client) checkServer(ctx context.Context) (string, error) {
-	u, err := c.baseURL()
+	u, err := cardhttp.ParseServer(c.Server)
 	if err != nil {
 		return "", err
 	}
-	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", hostPort(u.Hostname(), u.Port()))
+	conn, err := (&net.Dialer{Timeout: probeTimeout}).DialContext(ctx, "tcp", hostPort(u.Hostname(), u.Port()))
 	if err != nil {
 		return u.Host, err
 	}
@@ -106,7 +110,7 @@ func hostPort(host, port string) string {
 
 // checkTLS looks at the server's certificate without using the card.
 func (c *Client) checkTLS(ctx context.Context) (issuer string, err error) {
-	u, err := c.baseURL()
+	u, err := cardhttp.ParseServer(c.Server)
 	if err != nil {
 		return "", err
 	}
@@ -124,7 +128,7 @@ func (c *Client) checkTLS(ctx context.Context) (issuer string, err error) {
 		}
 		return err
 	}
-	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: &tls.Config{
+	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: probeTimeout}, Config: &tls.Config{
 		MinVersion: tls.VersionTLS13, ServerName: u.Hostname(),
 		// Verified just above, by the same rules: the standard check would
 		// fail without telling who the issuer is.
