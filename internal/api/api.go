@@ -12,6 +12,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -48,6 +49,10 @@ const (
 	maxBody      = 64 << 10 // of a document
 	maxFile      = 8 << 20  // of a file of persons or cards
 	connLifetime = 2 * time.Minute
+	// fileTime is what a file has, to come in and to be worked through: each of
+	// thousands of cards gets a certificate, in a transaction of its own. All
+	// else has the time of the server's configuration.
+	fileTime = 10 * time.Minute
 )
 
 type connKey struct{}
@@ -78,6 +83,7 @@ type handler struct {
 type call struct {
 	*http.Request
 	caller register.Caller
+	conn   *http.ResponseController
 }
 
 // New returns the handler. All routes stand here.
@@ -85,7 +91,9 @@ func New(c Config) http.Handler {
 	h := &handler{c}
 	mux := http.NewServeMux()
 	card := func(pattern string, fn func(*call) (any, error)) { mux.Handle(pattern, h.serve(fn, maxBody, false)) }
-	file := func(pattern string, fn func(*call) (any, error)) { mux.Handle(pattern, h.serve(fn, maxFile, false)) }
+	file := func(pattern string, fn func(*call) (any, error)) {
+		mux.Handle(pattern, h.serve(unhurried(fn), maxFile, false))
+	}
 
 	card("GET /card/v1/me", h.me)
 	card("POST /card/v1/downloads", h.begin)
@@ -148,13 +156,26 @@ func (h *handler) serve(fn func(*call) (any, error), limit int64, confirming boo
 		c, err := h.login(r, confirming)
 		if err == nil {
 			var result any
-			if result, err = fn(&call{r, c}); err == nil {
+			if result, err = fn(&call{r, c, http.NewResponseController(w)}); err == nil {
 				h.write(w, http.StatusOK, "application/json", result)
 				return
 			}
 		}
 		h.problem(w, r, err)
 	})
+}
+
+// unhurried gives fn [fileTime], to a caller who has logged in: who has not could
+// hold connections with it. The end of the time to read counts too after all is
+// read: net/http watches the connection, and ends the request with it.
+func unhurried(fn func(*call) (any, error)) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		end := time.Now().Add(fileTime)
+		if err := errors.Join(c.conn.SetReadDeadline(end), c.conn.SetWriteDeadline(end)); err != nil {
+			return nil, fmt.Errorf("time for a file: %w", err)
+		}
+		return fn(c)
+	}
 }
 
 var errNoCertificate = errors.New("no client certificate")
