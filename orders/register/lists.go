@@ -88,28 +88,45 @@ type Employee struct {
 
 // Search returns a page of an organisation's persons whose folded name, HSA-id or
 // number begins with prefix, by HSA-id. Persons with protected identity are left
-// out: that needs a right of its own.
+// out: that needs a right of its own. A page is short only if it is the last one:
+// what is missing from one would tell that there is somebody, and between which
+// HSA-ids.
 func (s *Service) Search(ctx context.Context, c Caller, org policy.OrganisationID, prefix string, after policy.HSAID, limit int) ([]Employee, error) {
 	var list []Employee
 	err := s.Store.View(ctx, func(tx *Tx) error {
-		list = nil
 		if err := MayFor(tx, c, org); err != nil {
 			return err
 		}
-		found, err := tx.SearchPeople(org, prefix, after, Page(limit))
+		var err error
+		list, err = search(tx, org, prefix, after, Page(limit))
+		return err
+	})
+	return list, s.Keep(ctx, err, c.Name(), issue.F("organisation", string(org)))
+}
+
+// search fills a page of size persons.
+func search(tx *Tx, org policy.OrganisationID, prefix string, after policy.HSAID, size int) ([]Employee, error) {
+	var list []Employee
+	for {
+		found, err := tx.SearchPeople(org, prefix, after, size)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, a := range found {
 			p, err := tx.Person(a.Person)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if !p.Protected {
 				list = append(list, Employee{Person: p, Assignment: a})
 			}
+			if len(list) == size {
+				return list, nil
+			}
+			after = a.HSAID
 		}
-		return nil
-	})
-	return list, s.Keep(ctx, err, c.Name(), issue.F("organisation", string(org)))
+		if len(found) < size {
+			return list, nil
+		}
+	}
 }

@@ -195,6 +195,49 @@ func TestProtectedPersonIsNotFound(t *testing.T) {
 	}
 }
 
+// A page that those with protected identity make shorter would tell that they are
+// there, and an empty one would end the list before its end.
+func TestPagesAreFullWithoutTheProtected(t *testing.T) {
+	s := worldtest.New(t)
+	ctx := t.Context()
+	c, err := s.Login(ctx, s.Admins[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 9 {
+		row, err := s.Row(ctx, s.Person())
+		if err != nil {
+			t.Fatal(err)
+		}
+		// More in a row than a page holds, and one at the end.
+		if row.Protected = i >= 2 && i <= 5 || i == 8; row.Protected {
+			if err := s.Import(ctx, row); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	all, err := s.Register.Search(ctx, c, s.Org, "", "", 0)
+	if err != nil || len(all) < 4 || len(all) != s.Rows("persons", "NOT protected") {
+		t.Fatalf("%d persons, %v", len(all), err)
+	}
+	for _, size := range []int{1, 2, 3, len(all)} {
+		var after policy.HSAID
+		for at := 0; at <= len(all); at += size {
+			want := all[at:min(at+size, len(all))]
+			got, err := s.Register.Search(ctx, c, s.Org, "", after, size)
+			if err != nil || len(got) != len(want) {
+				t.Fatalf("pages of %d: %d persons after %q, want %d, %v", size, len(got), after, len(want), err)
+			}
+			for i, e := range got {
+				if e.ID != want[i].ID || e.Protected {
+					t.Errorf("pages of %d: %s stands where %s is due", size, e.Assignment.HSAID, want[i].Assignment.HSAID)
+				}
+				after = e.Assignment.HSAID
+			}
+		}
+	}
+}
+
 // Importing the same again changes nothing; an HSA-id has one owner.
 func TestImportAgain(t *testing.T) {
 	s := worldtest.New(t)
