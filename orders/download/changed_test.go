@@ -2,6 +2,7 @@ package download_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -73,10 +74,11 @@ func rename(t *testing.T, s *worldtest.Scene, h *world.Holder, change func(*regi
 // directory must not cost the holder an eID that is on its way to the card.
 func TestDirectoryChanges(t *testing.T) {
 	s := worldtest.New(t)
+	account := 1000 // accounts are one person's each
 	fields := map[string]func(*register.PersonRow){
 		"email":      func(r *register.PersonRow) { r.Email = "ny@region.example" },
-		"upn":        func(r *register.PersonRow) { r.UPN = "ny@ad.region.example" },
-		"sid":        func(r *register.PersonRow) { r.SID = "S-1-5-21-1-2-3-1001" },
+		"upn":        func(r *register.PersonRow) { account++; r.UPN = fmt.Sprintf("ny%d@ad.region.example", account) },
+		"sid":        func(r *register.PersonRow) { account++; r.SID = fmt.Sprintf("S-1-5-21-1-2-3-%d", account) },
 		"surname":    func(r *register.PersonRow) { r.Surname = "Ny" },
 		"commonName": func(r *register.PersonRow) { r.GivenName = "Ny" },
 	}
