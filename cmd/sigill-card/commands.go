@@ -168,7 +168,7 @@ type fetchCmd struct {
 
 func (f fetchCmd) Run(a *app) error {
 	return a.client(func(c *cardclient.Client) error {
-		result, err := c.Fetch(a.ctx, f.Order, &terminal{a, f.Yes})
+		result, err := c.Fetch(a.ctx, f.Order, &face{a, f.Yes})
 		if choose, ok := errors.AsType[*cardclient.ChooseError](err); ok {
 			a.note("choose")
 			for _, o := range choose.Offers {
@@ -215,14 +215,14 @@ func (a *app) showResult(r *cardclient.Result) {
 	a.printf("%s\n", a.say("finished", clean(r.Card)))
 }
 
-// terminal is the holder's face of a run.
-type terminal struct {
+// face is the holder's face of a run.
+type face struct {
 	*app
 	yes bool
 }
 
 // Approve implements [cardclient.UI].
-func (t *terminal) Approve(_ context.Context, me *wire.Me, plan policy.Plan) (bool, error) {
+func (t *face) Approve(_ context.Context, me *wire.Me, plan policy.Plan) (bool, error) {
 	_, hash := plan.Bytes()
 	t.note("plan", clean(me.Name), clean(string(plan.Card)))
 	for _, add := range plan.Adds {
@@ -250,7 +250,7 @@ func (t *terminal) Approve(_ context.Context, me *wire.Me, plan policy.Plan) (bo
 }
 
 // Progress implements [cardclient.UI].
-func (t *terminal) Progress(step string, slot policy.Slot) {
+func (t *face) Progress(step string, slot policy.Slot) {
 	if slot == "" {
 		t.note("step." + step)
 		return

@@ -2,22 +2,14 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
-	"strings"
 
-	"golang.org/x/term"
-
+	"sigill/internal/terminal"
 	"sigill/policy"
 )
-
-// maxPIN bounds what is read as one PIN.
-const maxPIN = 64
 
 // pinReader gets PINs from --pin-fd or the terminal and keeps them for this
 // run: a signing key asks for its PIN at each signature, the holder types it
@@ -57,31 +49,14 @@ func (p *pinReader) PIN(ctx context.Context, slot policy.Slot) ([]byte, error) {
 // the second.
 func (p *pinReader) readLines(i int) error {
 	if p.fd == nil {
-		switch fd := p.app.flags.PINFD; fd {
-		case 0:
-			p.fd = p.app.in
-		default:
-			f := os.NewFile(uintptr(fd), "pin-fd")
-			if f == nil {
-				return fmt.Errorf("--pin-fd %d: not open", fd)
-			}
-			defer f.Close()
-			// All of it at once, so that nothing is left in a buffer that
-			// outlives this run's need.
-			b, err := io.ReadAll(io.LimitReader(f, 4*maxPIN))
-			if err != nil {
-				return fmt.Errorf("--pin-fd %d: %w", fd, err)
-			}
-			p.fd = bufio.NewReader(bytes.NewReader(b))
+		var err error
+		if p.fd, err = terminal.OpenPINs(p.app.flags.PINFD, p.app.in); err != nil {
+			return fmt.Errorf("--pin-fd %d: %w", p.app.flags.PINFD, err)
 		}
 	}
 	for p.lines <= i {
-		line, err := p.fd.ReadBytes('\n')
-		if err != nil && (!errors.Is(err, io.EOF) || len(line) == 0) {
-			return errors.New(p.app.say("pinline", p.lines+1))
-		}
-		pin := bytes.TrimRight(line, "\r\n")
-		if len(pin) == 0 || len(pin) > maxPIN {
+		pin, err := terminal.ReadPIN(p.fd)
+		if err != nil {
 			return errors.New(p.app.say("pinline", p.lines+1))
 		}
 		p.known[p.lines] = pin
@@ -92,53 +67,14 @@ func (p *pinReader) readLines(i int) error {
 
 // prompt asks on the terminal, without echo.
 func (p *pinReader) prompt(ctx context.Context, slot policy.Slot) ([]byte, error) {
-	tty, ok := p.app.stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(tty.Fd())) {
-		var err error
-		if tty, err = os.OpenFile("/dev/tty", os.O_RDWR, 0); err != nil {
-			return nil, errors.New(p.app.say("noterminal"))
-		}
-		defer tty.Close()
-	}
-	fmt.Fprintf(p.app.notes, "%s: ", p.app.say("pin."+string(slot)))
-	fd := int(tty.Fd())
-	echo, err := term.GetState(fd)
-	if err != nil {
-		return nil, err
-	}
-	pin, err := interruptible(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
-	fmt.Fprintln(p.app.notes)
-	if ctx.Err() != nil {
-		return nil, errors.Join(ctx.Err(), term.Restore(fd, echo)) // the shell wants its echo back
-	}
-	if err != nil {
-		return nil, err
-	}
-	if len(pin) == 0 {
+	pin, err := terminal.AskPIN(ctx, p.app.stdin, p.app.notes, p.app.say("pin."+string(slot)))
+	switch {
+	case errors.Is(err, terminal.ErrNone):
+		return nil, errors.New(p.app.say("noterminal"))
+	case errors.Is(err, terminal.ErrNoPIN):
 		return nil, errors.New(p.app.say("nopin"))
 	}
-	return pin, nil
-}
-
-// interruptible runs read, which can't be cancelled, until ctx ends. The read
-// that is left then waits for the end of the program.
-func interruptible[T any](ctx context.Context, read func() (T, error)) (T, error) {
-	type answer struct {
-		value T
-		err   error
-	}
-	c := make(chan answer, 1)
-	go func() {
-		v, err := read()
-		c <- answer{v, err}
-	}()
-	select {
-	case a := <-c:
-		return a.value, a.err
-	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
-	}
+	return pin, err
 }
 
 // forget zeroes the PINs.
@@ -151,13 +87,5 @@ func (p *pinReader) forget() {
 // confirm asks a question; only an explicit yes is one.
 func (a *app) confirm(key string) (bool, error) {
 	fmt.Fprintf(a.notes, "%s ", a.say(key))
-	line, err := interruptible(a.ctx, func() (string, error) { return a.in.ReadString('\n') })
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false, err
-	}
-	switch strings.ToLower(strings.TrimSpace(line)) {
-	case "y", "yes", "j", "ja":
-		return true, nil
-	}
-	return false, nil
+	return terminal.Yes(a.ctx, a.in)
 }

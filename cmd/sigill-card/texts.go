@@ -3,10 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
-	"unicode"
 
 	"sigill/internal/cardclient"
+	"sigill/internal/terminal"
 	"sigill/internal/token"
 	"sigill/internal/wire"
 	"sigill/policy"
@@ -34,16 +33,8 @@ func say(lang, key string, args ...any) string {
 
 func (a *app) state(s string) string { return a.say("state." + s) }
 
-// clean removes what a terminal would act on: names and texts come from a
-// server or a card, and an escape sequence could rewrite what is on the screen.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
-			return -1
-		}
-		return r
-	}, s)
-}
+// clean is for every text that is not the program's own.
+func clean(s string) string { return terminal.Clean(s) }
 
 // explain says what is wrong and what to do now.
 func (a *app) explain(err error) string {

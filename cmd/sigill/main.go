@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -136,14 +137,25 @@ func report(stderr io.Writer, err error) int {
 		fmt.Fprintln(stderr, "sigill:", use)
 		return exitUsage
 	}
-	if p, ok := errors.AsType[*wire.Problem](err); ok {
-		fmt.Fprintln(stderr, "sigill:", p)
-		return exitFailed
-	}
 	if !errors.Is(err, errTold) {
-		fmt.Fprintln(stderr, "sigill:", err)
+		fmt.Fprintln(stderr, "sigill:", told(err))
 	}
 	return exitFailed
+}
+
+// told is the text of an error for people. What the server sent stays on its line
+// and steers no terminal; what stands around it, and how lines are divided by this
+// program, is kept.
+func told(err error) string {
+	text := err.Error()
+	if p, ok := errors.AsType[*wire.Problem](err); ok {
+		text = strings.ReplaceAll(text, p.Error(), clean(p.Error()))
+	}
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = clean(lines[i])
+	}
+	return strings.Join(lines, "\n")
 }
 
 // language follows the flag, then the usual environment, then Swedish.

@@ -15,13 +15,11 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
-
-	"golang.org/x/term"
 
 	"sigill/internal/adminclient"
 	"sigill/internal/keys"
 	"sigill/internal/statement"
+	"sigill/internal/terminal"
 	"sigill/internal/token"
 	"sigill/internal/wire"
 	"sigill/policy"
@@ -140,9 +138,6 @@ func (o ownCard) object() ([]byte, error) {
 	return id, nil
 }
 
-// maxPIN bounds what is read as one PIN.
-const maxPIN = 64
-
 // pin returns the PIN of the card that was opened as number index. The card
 // zeroes what it gets.
 func (s *session) pin(ctx context.Context, index int, name string) ([]byte, error) {
@@ -150,18 +145,19 @@ func (s *session) pin(ctx context.Context, index int, name string) ([]byte, erro
 		return nil, err
 	}
 	if s.flags.PINFD < 0 {
-		return s.prompt(name)
+		return s.prompt(ctx, name)
 	}
-	if err := s.openFD(); err != nil {
-		return nil, err
+	if s.fd == nil {
+		var err error
+		if s.fd, err = terminal.OpenPINs(s.flags.PINFD, s.in); errors.Is(err, terminal.ErrNotOpen) {
+			return nil, usageError{fmt.Sprintf("--pin-fd %d: %s", s.flags.PINFD, err)}
+		} else if err != nil {
+			return nil, fmt.Errorf("--pin-fd %d: %w", s.flags.PINFD, err)
+		}
 	}
 	for len(s.pins) <= index {
-		line, err := s.fd.ReadBytes('\n')
-		if err != nil && (!errors.Is(err, io.EOF) || len(line) == 0) {
-			return nil, fmt.Errorf("--pin-fd %d: no line %d", s.flags.PINFD, len(s.pins)+1)
-		}
-		pin := bytes.TrimRight(line, "\r\n")
-		if len(pin) == 0 || len(pin) > maxPIN {
+		pin, err := terminal.ReadPIN(s.fd)
+		if err != nil {
 			return nil, fmt.Errorf("--pin-fd %d: line %d is no PIN", s.flags.PINFD, len(s.pins)+1)
 		}
 		s.pins = append(s.pins, pin)
@@ -169,44 +165,11 @@ func (s *session) pin(ctx context.Context, index int, name string) ([]byte, erro
 	return bytes.Clone(s.pins[index]), nil
 }
 
-// openFD makes the reader of --pin-fd. Standard input is shared with the answers
-// to questions, in the order in which people are asked.
-func (s *session) openFD() error {
-	if s.fd != nil {
-		return nil
-	}
-	if s.flags.PINFD == 0 {
-		s.fd = s.in
-		return nil
-	}
-	f := os.NewFile(uintptr(s.flags.PINFD), "pin-fd")
-	if f == nil {
-		return usageError{fmt.Sprintf("--pin-fd %d: not open", s.flags.PINFD)}
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 4*maxPIN))
-	if err != nil {
-		return fmt.Errorf("--pin-fd %d: %w", s.flags.PINFD, err)
-	}
-	s.fd = bufio.NewReader(bytes.NewReader(b))
-	return nil
-}
-
-// prompt asks for a PIN on the terminal, without echo.
-func (s *session) prompt(name string) ([]byte, error) {
-	tty, ok := s.stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(tty.Fd())) {
-		var err error
-		if tty, err = os.OpenFile("/dev/tty", os.O_RDWR, 0); err != nil {
-			return nil, errors.New("there is no terminal to ask for the PIN on: use --pin-fd")
-		}
-		defer tty.Close()
-	}
-	fmt.Fprintf(s.stderr, "PIN of %s: ", clean(name))
-	pin, err := term.ReadPassword(int(tty.Fd()))
-	fmt.Fprintln(s.stderr)
-	if err == nil && len(pin) == 0 {
-		err = errors.New("no PIN was given")
+// prompt asks for a PIN on the terminal.
+func (s *session) prompt(ctx context.Context, name string) ([]byte, error) {
+	pin, err := terminal.AskPIN(ctx, s.stdin, s.stderr, "PIN of "+clean(name))
+	if errors.Is(err, terminal.ErrNone) {
+		return nil, errors.New("there is no terminal to ask for the PIN on: use --pin-fd")
 	}
 	return pin, err
 }
@@ -218,13 +181,9 @@ func (s *session) confirm(yes yesFlag, would string) error {
 		return nil
 	}
 	fmt.Fprint(s.stderr, "Do it? [y/N] ")
-	line, err := s.in.ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
+	ok, err := terminal.Yes(s.ctx, s.in)
+	if ok || err != nil {
 		return err
-	}
-	switch strings.ToLower(strings.TrimSpace(line)) {
-	case "y", "yes", "j", "ja":
-		return nil
 	}
 	fmt.Fprintln(s.stderr, "Nothing was done.")
 	return errTold
@@ -273,16 +232,8 @@ func (s *session) states(c *adminclient.Client, second string, st statement.Stat
 	return out, nil
 }
 
-// clean takes out of a text what would steer the terminal or turn the order of
-// its characters round: names come from files and servers.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == unicode.ReplacementChar {
-			return -1
-		}
-		return r
-	}, text)
-}
+// clean is for every text that is not the program's own.
+func clean(text string) string { return terminal.Clean(text) }
 
 // table lays rows out in columns; the first row is the heading.
 func table(rows ...[]string) string {
