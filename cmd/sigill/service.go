@@ -170,9 +170,21 @@ func (c *auditVerifyCmd) Run(g *globals) error {
 	return verifyChain(g, db, kept)
 }
 
+// auditAnswer is what audit verify prints with --json.
+type auditAnswer struct {
+	Head       string   `json:"head"` // as it is kept elsewhere
+	Links      int64    `json:"links"`
+	Personal   int64    `json:"personal"`
+	Erased     int64    `json:"erased"`
+	Unnumbered int      `json:"unnumbered"`
+	Proven     int64    `json:"proven"` // up to here a head kept elsewhere agrees
+	Findings   []string `json:"findings"`
+	Unproven   []string `json:"unproven"`
+}
+
 func verifyChain(g *globals, db *store.DB, kept []audit.Head) error {
-	var findings []audit.Finding
-	sum, err := audit.Verify(g.ctx, db.Audit(), kept, func(f audit.Finding) { findings = append(findings, f) })
+	findings := []string{}
+	sum, err := audit.Verify(g.ctx, db.Audit(), kept, func(f audit.Finding) { findings = append(findings, f.String()) })
 	if err != nil {
 		return err
 	}
@@ -180,12 +192,18 @@ func verifyChain(g *globals, db *store.DB, kept []audit.Head) error {
 	for _, f := range findings {
 		fmt.Fprintf(&text, "FOUND  %s\n", f)
 	}
+	head := ""
 	fmt.Fprintf(&text, "%d events in the chain, %d findings, %d personal values agree with their commitments\n", sum.Links, sum.Findings, sum.Personal)
-	fmt.Fprintf(&text, "head: %s\n", sum.Head.String())
+	if sum.Links > 0 {
+		sum.Head.At = time.Now()
+		head = sum.Head.String()
+		fmt.Fprintf(&text, "head: %s\n", head)
+	}
 	for _, s := range sum.Unproven() {
 		fmt.Fprintf(&text, "not proven: %s\n", s)
 	}
-	err = g.print(map[string]any{"summary": sum, "findings": findings, "unproven": sum.Unproven()}, text.String())
+	err = g.print(auditAnswer{Head: head, Links: sum.Links, Personal: sum.Personal, Erased: sum.Erased, Unnumbered: sum.Unnumbered,
+		Proven: sum.Proven, Findings: findings, Unproven: sum.Unproven()}, text.String())
 	if err == nil && len(findings) > 0 {
 		return errTold
 	}

@@ -132,11 +132,8 @@ func (a *App) checkEnvironment() error {
 		return fmt.Errorf("status_url is %s, but the CA certificates name %s", a.Config.StatusURL, a.Hierarchy.StatusURL)
 	}
 	entries, err := os.ReadDir(a.Hierarchy.RootDir())
-	if err == nil && len(entries) > 0 {
-		if a.Config.Environment == config.Production {
-			return fmt.Errorf("%s is readable: take the root's directory offline before serving", a.Hierarchy.RootDir())
-		}
-		a.log.Warn("the root key is on this machine: in production it must not be", "dir", a.Hierarchy.RootDir())
+	if err == nil && len(entries) > 0 && a.Config.Environment == config.Production {
+		return fmt.Errorf("%s is readable: take the root's directory offline before serving", a.Hierarchy.RootDir())
 	}
 	return nil
 }

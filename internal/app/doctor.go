@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"sigill/ca"
 	"sigill/internal/audit"
 	"sigill/internal/config"
 	"sigill/internal/keys"
@@ -68,8 +69,7 @@ func Doctor(ctx context.Context, dir string, now func() time.Time) ([]Finding, e
 		return nil, err
 	}
 	hierarchyFindings(h, now(), say)
-	crlFindings(cfg, h, now(), say)
-	return out, nil
+	return out, crlFindings(ctx, cfg, h, db, now(), say)
 }
 
 type sayer func(g Grade, area, format string, args ...any)
@@ -108,38 +108,85 @@ func hierarchyFindings(h *keys.Hierarchy, now time.Time, say sayer) {
 			say(Green, "ca", "%s is valid until %s", each.Certificate.Subject.CommonName, each.Certificate.NotAfter.Format(time.DateOnly))
 		}
 	}
-	if entries, err := os.ReadDir(h.RootDir()); err == nil && len(entries) > 0 {
+	if h.RootKeyHere() {
 		say(Yellow, "root", "the root's key is on this machine: in production it must be offline")
 	}
 }
 
-func crlFindings(cfg *config.Config, h *keys.Hierarchy, now time.Time, say sayer) {
-	check := func(name, path string, issuer *x509.Certificate, half bool) {
-		der, err := os.ReadFile(path)
-		if err != nil {
-			say(Red, "crl", "%s: not published yet: start `sigill serve`", name)
-			return
-		}
-		list, err := x509.ParseRevocationList(der)
-		if err == nil {
-			err = list.CheckSignatureFrom(issuer)
-		}
-		switch {
-		case err != nil:
-			say(Red, "crl", "%s: %v", name, err)
-		case now.After(list.NextUpdate):
-			say(Red, "crl", "%s was due to be replaced at %s: relying parties refuse everything below it", name, list.NextUpdate.Format(time.RFC3339))
-		case half && now.After(list.ThisUpdate.Add(list.NextUpdate.Sub(list.ThisUpdate)/2+time.Minute)):
-			say(Yellow, "crl", "%s number %v is past half of its life: is the service running?", name, list.Number)
-		default:
-			say(Green, "crl", "%s number %v, %d revoked, until %s", name, list.Number, len(list.RevokedCertificateEntries), list.NextUpdate.UTC().Format(time.RFC3339))
-		}
-	}
-	check("root", h.RootCRLPath(), h.Root.Certificate, true)
+// crlFindings judges the public CRLs and compares them with the ledger: what is
+// revoked must be on them.
+func crlFindings(ctx context.Context, cfg *config.Config, h *keys.Hierarchy, db *store.DB, now time.Time, say sayer) error {
+	judge(say, "root", h.RootCRLPath(), h.Root.Certificate, now)
+	served := false
 	for _, each := range h.Issuers {
 		for p := range cfg.Partitions {
+			path := filepath.Join(h.PublicDir(), revocation.CRLPath(each.ID, p))
+			if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && !served {
+				continue
+			}
+			served = true
 			name := fmt.Sprintf("%s/%d", each.ID, p)
-			check(name, filepath.Join(h.PublicDir(), revocation.CRLPath(each.ID, p)), each.Certificate, true)
+			list := judge(say, name, path, each.Certificate, now)
+			if list == nil {
+				continue
+			}
+			missing, err := unlisted(ctx, db, each.ID, p, list, now)
+			if err != nil {
+				return err
+			}
+			if missing > 0 {
+				say(Yellow, "crl", "%s lacks %d revocations: they are published while `sigill serve` runs", name, missing)
+			}
 		}
 	}
+	if !served {
+		say(Yellow, "crl", "the issuing CAs have no CRL yet: they are made when `sigill serve` starts")
+	}
+	return nil
+}
+
+// judge says what there is to say of one CRL, and returns it if it can be read.
+func judge(say sayer, name, path string, issuer *x509.Certificate, now time.Time) *x509.RevocationList {
+	der, err := os.ReadFile(path)
+	if err != nil {
+		say(Red, "crl", "%s cannot be read: %v", name, err)
+		return nil
+	}
+	list, err := x509.ParseRevocationList(der)
+	if err == nil {
+		err = list.CheckSignatureFrom(issuer)
+	}
+	switch {
+	case err != nil:
+		say(Red, "crl", "%s: %v", name, err)
+		return nil
+	case now.After(list.NextUpdate):
+		say(Red, "crl", "%s was due to be replaced at %s: relying parties refuse everything below it", name, list.NextUpdate.Format(time.RFC3339))
+	case now.After(list.ThisUpdate.Add(list.NextUpdate.Sub(list.ThisUpdate)/2 + time.Hour)):
+		say(Yellow, "crl", "%s number %v is past half of its life: is the service running?", name, list.Number)
+	default:
+		say(Green, "crl", "%s number %v, %d revoked, until %s", name, list.Number, len(list.RevokedCertificateEntries), list.NextUpdate.UTC().Format(time.RFC3339))
+	}
+	return list
+}
+
+// unlisted counts the revocations that a CRL lacks.
+func unlisted(ctx context.Context, db *store.DB, id ca.IssuerID, partition int, list *x509.RevocationList, now time.Time) (int, error) {
+	listed := map[ca.Serial]bool{}
+	for _, e := range list.RevokedCertificateEntries {
+		if serial, ok := ca.SerialOf(e.SerialNumber); ok {
+			listed[serial] = true
+		}
+	}
+	missing := 0
+	err := db.Revocation().View(ctx, func(tx *revocation.Tx) error {
+		missing = 0
+		return tx.EntriesIn(id, partition, now, func(e revocation.Entry) error {
+			if !listed[e.Serial] {
+				missing++
+			}
+			return nil
+		})
+	})
+	return missing, err
 }

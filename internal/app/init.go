@@ -44,9 +44,9 @@ type InitOptions struct {
 
 // Made tells what Init made.
 type Made struct {
-	Dir      string
-	Root     string    // common name of the root
-	Officers [2]string // names of the officers' cards, "soft:FILE"
+	Dir      string    `json:"dir"`
+	Root     string    `json:"root"`     // common name of the root
+	Officers [2]string `json:"officers"` // names of the officers' cards, "soft:FILE"
 }
 
 // officerCards are the numbers of the officers' soft cards; they are no cards of

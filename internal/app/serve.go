@@ -46,6 +46,9 @@ const (
 // Serve runs the installation until ctx ends. It calls ready once everything
 // listens and what an earlier process left is recovered.
 func (a *App) Serve(ctx context.Context, ready func(Addresses)) error {
+	if a.Hierarchy.RootKeyHere() {
+		a.log.Warn("the root's key is on this machine: in production it must not be", "dir", a.Hierarchy.RootDir())
+	}
 	if _, err := a.Downloads.Recover(ctx); err != nil {
 		return fmt.Errorf("recovering what an earlier process left: %w", err)
 	}
@@ -90,11 +93,16 @@ func (a *App) Serve(ctx context.Context, ready func(Addresses)) error {
 	return a.stopped(context.WithoutCancel(ctx))
 }
 
-// stopped numbers the last events and keeps the head of the chain.
+// stopped numbers the last events, publishes what they revoked, and keeps the
+// head of the chain.
 func (a *App) stopped(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, shutdownGrace)
 	defer cancel()
-	return errors.Join(a.Sequencer.CatchUp(ctx), a.keepHead(ctx))
+	err := a.Sequencer.CatchUp(ctx)
+	// A moment later, so that a list that was published just now is not too
+	// young to be replaced: what was revoked last is public before we go.
+	_, published := a.Publisher.Publish(ctx, a.now().Add(revocation.DefaultCRLMinimum))
+	return errors.Join(err, published, a.keepHead(ctx))
 }
 
 // background starts the loops that read what is due.

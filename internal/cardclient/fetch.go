@@ -3,6 +3,7 @@ package cardclient
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -62,6 +63,15 @@ func (c *Client) Fetch(ctx context.Context, order string, ui UI) (*Result, error
 	r := &run{Client: c, ui: ui, session: s, me: me}
 	defer func() { r.session.Close() }()
 	result := &Result{Card: me.Card}
+	if open := me.Open; open != nil && open.State == string(policy.DownloadInstalled) {
+		if err := r.finish(ctx, result); err != nil {
+			return nil, err
+		}
+		if order == open.Order || order == "" && len(me.Offers) == 0 {
+			return result, nil
+		}
+		me.Open, r.download, r.done, r.resumed = nil, nil, nil, false
+	}
 	if me.Open == nil {
 		if result.Removed, err = c.tidy(ctx, me, s.identity); err != nil {
 			return nil, err
@@ -89,6 +99,37 @@ func (c *Client) Fetch(ctx context.Context, order string, ui UI) (*Result, error
 	result.Download, result.Order, result.Resumed = r.download.ID, r.download.Order, r.resumed
 	result.Installed, result.Removed = r.done, append(result.Removed, removed...)
 	return result, nil
+}
+
+// finish ends a download whose confirmation arrived although its answer did not,
+// or whose clean-up was cut off: what the server says is revoked goes, and the
+// server is told.
+func (r *run) finish(ctx context.Context, result *Result) error {
+	r.download, r.resumed = r.me.Open, true
+	if err := r.checkPlan(r.download.Order); err != nil {
+		return err
+	}
+	for _, add := range r.plan.Adds {
+		cert, err := x509.ParseCertificate(r.item(add.Slot).Certificate)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrCertificate, err)
+		}
+		id, err := r.keyOf(ctx, cert.Raw)
+		if errors.Is(err, ErrKeyElsewhere) {
+			continue // deleted from the card since
+		} else if err != nil {
+			return err
+		}
+		r.done = append(r.done, Installed{Slot: add.Slot, Serial: fmt.Sprintf("%032x", cert.SerialNumber),
+			Fingerprint: fingerprint(cert.Raw), NotAfter: cert.NotAfter, ID: id})
+	}
+	removed, err := r.clean(ctx)
+	if err != nil {
+		return err
+	}
+	result.Download, result.Order, result.Resumed = r.download.ID, r.download.Order, true
+	result.Installed, result.Removed = r.done, append(result.Removed, removed...)
+	return nil
 }
 
 // after tells that a step is done, and lets a test stop there.

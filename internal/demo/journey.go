@@ -310,7 +310,7 @@ func (d *demo) replay() error {
 	if err := expect(c.Serial == d.new.Serial, "current is %s after the replay", c.Serial); err != nil {
 		return err
 	}
-	if err := d.expectStatus("after it the new one", d.new.DER, good); err != nil {
+	if err := d.expectStatus("the new one after a replayed confirmation", d.new.DER, good); err != nil {
 		return err
 	}
 	d.fact("a replayed confirmation changes nothing: the same answer, still exactly one current eID")

@@ -53,6 +53,12 @@ func (t *tx) OpenDownloadOfCard(card policy.CardNumber) (*download.Download, []*
 	return t.download(`SELECT `+downloadColumns+` FROM downloads WHERE card = $1 AND state = 'planned'`, string(card))
 }
 
+// UncleanedOfCard implements download.Downloads.
+func (t *tx) UncleanedOfCard(card policy.CardNumber) (*download.Download, []*download.Item, error) {
+	return t.download(`SELECT `+downloadColumns+` FROM downloads WHERE card = $1 AND state = 'installed' AND cleaned_at IS NULL
+		ORDER BY created_at DESC LIMIT 1`, string(card))
+}
+
 func (t *tx) download(query, key string) (*download.Download, []*download.Item, error) {
 	d := new(download.Download)
 	if err := missing(t.one("reading download", query, []any{key}, downloadDest(d)...)); err != nil {

@@ -75,8 +75,10 @@ type Me struct {
 	LoA          int       `json:"loa"`
 	EIDs         []EID     `json:"eids"`
 	Offers       []Offer   `json:"offers"`
-	Open         *Download `json:"open,omitempty"` // the open download of this card
-	MinClient    string    `json:"minClient"`      // lowest client version served
+	// Open is the open download of this card or, if there is none, an installed
+	// one of which the card has not reported the old objects gone.
+	Open      *Download `json:"open,omitempty"`
+	MinClient string    `json:"minClient"` // lowest client version served
 }
 
 // Begin is the body of POST /card/v1/downloads. Calling it again for the order

@@ -55,6 +55,9 @@ type Downloads interface {
 	Download(policy.DownloadID) (*Download, []*Item, error)
 	// OpenDownloadOfCard returns issue.ErrNotFound if there is none.
 	OpenDownloadOfCard(policy.CardNumber) (*Download, []*Item, error)
+	// UncleanedOfCard returns the newest installed download of a card whose old
+	// objects were not reported gone; issue.ErrNotFound if there is none.
+	UncleanedOfCard(policy.CardNumber) (*Download, []*Item, error)
 	// PutDownload and PutItem write if Version is still the stored one and
 	// raise it; otherwise issue.ErrConflict.
 	PutDownload(*Download) error

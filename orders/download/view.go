@@ -41,7 +41,9 @@ type Overview struct {
 	// Organisations names those that occur in Certificates and Offers.
 	Organisations map[policy.OrganisationID]*register.Organisation
 	Offers        []*orders.Order // approved, for this card, in time
-	Open          *State          // nil: no open download
+	// Open is the open download or, if there is none, an installed one whose old
+	// objects may still be on the card; nil: neither.
+	Open *State
 }
 
 // Overview returns what stands and waits on the caller's card.
@@ -78,6 +80,9 @@ func (s *Service) offers(tx *Tx, c register.Caller, v *Overview) error {
 		}
 	}
 	d, items, err := tx.OpenDownloadOfCard(c.Card)
+	if errors.Is(err, issue.ErrNotFound) {
+		d, items, err = tx.UncleanedOfCard(c.Card)
+	}
 	if errors.Is(err, issue.ErrNotFound) {
 		return nil
 	} else if err != nil {

@@ -57,6 +57,23 @@ func testDownloads(t *testing.T, db *store.DB) {
 		return nil
 	})
 	refused(t, db, issue.ErrNotFound, func(tx *download.Tx) error { _, _, err := tx.OpenDownloadOfCard(Card().Number); return err })
+	uncleaned := func(tx *download.Tx) error { _, _, err := tx.UncleanedOfCard(Card().Number); return err }
+	refused(t, db, issue.ErrNotFound, uncleaned) // installed, and reported clean
+	update(t, db, func(tx *download.Tx) error {
+		d, _, err := tx.Download("dl_a")
+		if err != nil {
+			return err
+		}
+		d.CleanedAt = time.Time{}
+		return tx.PutDownload(d)
+	})
+	view(t, db, func(tx *download.Tx) error {
+		got, list, err := tx.UncleanedOfCard(Card().Number)
+		if err != nil || got.ID != "dl_a" || len(list) != len(items) {
+			t.Errorf("UncleanedOfCard = %+v, %d items, %v", got, len(list), err)
+		}
+		return nil
+	})
 }
 
 func testOneDownload(t *testing.T, db *store.DB) {

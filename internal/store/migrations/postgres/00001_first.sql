@@ -227,6 +227,7 @@ CREATE TABLE downloads (
 	CHECK ((plan IS NULL) = (plan_hash IS NULL))
 );
 CREATE UNIQUE INDEX downloads_open_of_card ON downloads (card) WHERE state = 'planned';
+CREATE INDEX downloads_uncleaned_of_card ON downloads (card, created_at) WHERE state = 'installed' AND cleaned_at IS NULL;
 CREATE INDEX downloads_open ON downloads (created_at) WHERE state = 'planned';
 
 CREATE TABLE items (
