@@ -1,12 +1,14 @@
 package download_test
 
 import (
+	"context"
 	"testing"
 
 	"sigill/ca"
 	"sigill/internal/world"
 	"sigill/internal/world/worldtest"
 	"sigill/orders/download"
+	"sigill/orders/issue"
 	"sigill/orders/register"
 	"sigill/policy"
 )
@@ -182,4 +184,80 @@ func TestBlockedCardStaysDead(t *testing.T) {
 		t.Errorf("%d certificates of a stolen card are revoked for another reason than keyCompromise", n)
 	}
 	s.Sound()
+}
+
+// Each transaction looks for itself: even if whoever changed card, order or
+// log-in forgot the download that hangs on it, nothing comes alive.
+func TestEachTransactionLooksForItself(t *testing.T) {
+	changes := []struct {
+		name string
+		do   func(*worldtest.Scene, *world.Holder, policy.OrderID)
+		rule policy.Rule
+	}{
+		{"card locked", func(s *worldtest.Scene, h *world.Holder, _ policy.OrderID) {
+			s.Exec("UPDATE cards SET state = 'locked' WHERE number = ?", string(h.Card))
+		}, policy.CardStateRule},
+		{"card expired", func(s *worldtest.Scene, h *world.Holder, _ policy.OrderID) {
+			s.Exec("UPDATE cards SET expires_at = ? WHERE number = ?", s.Now().UnixMicro(), string(h.Card))
+		}, policy.CardStateRule},
+		{"another holder", func(s *worldtest.Scene, h *world.Holder, _ policy.OrderID) {
+			s.Exec("UPDATE cards SET holder = ? WHERE number = ?", s.Admins[0].Name(), string(h.Card))
+		}, policy.OrderHolder},
+		{"order withdrawn", func(s *worldtest.Scene, _ *world.Holder, id policy.OrderID) {
+			s.Exec("UPDATE orders SET state = 'withdrawn' WHERE id = ?", string(id))
+		}, policy.OrderStateRule},
+		{"order changed", func(s *worldtest.Scene, _ *world.Holder, id policy.OrderID) {
+			s.Exec("UPDATE orders SET bytes = CAST(replace(CAST(bytes AS TEXT), 'Region', 'Legion') AS BLOB) WHERE id = ?", string(id))
+		}, policy.OrderStateRule},
+		{"log-in revoked", func(s *worldtest.Scene, h *world.Holder, _ policy.OrderID) {
+			err := s.Views.Issue.Update(context.Background(), func(tx *issue.Tx) error {
+				_, err := issue.Revoke(tx, h.Certificate(), ca.KeyCompromise, "test", "system", s.Now())
+				return err
+			})
+			if err != nil {
+				s.T.Error(err)
+			}
+		}, policy.LoginRevoked},
+	}
+	for _, c := range changes {
+		for _, point := range []string{"record", "store", "confirm"} {
+			t.Run(c.name+" before "+point, func(t *testing.T) {
+				s := worldtest.New(t)
+				ctx := t.Context()
+				h := s.Holder()
+				r := start(s, h, s.Ordered(h, policy.OrderRenewal))
+				change := func() { c.do(s, h, r.id) }
+				switch point {
+				case "record":
+					s.Faults.BeforeUpdate(1, change)
+				case "store":
+					s.Faults.BeforeSign(1, change)
+				}
+				st, err := r.submit()
+				if point == "confirm" {
+					if err != nil {
+						t.Fatal(err)
+					}
+					cert := st.Certificates[policy.Authentication]
+					caller, err := s.Register.Login(ctx, cert.DER, true)
+					if err != nil {
+						t.Fatal(err)
+					}
+					change()
+					_, err = s.Downloads.Confirm(ctx, caller, st.Download.ID, download.Evidence{PlanHash: st.Download.PlanHash,
+						ReadBack: map[policy.Slot]ca.Fingerprint{policy.Authentication: cert.Fingerprint}})
+					s.Refused(err, c.rule)
+				} else {
+					s.Refused(err, c.rule)
+					if n := s.Rows("standings", "card = ? AND kind = 'pending'", string(h.Card)); n != 0 {
+						t.Errorf("%d certificates are pending", n)
+					}
+					s.Truth()
+				}
+				if n := s.Rows("certificates c JOIN standings s ON s.certificate = c.fingerprint", "c.order_id = ? AND s.kind = 'current'", string(r.id)); n != 0 {
+					t.Error("the new certificate is current")
+				}
+			})
+		}
+	}
 }

@@ -55,12 +55,15 @@ func TestDownloadCutOffAnywhere(t *testing.T) {
 				t.Fatalf("a clean run has %d transactions and %d signatures, want %d and %d", updates, signatures, downloadUpdates, downloadSignatures)
 			}
 			s.Sound()
+			// A world for each step: what is checked after each case is all of it.
 			for i := range updates {
+				s := worldtest.New(t)
 				for _, f := range fault.Transactions() {
 					j.cases(t, s, fmt.Sprintf("transaction %d %s", i+1, f), func(cancel context.CancelFunc) { s.Faults.FailUpdate(i+1, f, cancel) })
 				}
 			}
 			for i := range signatures {
+				s := worldtest.New(t)
 				for _, f := range fault.Signatures() {
 					j.cases(t, s, fmt.Sprintf("signature %d %s", i+1, f), func(cancel context.CancelFunc) { s.Faults.FailSign(i+1, f, cancel) })
 				}
@@ -75,6 +78,9 @@ func (j journey) cases(t *testing.T, s *worldtest.Scene, name string, inject fun
 		end := ", restarted"
 		if !restart {
 			end = ", same process"
+		}
+		if !restart && testing.Short() {
+			continue
 		}
 		t.Run(name+end, func(t *testing.T) {
 			s.T = t

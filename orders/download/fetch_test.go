@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -579,6 +580,38 @@ func TestTimeEndsWhatWaits(t *testing.T) {
 	_, err = s.Begin(ctx, idle, ofIdle)
 	s.Refused(err, policy.OrderStateRule)
 	s.Truth()
+}
+
+// However many certificates wait for their confirmation, they hide nothing behind
+// them that is due.
+func TestManyWaitingHideNothing(t *testing.T) {
+	s := worldtest.New(t)
+	ctx := t.Context()
+	waiting, idle := s.Holder(), s.Holder()
+	st, err := s.Begin(ctx, waiting, s.Ordered(waiting, policy.OrderRenewal))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Submit(ctx, waiting, st); err != nil {
+		t.Fatal(err)
+	}
+	copies := "BEGIN;"
+	for i := range 250 { // of card, download and item: as if as many holders waited
+		copies += fmt.Sprintf(`
+			CREATE TEMP TABLE c AS SELECT * FROM cards WHERE number = '%[2]s'; UPDATE c SET number = '97529%014[1]d'; INSERT INTO cards SELECT * FROM c; DROP TABLE c;
+			CREATE TEMP TABLE d AS SELECT * FROM downloads WHERE id = '%[3]s'; UPDATE d SET id = 'dl_%[1]d', card = '97529%014[1]d'; INSERT INTO downloads SELECT * FROM d; DROP TABLE d;
+			CREATE TEMP TABLE i AS SELECT * FROM items WHERE download = '%[3]s'; UPDATE i SET download = 'dl_%[1]d'; INSERT INTO items SELECT * FROM i; DROP TABLE i;`,
+			i, waiting.Card, st.Download.ID)
+	}
+	s.Exec(copies + "COMMIT; UPDATE orders SET version = version")
+	s.Pass(time.Second)
+	if _, err := s.Begin(ctx, idle, s.Ordered(idle, policy.OrderRenewal)); err != nil {
+		t.Fatal(err)
+	}
+	s.Pass(16 * time.Minute)
+	if n, err := s.Downloads.EndDue(ctx); err != nil || n != 1 || s.Rows("downloads", "card = ? AND state = 'lapsed'", string(idle.Card)) != 1 {
+		t.Errorf("%d ended, %v", n, err)
+	}
 }
 
 // A download that lapsed is cleared away by who begins the next, without waiting
