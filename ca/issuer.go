@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -201,16 +200,6 @@ func (i *Issuer) Partitions() int { return i.partitions }
 func (i *Issuer) Profile(name ProfileName) (*Profile, bool) {
 	p, ok := i.profiles[name]
 	return p, ok
-}
-
-// MayIssue returns the profiles that this issuer signs, sorted.
-func (i *Issuer) MayIssue() []ProfileName {
-	var names []ProfileName
-	for name := range i.profiles {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // CRLURL returns the address of a partition of the issuer's CRL.

@@ -105,6 +105,16 @@ type orderApproveCmd struct {
 	ID string `arg:"" help:"Order id (ord_…)."`
 }
 
+// orderText fetches an order and reads its document for people.
+func orderText(g *globals, a *adminclient.Client, id string) (*wire.Order, string, error) {
+	o, err := a.Order(g.ctx, id)
+	if err != nil {
+		return nil, "", err
+	}
+	text, err := documentText(o.Document)
+	return o, text, err
+}
+
 // Help implements kong.HelpProvider.
 func (orderApproveCmd) Help() string {
 	return `Shows the order, asks, and signs the approval over its very bytes with your card.
@@ -115,11 +125,7 @@ func (orderApproveCmd) Help() string {
 
 func (c *orderApproveCmd) Run(g *globals) error {
 	return c.run(g, func(s *session, a *adminclient.Client) error {
-		o, err := a.Order(g.ctx, c.ID)
-		if err != nil {
-			return err
-		}
-		text, err := documentText(o.Document)
+		o, text, err := orderText(g, a, c.ID)
 		if err != nil {
 			return err
 		}
@@ -171,11 +177,7 @@ type orderShowCmd struct {
 
 func (c *orderShowCmd) Run(g *globals) error {
 	return c.run(g, func(s *session, a *adminclient.Client) error {
-		o, err := a.Order(g.ctx, c.ID)
-		if err != nil {
-			return err
-		}
-		text, err := documentText(o.Document)
+		o, text, err := orderText(g, a, c.ID)
 		if err != nil {
 			return err
 		}

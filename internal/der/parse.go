@@ -140,14 +140,6 @@ func (p *TBSParts) find(id asn1.ObjectIdentifier) int {
 	return -1
 }
 
-// Extension returns the extension id, and false if there is none.
-func (p *TBSParts) Extension(id asn1.ObjectIdentifier) (Extension, bool) {
-	if i := p.find(id); i >= 0 {
-		return p.Extensions[i], true
-	}
-	return Extension{}, false
-}
-
 // encode writes the TBS anew.
 func (p *TBSParts) encode(extensions []Extension) ([]byte, error) {
 	var b cryptobyte.Builder

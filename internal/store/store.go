@@ -135,12 +135,6 @@ type Scope[T any] struct {
 	of func(*tx) *T
 }
 
-// For returns the scope in which closures see what of makes of a transaction.
-// It is for a package that needs a view of its own over the same tables.
-func For[T any](db *DB, of func(*download.Tx, *revocation.Tx, *audit.Tx) *T) Scope[T] {
-	return Scope[T]{db, func(t *tx) *T { return of(downloads(t), revocations(t), log(t)) }}
-}
-
 // Update runs fn in one serializable transaction and commits if fn returns nil.
 // It may call fn more than once. Concurrent closures may share one durable
 // commit, never each other's failure: fn returning an error or panicking undoes
