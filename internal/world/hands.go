@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -302,4 +303,32 @@ func (w *World) OrderFor(ctx context.Context, r orders.Request) (policy.OrderID,
 	}
 	_, err = w.Approve(ctx, d, 1)
 	return d.Order, err
+}
+
+// NewCardNumber returns a card number that nobody has.
+func (w *World) NewCardNumber() policy.CardNumber {
+	return policy.CardNumber(fmt.Sprintf("9752%015d", w.count.Add(1)))
+}
+
+// DeliveryRow returns the row of a card in a delivery file, whose transport key
+// is key.
+func (w *World) DeliveryRow(number policy.CardNumber, key crypto.Signer) (string, error) {
+	csr, err := card.NewPlainRequest(key, string(number))
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s,7XX,ordinary,%s,%s\n", number, w.Now().AddDate(5, 0, 0).Format(time.DateOnly), base64.StdEncoding.EncodeToString(csr)), nil
+}
+
+// Delivery returns a delivery file with its heading, signed by the bureau and
+// stated by the first administrator.
+func (w *World) Delivery(rows string) (register.Delivery, error) {
+	d := register.Delivery{Organisation: w.Org, Bureau: "bureau", File: []byte("number,product,kind,expires,csr\n" + rows)}
+	var err error
+	if d.Signature, err = register.SignDelivery(w.bureau, d.File); err != nil {
+		return d, err
+	}
+	hash := register.HashOf(d.File)
+	d.Statements, err = w.StateAs(statement.Statement{Act: statement.ActDelivery, Subject: fmt.Sprintf("delivery:%x", hash[:8]), Content: hash}, w.Admins[0])
+	return d, err
 }
