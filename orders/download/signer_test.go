@@ -9,6 +9,7 @@ import (
 	"sigill/internal/world"
 	"sigill/internal/world/fault"
 	"sigill/internal/world/worldtest"
+	"sigill/orders"
 	"sigill/orders/download"
 	"sigill/policy"
 )
@@ -95,4 +96,58 @@ func TestPlantedMistakesAreNotSigned(t *testing.T) {
 			s.Sound()
 		})
 	}
+}
+
+// Content that the directory should never have given is refused before anything
+// is drawn, even if it came into the order behind everybody's back.
+func TestContentThatNoCertificateMayHave(t *testing.T) {
+	s := worldtest.New(t)
+	for name, change := range map[string]string{
+		"name with a hidden turn of direction": "UPDATE persons SET surname = 'Ö' || char(8238) || 'mörts' WHERE id = ?",
+		"e-mail that is none":                  "UPDATE assignments SET email = 'asa at region' WHERE person = ?",
+		"UPN with a space":                     "UPDATE assignments SET upn = 'a b@ad.region.example' WHERE person = ?",
+		"SID that is none":                     "UPDATE assignments SET sid = 'S-1-x' WHERE person = ?",
+		"HSA-id that no subject can hold":      "UPDATE assignments SET hsa_id = hsa_id || 'å' WHERE person = ?",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.T = t
+			h := s.Person()
+			s.Exec(change, string(h.Person))
+			id, err := s.OrderFor(t.Context(), orders.Request{Type: policy.OrderOrdinary, Organisation: s.Org, Number: h.Number, Card: h.Card, IDKind: policy.ByHSAID, LoA: 3})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := start(s, h, id)
+			_, err = r.submit()
+			s.Refused(err, policy.ProfileLint)
+			r.untouched()
+		})
+	}
+}
+
+// If nobody knows whether an intent was recorded, nobody will sign it: it is given
+// up at once, and the card goes on without waiting for its deadline.
+func TestUncertainRecordIsGivenUpAtOnce(t *testing.T) {
+	s := worldtest.New(t)
+	ctx := t.Context()
+	h := s.Holder()
+	id := s.Ordered(h, policy.OrderRenewal)
+	st, err := s.Begin(ctx, h, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := len(s.Faults.Signed(world.PersonCA))
+	s.Faults.FailUpdate(1, fault.Lost, nil)
+	if _, err := s.Submit(ctx, h, st); !errors.Is(err, fault.ErrInjected) {
+		t.Fatal(err)
+	}
+	s.Faults.Clear()
+	if n := len(s.Faults.Signed(world.PersonCA)); n != signed {
+		t.Error("signed what may not have been recorded")
+	}
+	if err := s.Fetch(ctx, h, id); err != nil {
+		t.Errorf("at once again: %v", err)
+	}
+	s.Sound()
+	s.Truth()
 }
