@@ -185,11 +185,11 @@ func TestInterruptedFetchOverSoftHSM(t *testing.T) {
 		lives string // which one is current after the kill
 		rest  string // what is left to be done
 	}{
-		{"certificate written, confirmation not sent", "4/7", "6/7", request, "old", "resumed"},
-		{"key made, request not sent", "2/7", "3/7", request, "old", "resumed"},
-		{"certificate issued, answer lost", "2/7", "3/7", answer, "old", "resumed"},
-		{"confirmed, answer lost", "5/7", "6/7", answer, "new", "tidied"},
-		{"confirmed, old one removed, not reported", "6/7", "8/7", request, "new", "nothing"},
+		{"certificate written, confirmation not sent", "4/7", "6/7", request, "old", "all"},
+		{"key made, request not sent", "2/7", "3/7", request, "old", "all"},
+		{"certificate issued, answer lost", "2/7", "3/7", answer, "old", "all"},
+		{"confirmed, answer lost", "5/7", "6/7", answer, "new", "removal"},
+		{"confirmed, old one removed, not reported", "6/7", "8/7", request, "new", "report"},
 	} {
 		kind := "update"
 		if before == "" {
@@ -219,16 +219,11 @@ func (c *hardCard) again(name, rest, order, before string) {
 	c.t.Helper()
 	had := c.list("authentication")
 	o := c.run("fetch", "--yes", "--json")
-	if rest == "nothing" {
-		o.want(c.t, 1, name+": fetch when nothing is left to do")
-		says(c.t, name, o.err, "nothing to fetch")
-		return
-	}
 	var r result
 	if err := json.Unmarshal([]byte(o.want(c.t, 0, name+": fetch again").out), &r); err != nil {
 		c.t.Fatal(err)
 	}
-	if rest == "resumed" && (!r.Resumed || r.Order != order || len(r.Installed) != 1) || rest == "tidied" && (r.Order != "" || len(r.Installed) != 0) {
+	if !r.Resumed || r.Order != order || len(r.Installed) != 1 {
 		c.t.Errorf("%s: fetch again: %v", name, o)
 	}
 	for _, f := range r.Removed {
@@ -236,7 +231,7 @@ func (c *hardCard) again(name, rest, order, before string) {
 			c.t.Errorf("%s: %s was removed; the card had %+v, current was %s", name, f, had, before)
 		}
 	}
-	if want := before != ""; (len(r.Removed) == 1) != want {
+	if want := before != "" && rest != "report"; (len(r.Removed) == 1) != want {
 		c.t.Errorf("%s: %d certificates were removed", name, len(r.Removed))
 	}
 }
