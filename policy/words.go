@@ -266,8 +266,7 @@ const (
 	RoleReader Role = "reader"
 )
 
-// Provenance is what is known of where a key was made (soundness: a key nobody
-// knows to be in a card).
+// Provenance is what is known of where a key was made.
 type Provenance string
 
 const (

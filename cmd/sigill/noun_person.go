@@ -12,6 +12,7 @@ type personCmd struct {
 	Import personImportCmd `cmd:"" help:"Take in a file of persons."`
 	List   personListCmd   `cmd:"" help:"List persons of an organisation."`
 	End    personEndCmd    `cmd:"" help:"End a person's assignment now and revoke the eIDs that hang on it."`
+	Revoke personRevokeCmd `cmd:"" help:"Revoke every eID of the organisation that a person has; the assignment stays."`
 }
 
 type orgFlag struct {
@@ -141,5 +142,31 @@ func (c *personEndCmd) Run(g *globals) error {
 			return err
 		}
 		return g.print(map[string]string{"person": c.Person, "organisation": org, "assignment": "ended"}, "The assignment has ended.\n")
+	})
+}
+
+type personRevokeCmd struct {
+	ownCard
+	orgFlag
+	yesFlag
+	Person string `arg:"" help:"Person id (per_…)."`
+	Reason string `required:"" help:"Why: keyCompromise, affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn."`
+}
+
+func (c *personRevokeCmd) Run(g *globals) error {
+	return c.run(g, func(s *session, a *adminclient.Client) error {
+		org, err := s.organisation(a, c.Org)
+		if err != nil {
+			return err
+		}
+		err = s.confirm(c.yesFlag, "Revoke every eID of "+clean(org)+" that "+clean(c.Person)+" has, as "+clean(c.Reason)+
+			", and end what is open for them. This can't be undone.")
+		if err != nil {
+			return err
+		}
+		if err := a.RevokePerson(g.ctx, c.Person, org, c.Reason); err != nil {
+			return err
+		}
+		return g.print(map[string]string{"person": c.Person, "organisation": org, "reason": c.Reason}, "Every eID of the organisation is revoked.\n")
 	})
 }

@@ -13,7 +13,6 @@ import (
 	"sigill/internal/audit"
 	"sigill/internal/config"
 	"sigill/internal/keys"
-	"sigill/internal/profiles"
 	"sigill/internal/store"
 )
 
@@ -208,29 +207,6 @@ func verifyChain(g *globals, db *store.DB, kept []audit.Head) error {
 		return errTold
 	}
 	return err
-}
-
-type caCmd struct {
-	Profiles caProfilesCmd `cmd:"" help:"Print the certificate profiles: an installation's, or the built-in ones."`
-}
-
-type caProfilesCmd struct {
-	Dir string `help:"An installation's directory. Default: the built-in profiles." placeholder:"DIR"`
-}
-
-func (c *caProfilesCmd) Run(g *globals) error {
-	all, err := profiles.Default()
-	if c.Dir != "" {
-		all, err = profiles.Load(filepath.Join(c.Dir, "profiles"))
-	}
-	if err != nil {
-		return err
-	}
-	configs := map[string]any{}
-	for name, p := range all {
-		configs[string(name)] = p.Config()
-	}
-	return g.print(configs, profiles.Text(all))
 }
 
 type configCmd struct{}

@@ -265,3 +265,11 @@ func (c *Client) EndAssignment(ctx context.Context, person, org string) error {
 	})
 	return err
 }
+
+// RevokePerson revokes every eID of an organisation on every card of a person.
+func (c *Client) RevokePerson(ctx context.Context, person, org, reason string) error {
+	_, err := retried(ctx, c, func(l *login) (*struct{}, error) {
+		return post[struct{}](ctx, l, path("people", person, "revoke"), wire.RevokePerson{Organisation: org, Reason: reason})
+	})
+	return err
+}

@@ -312,3 +312,15 @@ func (h *handler) endAssignment(c *call) (any, error) {
 	}
 	return struct{}{}, h.Downloads.EndAssignment(c.Context(), c.caller, policy.PersonID(c.PathValue("id")), policy.OrganisationID(b.Organisation))
 }
+
+func (h *handler) revokePerson(c *call) (any, error) {
+	b, err := decode[wire.RevokePerson](c)
+	if err != nil {
+		return nil, err
+	}
+	reason, err := ca.ParseReason(b.Reason)
+	if err != nil {
+		return nil, form(err)
+	}
+	return struct{}{}, h.Downloads.RevokePerson(c.Context(), c.caller, policy.PersonID(c.PathValue("id")), policy.OrganisationID(b.Organisation), reason)
+}

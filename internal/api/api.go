@@ -123,6 +123,7 @@ func New(c Config) http.Handler {
 	card("GET /api/v1/certificates/{serial}", h.certificate)
 	card("POST /api/v1/certificates/{serial}/revoke", h.revoke)
 	card("POST /api/v1/people/{id}/end-assignment", h.endAssignment)
+	card("POST /api/v1/people/{id}/revoke", h.revokePerson)
 	mux.Handle("/", h.serve(func(*call) (any, error) { return nil, errNoRoute }, maxBody, false))
 	return h.guard(mux)
 }

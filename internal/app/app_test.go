@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"sigill/ca"
 	"sigill/internal/config"
+	"sigill/internal/keys"
 	"sigill/internal/store/pgtest"
 )
 
@@ -259,6 +261,48 @@ func TestHostileStart(t *testing.T) {
 				t.Errorf("error %q does not name %q", err, test.want)
 			}
 		})
+	}
+}
+
+// TestRootCRL: a new list follows the old one; one that was signed elsewhere is
+// taken only if it goes on from there.
+func TestRootCRL(t *testing.T) {
+	dir := make1(t, "")
+	h, err := keys.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := os.ReadFile(h.RootCRLPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pass, err := RootPassphrase(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial, _ := ca.SerialOf(h.Issuers[0].Certificate.SerialNumber)
+	now := time.Now()
+	revoked := []keys.RevokedCA{{Serial: serial, At: now, Reason: ca.CessationOfOperation}}
+	if err := h.SignRootCRL(t.Context(), pass, now, revoked); err != nil {
+		t.Fatal(err)
+	}
+	second, err := os.ReadFile(h.RootCRLPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := InstallRootCRL(h, first, time.Now()); err == nil {
+		t.Error("the older list was taken")
+	}
+	if changed, err := InstallRootCRL(h, second, time.Now()); err != nil || changed {
+		t.Errorf("the same list again: %v, %v", changed, err)
+	}
+	list, err := h.RootCRL()
+	if err != nil || list.Number.Int64() != 2 || len(list.RevokedCertificateEntries) != 1 {
+		t.Errorf("root CRL = %+v, %v", list, err)
 	}
 }
 

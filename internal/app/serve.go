@@ -117,6 +117,7 @@ func (a *App) background(ctx context.Context, wg *sync.WaitGroup, cert *server) 
 		a.Downloads.Run(ctx, recoverEvery, func(err error) { a.log.Error("background", "err", err) })
 	})
 	wg.Go(func() { a.renew(ctx, cert) })
+	wg.Go(func() { a.watchRootCRL(ctx) })
 	wg.Go(func() {
 		t := time.NewTicker(headEvery)
 		defer t.Stop()

@@ -81,7 +81,7 @@ func (h *Hierarchy) signRootCRL(signer crypto.Signer, at time.Time, old *x509.Re
 		if r.Serial.IsZero() || r.Serial.Int().Cmp(h.Root.Certificate.SerialNumber) == 0 {
 			return errors.New("a root CRL takes back certificates of issuing CAs, each by its serial")
 		}
-		if r.At.After(at) {
+		if r.At.Truncate(time.Second).After(at) {
 			return fmt.Errorf("CA certificate %s would be revoked in the future", r.Serial)
 		}
 		if listed(next, r.Serial) {

@@ -149,6 +149,12 @@ type Revoke struct {
 	Reason string `json:"reason"` // a name of RFC 5280, 5.3.1
 }
 
+// RevokePerson is the body of POST /api/v1/people/{id}/revoke.
+type RevokePerson struct {
+	Organisation string `json:"organisation"`
+	Reason       string `json:"reason"` // a name of RFC 5280, 5.3.1
+}
+
 // EndAssignment is the body of POST /api/v1/people/{id}/end-assignment.
 type EndAssignment struct {
 	Organisation string `json:"organisation"`
