@@ -166,6 +166,8 @@ func planAllowed(f PlanFacts) Decision {
 		return Refuse(OrderHolder, "order, card and log-in do not name one person")
 	case f.CardState != CardActive || !f.Now.Before(f.CardExpires):
 		return Refuse(CardStateRule, "card is %s", f.CardState)
+	case f.OrderState == OrderPlaced:
+		return Refuse(OrderApprovals, "the order waits for an approval")
 	case f.OrderState != OrderApproved:
 		return Refuse(OrderStateRule, "order is %s", f.OrderState)
 	case !f.Now.Before(f.OrderExpires):

@@ -184,11 +184,11 @@ func TestApprovalMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.Begin(ctx, h, d.Order)
-	s.Refused(err, policy.OrderStateRule)
+	s.Refused(err, policy.OrderApprovals)
 	_, err = s.Approve(ctx, d, 0)
 	s.Refused(err, policy.OrderApprover)
 	_, err = s.Begin(ctx, h, d.Order)
-	s.Refused(err, policy.OrderStateRule)
+	s.Refused(err, policy.OrderApprovals)
 	s.Exec("UPDATE orders SET state = 'approved' WHERE id = ?", string(d.Order))
 	_, err = s.Begin(ctx, h, d.Order)
 	s.Refused(err, policy.OrderApprovals)

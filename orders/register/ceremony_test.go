@@ -281,7 +281,7 @@ func TestOneOfficerAloneIsRefused(t *testing.T) {
 		t.Errorf("order by one officer is %s", o.State)
 	}
 	_, err = s.Begin(ctx, h, o.ID)
-	s.Refused(err, policy.OrderStateRule)
+	s.Refused(err, policy.OrderApprovals)
 	if signed, err = s.StateAsOfficers(world.Statement(statement.ActApprove, d), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -291,5 +291,5 @@ func TestOneOfficerAloneIsRefused(t *testing.T) {
 	_, err = s.Orders.Approve(ctx, s.Officer(1), o.ID, signed)
 	s.Refused(err, policy.StatementSignature)
 	_, err = s.Begin(ctx, h, o.ID)
-	s.Refused(err, policy.OrderStateRule)
+	s.Refused(err, policy.OrderApprovals)
 }
