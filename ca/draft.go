@@ -78,7 +78,7 @@ func (i *Issuer) Prepare(r Request) (*Draft, error) {
 	if !ok {
 		return nil, refuse("profile", fmt.Sprintf("%q is not issued by %s", r.Profile, i.id))
 	}
-	if err := checkMandate(p, r); err != nil {
+	if err := checkMandate(p, i.id, r); err != nil {
 		return nil, err
 	}
 	if err := p.checkContent(r.Content); err != nil {

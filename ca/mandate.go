@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"sigill/internal/statement"
 )
@@ -28,18 +29,22 @@ type SignedStatement struct {
 // for a certificate's very content. The issuing key looks at it itself, so that
 // a row invented in the database is no approval.
 type Mandate struct {
-	content Content
+	content  Content
+	issuer   IssuerID  // empty: the order names none
+	notAfter time.Time // zero: the order names none
 }
 
 // NewMandate checks that the statements carry the order: each is an
 // administrator's own signature over its hash, one of them places it, and at
 // least required different persons signed. The order is JSON whose member
-// "content" is a [Content]. It returns a [*MandateError] otherwise.
+// "content" is a [Content]; where it has the members "issuer" and "notAfter", the
+// certificate comes from that issuer and ends no later. It returns a
+// [*MandateError] otherwise.
 func NewMandate(order []byte, required int, signed []SignedStatement) (*Mandate, error) {
 	if required < 1 {
 		return nil, &MandateError{"no signature is demanded"}
 	}
-	content, err := orderContent(order)
+	m, err := readOrder(order)
 	if err != nil {
 		return nil, &MandateError{"the order: " + err.Error()}
 	}
@@ -56,7 +61,7 @@ func NewMandate(order []byte, required int, signed []SignedStatement) (*Mandate,
 	if len(c.persons) < required {
 		return nil, &MandateError{fmt.Sprintf("%d different persons signed, %d are needed", len(c.persons), required)}
 	}
-	return &Mandate{content: content}, nil
+	return m, nil
 }
 
 // Content returns a copy of what the mandate was given for.
@@ -109,7 +114,7 @@ func (c *counter) add(order [32]byte, s SignedStatement) error {
 }
 
 // checkMandate checks that the request has the mandate its profile demands.
-func checkMandate(p *Profile, r Request) error {
+func checkMandate(p *Profile, issuer IssuerID, r Request) error {
 	if p.config.Mandate == MandateNone {
 		if r.Mandate != nil {
 			return &MandateError{fmt.Sprintf("profile %s takes none", p.Name())}
@@ -119,22 +124,46 @@ func checkMandate(p *Profile, r Request) error {
 	if r.Mandate == nil {
 		return &MandateError{fmt.Sprintf("profile %s needs one", p.Name())}
 	}
-	if !r.Mandate.content.Equal(r.Content) {
+	switch m := r.Mandate; {
+	case !m.content.Equal(r.Content):
 		return &MandateError{"it was given for another content"}
+	case m.issuer != "" && m.issuer != issuer:
+		return &MandateError{"it was given for another issuer"}
+	case !m.notAfter.IsZero() && r.NotAfter.After(m.notAfter):
+		return &MandateError{"it was given for a shorter time"}
 	}
 	return nil
+}
+
+// readOrder reads what of an order is the CA's business.
+func readOrder(order []byte) (*Mandate, error) {
+	members, err := jsonMembers(order)
+	if err != nil {
+		return nil, err
+	}
+	m := &Mandate{}
+	if m.content, err = orderContent(members); err != nil {
+		return nil, err
+	}
+	if raw, ok := members["issuer"]; ok {
+		if err := json.Unmarshal(raw, &m.issuer); err != nil || m.issuer == "" {
+			return nil, errors.New("its issuer is not a name")
+		}
+	}
+	if raw, ok := members["notAfter"]; ok {
+		if err := json.Unmarshal(raw, &m.notAfter); err != nil || m.notAfter.IsZero() {
+			return nil, errors.New("its notAfter is not a time")
+		}
+	}
+	return m, nil
 }
 
 // orderContent reads the member "content" of an order. Members that stand twice
 // or are written in another case are refused: encoding/json takes the last one
 // in any case, another reader (the one that showed the order to its signer)
 // perhaps the first, or none.
-func orderContent(order []byte) (Content, error) {
+func orderContent(members map[string]json.RawMessage) (Content, error) {
 	var c Content
-	members, err := jsonMembers(order)
-	if err != nil {
-		return c, err
-	}
 	raw, ok := members["content"]
 	if !ok {
 		return c, errors.New("it has no content")

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sigill/ca"
 	"sigill/internal/statement"
@@ -198,5 +199,41 @@ func TestContentEqual(t *testing.T) {
 	}
 	if !full.Equal(full) {
 		t.Error("a content is not itself")
+	}
+}
+
+// A mandate names the issuer and the longest time as its order does.
+func TestMandateBindsIssuerAndTime(t *testing.T) {
+	i := newIssuer(t, issuerConfig(t, "P-256"))
+	a := newAdministrator(t, "per_a", "P-256")
+	content, err := json.Marshal(asa())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := request(t, "authentication", asa())
+	end := r.NotAfter.UTC().Format(time.RFC3339)
+	earlier := r.NotAfter.Add(-time.Second).UTC().Format(time.RFC3339)
+	for _, test := range []struct{ name, members, want string }{
+		{"both right", `"issuer":"` + string(i.ID()) + `","notAfter":"` + end + `"`, ""},
+		{"another issuer", `"issuer":"person-id-9-v1"`, "another issuer"},
+		{"ends earlier", `"notAfter":"` + earlier + `"`, "shorter time"},
+		{"no issuer's name", `"issuer":""`, "issuer is not a name"},
+		{"no time", `"notAfter":"soon"`, "notAfter is not a time"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			order := []byte(`{` + test.members + `,"content":` + string(content) + `}`)
+			m, err := ca.NewMandate(order, 1, []ca.SignedStatement{a.state(t, statement.ActPlace, order)})
+			if err == nil {
+				r.Mandate = m
+				_, err = i.Prepare(r)
+			}
+			if test.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+			} else if e, ok := errors.AsType[*ca.MandateError](err); !ok || !strings.Contains(e.Reason, test.want) {
+				t.Errorf("error %v, want one with %q", err, test.want)
+			}
+		})
 	}
 }
