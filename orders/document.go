@@ -65,3 +65,32 @@ func ParseDocument(b []byte) (Document, error) {
 	}
 	return d, nil
 }
+
+// Signed returns the order as it was signed, and refuses a row that says otherwise.
+// Every decision on an order is taken on what this returns: who can write the
+// database could otherwise make an order of level 2, which one signature carries,
+// of one of level 3, which needs two.
+func (o *Order) Signed() (Document, error) {
+	d, err := ParseDocument(o.Bytes)
+	if err != nil {
+		return d, policy.Refuse(policy.OrderApprovals, "the stored order is none").Err()
+	}
+	for _, f := range []struct {
+		name  string
+		equal bool
+	}{
+		{"order", d.Order == o.ID},
+		{"type", d.Type == o.Type},
+		{"organisation", d.Organisation == o.Organisation},
+		{"person", d.Person == o.Person},
+		{"card", d.Card == o.Card},
+		{"idKind", d.IDKind == o.IDKind},
+		{"loa", d.LoA == o.LoA},
+		{"expiresAt", d.ExpiresAt.Equal(o.ExpiresAt)},
+	} {
+		if !f.equal {
+			return d, policy.Refuse(policy.OrderApprovals, "the stored order is not the signed one: %s", f.name).Err()
+		}
+	}
+	return d, nil
+}

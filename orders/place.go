@@ -137,6 +137,9 @@ func (s *Service) approve(tx *Tx, c register.Caller, id policy.OrderID, signed [
 	if err != nil {
 		return nil, err
 	}
+	if _, err := o.Signed(); err != nil {
+		return nil, err
+	}
 	if again, err := register.Replayed(&tx.Tx, string(id), signed); err != nil || again {
 		return o, err
 	}

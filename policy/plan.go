@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"sigill/ca"
@@ -43,6 +44,13 @@ type Addition struct {
 	Content      ca.Content     `json:"content"`
 	Algorithms   []string       `json:"algorithms"` // allowed key algorithms, the first preferred
 	Provenance   Provenance     `json:"provenance"` // the weakest that is accepted
+}
+
+// Equal reports whether a and b ask for the same certificate.
+func (a Addition) Equal(b Addition) bool {
+	return a.Slot == b.Slot && a.Profile == b.Profile && a.Issuer == b.Issuer && a.Organisation == b.Organisation &&
+		a.IDKind == b.IDKind && a.LoA == b.LoA && a.NotAfter.Equal(b.NotAfter) && a.Content.Equal(b.Content) &&
+		slices.Equal(a.Algorithms, b.Algorithms) && a.Provenance == b.Provenance
 }
 
 // Removal is a certificate that will be revoked as superseded when the download

@@ -57,9 +57,9 @@ func (s *Service) holdsUpToRecord(tx *Tx, d *Download, card *register.Card, o *o
 	if login.Profile == policy.ProfileTransport {
 		f.LoginStands = f.LoginStands && card.ArmedFor == d.ID && f.Now.Before(card.ArmedUntil)
 	}
-	doc, err := orders.ParseDocument(o.Bytes)
+	doc, err := o.Signed()
 	if err != nil {
-		return fmt.Errorf("stored order %s: %w", o.ID, err)
+		return err
 	}
 	content, assigned, err := s.Orders.ContentNow(&tx.Tx, &doc, card, f.Now)
 	if err != nil {
@@ -73,7 +73,7 @@ func (s *Service) holdsUpToRecord(tx *Tx, d *Download, card *register.Card, o *o
 	if err != nil {
 		return err
 	}
-	f.Signatures, f.Required = len(signatures), policy.RequiredSignatures(o.Type, o.LoA, login.LoA)
+	f.Signatures, f.Required = len(signatures), policy.RequiredSignatures(doc.Type, doc.LoA, login.LoA)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package download
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -152,19 +153,15 @@ func (s *Service) planFacts(tx *Tx, c register.Caller, card *register.Card, id p
 	} else if err != nil {
 		return f, err
 	}
-	doc, err := orders.ParseDocument(o.Bytes)
+	doc, err := o.Signed()
 	if err != nil {
-		return f, fmt.Errorf("stored order %s: %w", id, err)
+		return f, err
 	}
-	f.Order, f.OrderHash, f.OrderType, f.OrderState, f.OrderExpires = id, register.HashOf(o.Bytes), o.Type, o.State, o.ExpiresAt
-	f.OrderCard, f.OrderPerson, f.Identity = o.Card, o.Person, doc.Identity
-	need, ok := s.Provenance[o.LoA]
-	if !ok {
-		return f, policy.Refuse(policy.KeyProvenance, "level %d is not issued here", o.LoA).Err()
+	f.Order, f.OrderHash, f.OrderType, f.OrderState, f.OrderExpires = id, register.HashOf(o.Bytes), doc.Type, o.State, doc.ExpiresAt
+	f.OrderCard, f.OrderPerson, f.Identity = doc.Card, doc.Person, doc.Identity
+	if f.Addition, err = s.addition(doc); err != nil {
+		return f, err
 	}
-	f.Addition = policy.Addition{Slot: policy.Authentication, Profile: policy.ProfileAuthentication, Issuer: doc.Issuer,
-		Organisation: o.Organisation, IDKind: o.IDKind, LoA: o.LoA, NotAfter: doc.NotAfter, Content: doc.Content,
-		Algorithms: s.Keys.Algorithms, Provenance: need}
 	if f.ContentNow, f.Assigned, err = s.Orders.ContentNow(&tx.Tx, &doc, card, now); err != nil {
 		return f, err
 	}
@@ -175,6 +172,17 @@ func (s *Service) planFacts(tx *Tx, c register.Caller, card *register.Card, id p
 	f.Signatures = len(signatures)
 	f.Standings, err = standings(tx, card.Number)
 	return f, err
+}
+
+// addition is the certificate that a signed order asks for.
+func (s *Service) addition(doc orders.Document) (policy.Addition, error) {
+	need, ok := s.Provenance[doc.LoA]
+	if !ok {
+		return policy.Addition{}, policy.Refuse(policy.KeyProvenance, "level %d is not issued here", doc.LoA).Err()
+	}
+	return policy.Addition{Slot: policy.Authentication, Profile: policy.ProfileAuthentication, Issuer: doc.Issuer,
+		Organisation: doc.Organisation, IDKind: doc.IDKind, LoA: doc.LoA, NotAfter: doc.NotAfter, Content: doc.Content,
+		Algorithms: s.Keys.Algorithms, Provenance: need}, nil
 }
 
 // standings returns what stands as current on a card.
@@ -218,6 +226,9 @@ func (s *Service) own(tx *Tx, c register.Caller, id policy.DownloadID) (*Downloa
 	d, items, err := tx.Download(id)
 	if errors.Is(err, issue.ErrNotFound) || err == nil && (d.Card != c.Card || d.Holder != c.Person) {
 		return nil, nil, policy.Refuse(policy.DownloadCard, "no such download for the card that is logged in").Err()
+	}
+	if err == nil && sha256.Sum256(d.Plan) != d.PlanHash {
+		return nil, nil, policy.Refuse(policy.DownloadPlan, "the stored plan is not the one that was approved").Err()
 	}
 	return d, items, err
 }

@@ -54,11 +54,11 @@ type job struct {
 	request *card.Request
 	key     ca.KeyFingerprint
 
-	add     policy.Addition
-	login   ca.Fingerprint
-	mandate *ca.Mandate
-	item    Item // as it was when admitted
-	intent  *issue.Intent
+	add      policy.Addition
+	planHash [32]byte
+	mandate  *ca.Mandate
+	item     Item // as it was when admitted
+	intent   *issue.Intent
 }
 
 // admit decides on state, binding and key. It returns the download's state if
@@ -67,6 +67,7 @@ func (j *job) admit(ctx context.Context) (*State, error) {
 	var done *State
 	var stale *issue.Intent
 	var order *orders.Order
+	var doc orders.Document
 	var signed []ca.SignedStatement
 	err := j.s.Store.View(ctx, func(tx *Tx) error {
 		done, stale = nil, nil
@@ -96,10 +97,13 @@ func (j *job) admit(ctx context.Context) (*State, error) {
 		if order, err = tx.Orders.Order(d.Order); err != nil {
 			return err
 		}
+		if doc, err = order.Signed(); err != nil {
+			return err
+		}
 		if signed, err = j.statements(tx, order); err != nil {
 			return err
 		}
-		return j.bind(d, it)
+		return j.bind(d, it, doc)
 	})
 	if err != nil || done != nil {
 		return done, err
@@ -113,7 +117,7 @@ func (j *job) admit(ctx context.Context) (*State, error) {
 	if d := policy.AdmitProvenance(policy.Session, j.add.Provenance); !d.Allow {
 		return nil, d.Err()
 	}
-	required := policy.RequiredSignatures(order.Type, order.LoA, j.caller.LoA)
+	required := policy.RequiredSignatures(doc.Type, doc.LoA, j.caller.LoA)
 	if j.mandate, err = ca.NewMandate(order.Bytes, required, signed); err != nil {
 		return nil, asRefusal(err)
 	}
@@ -124,8 +128,9 @@ func (j *job) admit(ctx context.Context) (*State, error) {
 }
 
 // bind verifies that the request was made for this download, item, card, log-in,
-// plan and challenge, and for no other.
-func (j *job) bind(d *Download, it *Item) error {
+// plan and challenge, and for no other, and that the plan asks for just what the
+// signed order says.
+func (j *job) bind(d *Download, it *Item, doc orders.Document) error {
 	now := j.s.now()
 	if !now.Before(it.ChallengeExpires) {
 		return policy.Refuse(policy.DownloadChallenge, "the challenge has expired").Err()
@@ -142,11 +147,19 @@ func (j *job) bind(d *Download, it *Item) error {
 	if err != nil {
 		return fmt.Errorf("stored plan of %s: %w", d.ID, err)
 	}
+	ordered, err := j.s.addition(doc)
+	if err != nil {
+		return err
+	}
 	for _, add := range plan.Adds {
-		if add.Slot == it.Slot {
-			j.add, j.item, j.login = add, *it, d.Login
-			return nil
+		if add.Slot != it.Slot {
+			continue
 		}
+		if !add.Equal(ordered) {
+			return policy.Refuse(policy.DownloadPlan, "the stored plan is not what was ordered").Err()
+		}
+		j.add, j.item, j.planHash = add, *it, d.PlanHash
+		return nil
 	}
 	return fmt.Errorf("stored plan of %s has no %s", d.ID, it.Slot)
 }
@@ -275,7 +288,7 @@ func (j *job) record(ctx context.Context, ci ca.Intent) error {
 		if d.State != policy.DownloadPlanned {
 			return policy.Refuse(policy.DownloadStateRule, "the download was ended meanwhile").Err()
 		}
-		if it == nil || it.State != policy.ItemPlanned || it.Challenge != j.item.Challenge {
+		if it == nil || it.State != policy.ItemPlanned || it.Challenge != j.item.Challenge || d.PlanHash != j.planHash {
 			return fmt.Errorf("item is under way: %w", ErrBusy)
 		}
 		if err := s.holds(tx, d, true); err != nil {

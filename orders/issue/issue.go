@@ -164,7 +164,7 @@ func RecordIntent(tx *Tx, in *Intent) error {
 	}
 	return tx.Events.Append(NewEvent("intent.recorded", in.RecordedAt, "system",
 		F("serial", in.Serial.String()), F("issuer", string(in.Issuer)), F("profile", string(in.Profile)),
-		F("card", string(in.Card)), F("download", string(in.Download)), F("key", fmt.Sprintf("%x", in.Key))))
+		F("card", string(in.Card)), F("download", string(in.Download)), F("key", fmt.Sprintf("%x", in.Key)), F("provenance", string(in.Provenance))))
 }
 
 // Release is the guarded change open → signed: it settles the intent, stores the
