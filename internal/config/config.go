@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"text/template"
 	"time"
@@ -32,47 +35,49 @@ const (
 // Config is a checked configuration. Its keys are told in template.yaml, which
 // `sigill config` prints.
 type Config struct {
-	Dir string `yaml:"-"` // where sigill.yaml is
+	Dir string `yaml:"-" json:"-"` // where sigill.yaml is
 
-	Environment  string `yaml:"environment"`
-	Organisation string `yaml:"organisation"`
-	Database     string `yaml:"database"`
-	Listen       Listen `yaml:"listen"`
+	Environment  string `yaml:"environment" json:"environment"`
+	Organisation string `yaml:"organisation" json:"organisation"`
+	Database     string `yaml:"database" json:"database"`
+	Listen       Listen `yaml:"listen" json:"listen"`
 	// StatusURL stands in certificates for their life.
-	StatusURL  string            `yaml:"status_url"`
-	Hosts      []string          `yaml:"hosts"`
-	Passphrase string            `yaml:"passphrase"`
-	Partitions int               `yaml:"partitions"`
-	Provenance map[int]string    `yaml:"key_provenance"`
-	Bureaus    map[string]string `yaml:"bureaus"`
-	Download   Download          `yaml:"download"`
-	CRL        CRL               `yaml:"crl"`
-	OCSP       OCSP              `yaml:"ocsp"`
+	StatusURL  string         `yaml:"status_url" json:"status_url"`
+	Hosts      []string       `yaml:"hosts" json:"hosts"`
+	Passphrase string         `yaml:"passphrase" json:"passphrase"`
+	Partitions int            `yaml:"partitions" json:"partitions"`
+	Provenance map[int]string `yaml:"key_provenance" json:"key_provenance"`
+	// AcceptSessionKeys allows provenance session at level 3 in production.
+	AcceptSessionKeys bool              `yaml:"accept_session_keys" json:"accept_session_keys"`
+	Bureaus           map[string]string `yaml:"bureaus" json:"bureaus"`
+	Download          Download          `yaml:"download" json:"download"`
+	CRL               CRL               `yaml:"crl" json:"crl"`
+	OCSP              OCSP              `yaml:"ocsp" json:"ocsp"`
 }
 
 // Listen are the listeners' addresses.
 type Listen struct {
-	Status string `yaml:"status"`
-	Card   string `yaml:"card"`
-	Ops    string `yaml:"ops"`
+	Status string `yaml:"status" json:"status"`
+	Card   string `yaml:"card" json:"card"`
+	Ops    string `yaml:"ops" json:"ops"`
 }
 
 // Download are the times of orders and downloads.
 type Download struct {
-	PendingTTL Duration `yaml:"pending_ttl"`
-	ArmedFor   Duration `yaml:"armed_for"`
-	OrderOpen  Duration `yaml:"order_open"`
-	Validity   Duration `yaml:"validity"`
+	PendingTTL Duration `yaml:"pending_ttl" json:"pending_ttl"`
+	ArmedFor   Duration `yaml:"armed_for" json:"armed_for"`
+	OrderOpen  Duration `yaml:"order_open" json:"order_open"`
+	Validity   Duration `yaml:"validity" json:"validity"`
 }
 
 // CRL are the times of CRLs.
 type CRL struct {
-	Lifetime Duration `yaml:"lifetime"`
+	Lifetime Duration `yaml:"lifetime" json:"lifetime"`
 }
 
 // OCSP are the times of OCSP answers.
 type OCSP struct {
-	Validity Duration `yaml:"validity"`
+	Validity Duration `yaml:"validity" json:"validity"`
 }
 
 // Duration is a length of time, "90d" or as Go writes it, "2h".
@@ -82,12 +87,36 @@ type Duration time.Duration
 func (d *Duration) UnmarshalText(b []byte) error {
 	if days, ok := strings.CutSuffix(string(b), "d"); ok {
 		v, err := time.ParseDuration(days + "h")
+		// A length that overflows would come out as another, perhaps allowed one.
+		if err == nil && (v > math.MaxInt64/24 || v < math.MinInt64/24) {
+			err = fmt.Errorf("%s is longer than times can be", b)
+		}
 		*d = Duration(24 * v)
 		return err
 	}
 	v, err := time.ParseDuration(string(b))
 	*d = Duration(v)
 	return err
+}
+
+// MarshalText writes a duration as the configuration does: "90d", "24h", "1h30m".
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// String writes more than three whole days in days.
+func (d Duration) String() string {
+	const day = Duration(24 * time.Hour)
+	if d > 3*day && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	text := time.Duration(d).String()
+	// Go writes 24h0m0s; a zero after a larger unit says nothing.
+	if cut, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = cut + "m"
+	}
+	if cut, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = cut + "h"
+	}
+	return text
 }
 
 //go:embed template.yaml
@@ -105,6 +134,9 @@ type Settings struct {
 	Passphrase   string
 	Partitions   int
 	Database     string
+	// AcceptSessionKeys: without it a production installation demands attested
+	// keys at level 3.
+	AcceptSessionKeys bool
 	// Bureaus: name and file of the public key.
 	Bureaus map[string]string
 }
@@ -169,9 +201,8 @@ func (c *Config) check() error {
 	if c.Environment != Test && c.Environment != Production {
 		return fmt.Errorf("environment is %q or %q", Test, Production)
 	}
-	u, err := url.Parse(c.StatusURL)
-	if err != nil || u.Scheme != "http" || u.Host == "" {
-		return errors.New("status_url is an address http://host[:port]: relying parties fetch status over http (RFC 5280, 4.2.1.13)")
+	if err := CheckStatusURL(c.StatusURL); err != nil {
+		return fmt.Errorf("status_url: %w", err)
 	}
 	if c.Database == "" || len(c.Hosts) == 0 || c.Partitions < 1 {
 		return errors.New("database, hosts and partitions must be set")
@@ -182,6 +213,37 @@ func (c *Config) check() error {
 	case c.Passphrase == "file" && c.Environment != Test:
 		return errors.New("passphrase: file is for TEST installations only")
 	}
+	if err := c.checkProvenance(); err != nil {
+		return err
+	}
+	return c.checkTimes()
+}
+
+// CheckStatusURL returns an error unless text is an address that relying parties
+// could fetch status from: http (https would need a status of its own, RFC 5280,
+// 8), a host that is one, a port that can be connected to. What a listener may be
+// given, 0.0.0.0 or port 0, would stand in certificates for their life and lead
+// nowhere.
+func CheckStatusURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" || u.Host == "" {
+		return fmt.Errorf("%q is not an address http://host[:port]: relying parties fetch status over http (RFC 5280, 4.2.1.13)", text)
+	}
+	host := u.Hostname()
+	ip, err := netip.ParseAddr(host)
+	if host == "" || err == nil && ip.Unmap().IsUnspecified() {
+		return fmt.Errorf("%q names no host: it stands in every certificate, and relying parties elsewhere must reach it", text)
+	}
+	// No port is http's own.
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("%q has port %s, which nobody can connect to: it stands in every certificate", text, port)
+		}
+	}
+	return nil
+}
+
+func (c *Config) checkProvenance() error {
 	for loa, p := range c.Provenance {
 		if loa != 2 && loa != 3 {
 			return fmt.Errorf("key_provenance: no level %d", loa)
@@ -192,10 +254,29 @@ func (c *Config) check() error {
 			return fmt.Errorf("key_provenance: %q is not attested, personalised or session", p)
 		}
 	}
-	for name, d := range map[string]Duration{"pending_ttl": c.Download.PendingTTL, "armed_for": c.Download.ArmedFor,
-		"order_open": c.Download.OrderOpen, "validity": c.Download.Validity, "crl.lifetime": c.CRL.Lifetime, "ocsp.validity": c.OCSP.Validity} {
-		if d <= 0 {
-			return fmt.Errorf("%s must be longer than nothing", name)
+	if c.Environment == Production && policy.Provenance(c.Provenance[3]) == policy.Session && !c.AcceptSessionKeys {
+		return errors.New("key_provenance: 3: session would issue level 3 in production for keys that nobody has seen in a card; set accept_session_keys: true if that is decided, or demand attested or personalised")
+	}
+	return nil
+}
+
+// checkTimes holds each time to the bounds that template.yaml tells, with why.
+func (c *Config) checkTimes() error {
+	const day = 24 * time.Hour
+	for _, t := range []struct {
+		name     string
+		is       Duration
+		min, max time.Duration
+	}{
+		{"download.pending_ttl", c.Download.PendingTTL, time.Minute, 72 * time.Hour},
+		{"download.armed_for", c.Download.ArmedFor, time.Minute, day},
+		{"download.order_open", c.Download.OrderOpen, time.Minute, 366 * day},
+		{"download.validity", c.Download.Validity, time.Minute, 1826 * day},
+		{"crl.lifetime", c.CRL.Lifetime, time.Hour, 72 * time.Hour},
+		{"ocsp.validity", c.OCSP.Validity, time.Minute, 12 * time.Hour},
+	} {
+		if t.is < Duration(t.min) || t.is > Duration(t.max) {
+			return fmt.Errorf("%s is %s, and must be from %s to %s", t.name, t.is, Duration(t.min), Duration(t.max))
 		}
 	}
 	return nil

@@ -42,6 +42,22 @@ func TestParseRefuses(t *testing.T) {
 		{"no time", "pending_ttl: 24h", "pending_ttl: 0s", "pending_ttl"},
 		{"no hosts", "  - localhost\n  - 127.0.0.1\n", "", "hosts"},
 		{"no partitions", "partitions: 8", "partitions: 0", "partitions"},
+		{"status at every address", "status_url: http://127.0.0.1:8080", "status_url: http://0.0.0.0:8080", "names no host"},
+		{"status at every IPv6 address", "status_url: http://127.0.0.1:8080", "status_url: http://[::]:8080", "names no host"},
+		{"status at every mapped address", "status_url: http://127.0.0.1:8080", "status_url: 'http://[::ffff:0.0.0.0]:8080'", "names no host"},
+		{"status at no host", "status_url: http://127.0.0.1:8080", "status_url: http://:8080", "names no host"},
+		{"status at no port", "status_url: http://127.0.0.1:8080", "status_url: http://status.example:0", "port 0"},
+		{"status at port 00", "status_url: http://127.0.0.1:8080", "status_url: http://status.example:00", "port 00"},
+		{"status at too high a port", "status_url: http://127.0.0.1:8080", "status_url: http://status.example:65536", "port 65536"},
+		{"pending too long", "pending_ttl: 24h", "pending_ttl: 72h1s", "pending_ttl"},
+		{"armed too long", "armed_for: 2h", "armed_for: 24h1s", "armed_for"},
+		{"open too long", "order_open: 90d", "order_open: 367d", "order_open"},
+		{"valid too long", "validity: 1825d", "validity: 1827d", "validity"},
+		{"valid so long that it overflows", "validity: 1825d", "validity: 214000d", "longer than times can be"},
+		{"CRL for too long", "lifetime: 24h", "lifetime: 73h", "crl.lifetime"},
+		{"CRL for too short", "lifetime: 24h", "lifetime: 59m", "crl.lifetime"},
+		{"OCSP for too long", "validity: 1h", "validity: 13h", "ocsp.validity"},
+		{"OCSP for too short", "validity: 1h", "validity: 59s", "ocsp.validity"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			changed := strings.Replace(string(good), test.from, test.to, 1)
@@ -53,5 +69,69 @@ func TestParseRefuses(t *testing.T) {
 				t.Errorf("Parse = %v, want an error that names %q", err, test.want)
 			}
 		})
+	}
+}
+
+// TestBoundsAreAllowed: the bound itself is within.
+func TestBoundsAreAllowed(t *testing.T) {
+	good, err := Defaults().Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.NewReplacer("pending_ttl: 24h", "pending_ttl: 72h", "armed_for: 2h", "armed_for: 24h", "order_open: 90d", "order_open: 366d",
+		"validity: 1825d", "validity: 1826d", "lifetime: 24h", "lifetime: 72h", "validity: 1h", "validity: 12h").Replace(string(good))
+	c, err := Parse([]byte(changed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if time.Duration(c.OCSP.Validity) != 12*time.Hour || time.Duration(c.Download.Validity) != 1826*24*time.Hour {
+		t.Errorf("the bounds were not set: %+v", c)
+	}
+}
+
+// TestSessionKeysInProduction: level 3 for keys that nobody has seen in a card is
+// somebody's decision.
+func TestSessionKeysInProduction(t *testing.T) {
+	s := Defaults()
+	s.Environment, s.Passphrase = Production, "credential"
+	made, err := s.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse(made)
+	if err != nil || c.Provenance[3] != "attested" {
+		t.Fatalf("a new production configuration: %v, %v", c, err)
+	}
+	session := strings.Replace(string(made), "3: attested", "3: session", 1)
+	if _, err := Parse([]byte(session)); err == nil || !strings.Contains(err.Error(), "accept_session_keys") {
+		t.Errorf("3: session alone: %v", err)
+	}
+	if _, err := Parse([]byte(strings.Replace(session, "accept_session_keys: false\n", "", 1))); err == nil {
+		t.Error("3: session was accepted where nothing was decided")
+	}
+	s.AcceptSessionKeys = true
+	decided, err := s.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := Parse(decided); err != nil || c.Provenance[3] != "session" || !c.AcceptSessionKeys {
+		t.Errorf("decided: %v, %v", c, err)
+	}
+}
+
+func TestDurationText(t *testing.T) {
+	for text, want := range map[string]string{"90d": "90d", "24h": "24h", "3d": "72h", "96h": "4d", "90m": "1h30m", "90s": "1m30s", "10m": "10m", "20h": "20h",
+		"1h0m5s": "1h0m5s", "0s": "0s"} {
+		var d, again Duration
+		if err := d.UnmarshalText([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := d.MarshalText()
+		if err != nil || string(got) != want {
+			t.Errorf("%s is written %s, %v", text, got, err)
+		}
+		if err := again.UnmarshalText(got); err != nil || again != d {
+			t.Errorf("%s is read back as %v, %v", got, again, err)
+		}
 	}
 }
