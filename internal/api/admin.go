@@ -81,7 +81,11 @@ func rows(list []register.RowResult, err error) (any, error) {
 }
 
 func (h *handler) importPeople(c *call) (any, error) {
-	list, err := register.ParsePeople(c.Body)
+	in, err := body(c, "text/csv")
+	if err != nil {
+		return nil, err
+	}
+	list, err := register.ParsePeople(in)
 	if err != nil {
 		return nil, err
 	}

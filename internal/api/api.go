@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
 	"net/http"
 	"time"
 
@@ -128,11 +129,15 @@ func New(c Config) http.Handler {
 	return h.guard(mux)
 }
 
-var errNoRoute = errors.New("no such address")
+var (
+	errNoRoute     = errors.New("no such address")
+	errCrossOrigin = errors.New("another site made the request")
+)
 
-// guard names each request, ends old connections and turns a panic into a
-// problem.
+// guard names each request, ends old connections, refuses what another site made
+// a browser send, and turns a panic into a problem.
 func (h *handler) guard(next http.Handler) http.Handler {
+	sites := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := policy.NewID("req")
 		w.Header().Set("X-Request-Id", id)
@@ -146,6 +151,11 @@ func (h *handler) guard(next http.Handler) http.Handler {
 				h.problem(w, r, errors.New("panic"))
 			}
 		}()
+		if err := sites.Check(r); err != nil {
+			// A browser uses the card in its reader for whatever page asks it to.
+			h.problem(w, r, fmt.Errorf("%w: %w", errCrossOrigin, err))
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -199,10 +209,30 @@ func (h *handler) write(w http.ResponseWriter, status int, kind string, v any) {
 	w.Write(b.Bytes())
 }
 
+// mediaError says that a body is not of the type that it must be.
+type mediaError struct{ want string }
+
+func (e *mediaError) Error() string { return "Content-Type must be " + e.want }
+
+// body returns the body if it is declared to be of a media type, with whatever
+// parameters. A form on another site's page can send none of the types that are
+// asked for here: a browser that tells nothing of where a request comes from asks
+// for permission first (the CORS protocol), and nobody gives it.
+func body(c *call, want string) (io.Reader, error) {
+	if got, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil || got != want {
+		return nil, &mediaError{want}
+	}
+	return c.Body, nil
+}
+
 // decode reads a JSON body strictly: one value, no unknown members.
 func decode[T any](c *call) (T, error) {
 	var v T
-	d := json.NewDecoder(c.Body)
+	in, err := body(c, "application/json")
+	if err != nil {
+		return v, err
+	}
+	d := json.NewDecoder(in)
 	d.DisallowUnknownFields()
 	if err := d.Decode(&v); err != nil {
 		return v, form(err)

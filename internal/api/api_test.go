@@ -99,6 +99,14 @@ type answer struct {
 	problem wire.Problem
 }
 
+// mediaOf is the type of a body that is sent to path.
+func mediaOf(path string) string {
+	if strings.HasSuffix(path, "/people") {
+		return "text/csv; charset=utf-8"
+	}
+	return "application/json"
+}
+
 // do sends body, JSON unless it is a string, and reads the answer.
 func (s *server) do(c *http.Client, method, path string, body any, header ...string) *answer {
 	s.t.Helper()
@@ -117,6 +125,9 @@ func (s *server) do(c *http.Client, method, path string, body any, header ...str
 	req, err := http.NewRequestWithContext(s.t.Context(), method, s.http.URL+path, r)
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	if method == "POST" {
+		req.Header.Set("Content-Type", mediaOf(path))
 	}
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])

@@ -41,6 +41,7 @@ func TestTimeForFiles(t *testing.T) {
 		{"GET", "/card/v1/me", known, 200, 0},
 	} {
 		r := httptest.NewRequestWithContext(t.Context(), c.method, c.path, strings.NewReader("no file"))
+		r.Header.Set("Content-Type", mediaOf(c.path))
 		r.TLS = &tls.ConnectionState{}
 		if c.as != nil {
 			r.TLS.PeerCertificates = []*x509.Certificate{c.as}

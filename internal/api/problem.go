@@ -63,6 +63,8 @@ func (h *handler) problemFor(lang string, err error) *wire.Problem {
 	switch {
 	case errors.Is(err, errNoCertificate):
 		return named(http.StatusUnauthorized, "no-certificate")
+	case errors.Is(err, errCrossOrigin):
+		return named(http.StatusForbidden, "cross-origin")
 	case errors.Is(err, errNoRoute), errors.Is(err, issue.ErrNotFound):
 		return named(http.StatusNotFound, "not-found")
 	case errors.Is(err, download.ErrBusy):
@@ -76,6 +78,11 @@ func (h *handler) problemFor(lang string, err error) *wire.Problem {
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return named(http.StatusRequestEntityTooLarge, "too-large")
+	}
+	if media, ok := errors.AsType[*mediaError](err); ok {
+		p := named(http.StatusUnsupportedMediaType, "media-type")
+		p.Detail = media.Error()
+		return p
 	}
 	return named(http.StatusInternalServerError, "internal")
 }
