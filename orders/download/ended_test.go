@@ -97,7 +97,12 @@ func (e ending) between(s *worldtest.Scene, point string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	end := func() { e.end(t, s, h, st) }
+	end := func() {
+		e.end(t, s, h, st)
+		if point == "record and sign" || point == "sign and store" {
+			abandonedAtOnce(s, st.Download.ID)
+		}
+	}
 	switch point {
 	case "plan and record":
 		s.Faults.BeforeUpdate(1, end)
@@ -130,6 +135,18 @@ func (e ending) between(s *worldtest.Scene, point string) {
 	}
 	s.Sound()
 	s.Truth()
+}
+
+// abandonedAtOnce looks from within the signing request, which may die before it
+// clears up anything: the end itself has abandoned the intent and revoked its
+// serial, and waits for nobody.
+func abandonedAtOnce(s *worldtest.Scene, id policy.DownloadID) {
+	s.T.Helper()
+	all := s.Rows("intents", "download = ?", string(id))
+	ended := s.Rows("intents i JOIN revocations r ON r.serial = i.serial", "i.download = ? AND i.state = 'abandoned'", string(id))
+	if all != 1 || ended != 1 {
+		s.T.Errorf("of %d intents %d are abandoned and revoked by the end itself", all, ended)
+	}
 }
 
 // afterStore ends the download when the certificate is out, and confirms with a
