@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"time"
 
+	"sigill/internal/strictjson"
 	"sigill/orders"
 	"sigill/orders/download"
 	"sigill/orders/register"
@@ -225,20 +226,20 @@ func body(c *call, want string) (io.Reader, error) {
 	return c.Body, nil
 }
 
-// decode reads a JSON body strictly: one value, no unknown members.
+// decode reads a JSON body strictly: one value, and nothing in it that another
+// reader could take for something else.
 func decode[T any](c *call) (T, error) {
 	var v T
 	in, err := body(c, "application/json")
 	if err != nil {
 		return v, err
 	}
-	d := json.NewDecoder(in)
-	d.DisallowUnknownFields()
-	if err := d.Decode(&v); err != nil {
+	text, err := io.ReadAll(in)
+	if err != nil {
 		return v, form(err)
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return v, policy.Refuse(policy.RequestForm, "something follows the document").Err()
+	if err := strictjson.Unmarshal(text, &v); err != nil {
+		return v, form(err)
 	}
 	return v, nil
 }

@@ -308,6 +308,9 @@ func TestRequestForm(t *testing.T) {
 		{"no body", c, "POST", "/card/v1/downloads", "", 400, "refused", policy.RequestForm},
 		{"not JSON", c, "POST", "/card/v1/downloads", "order=1", 400, "refused", policy.RequestForm},
 		{"unknown member", c, "POST", "/card/v1/downloads", `{"order":"ord_1","more":1}`, 400, "refused", policy.RequestForm},
+		{"member twice", c, "POST", "/card/v1/block", `{"reason":"bored","Reason":"stolen","reason":"lost"}`, 400, "refused", policy.RequestForm},
+		{"member in another case", c, "POST", "/card/v1/block", `{"Reason":"lost"}`, 400, "refused", policy.RequestForm},
+		{"member twice, deeper", admin, "POST", "/api/v1/orders", `{"document":"e30=","statements":[{"content":"","content":"e30="}]}`, 400, "refused", policy.RequestForm},
 		{"trailing data", c, "POST", "/card/v1/downloads", `{"order":"ord_1"} {}`, 400, "refused", policy.RequestForm},
 		{"wrong type", c, "POST", "/card/v1/downloads", `{"order":1}`, 400, "refused", policy.RequestForm},
 		{"array", c, "POST", "/card/v1/downloads", `[]`, 400, "refused", policy.RequestForm},
@@ -337,6 +340,10 @@ func TestRequestForm(t *testing.T) {
 		})
 	}
 	s.t = t
+	a := s.do(c, "POST", "/card/v1/block", `{"reason":"bored","reason":"lost"}`, "Accept-Language", "en")
+	if !strings.Contains(a.problem.Detail, `"reason" stands twice`) {
+		t.Errorf("told as %q", a.problem.Detail)
+	}
 	if n := s.Rows("cards", "state = 'blocked'"); n != 0 {
 		t.Error("a request that was not understood blocked a card")
 	}
