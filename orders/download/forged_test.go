@@ -87,15 +87,15 @@ func inventApproval(t *testing.T, s *worldtest.Scene, d orders.Document) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	real, err := x509.ParseCertificate(s.Admins[1].CertificateOf())
+	genuine, err := x509.ParseCertificate(s.Admins[1].CertificateOf())
 	if err != nil {
 		t.Fatal(err)
 	}
-	realPrint, serial := ca.FingerprintOf(real.Raw), ca.NewSerial()
-	template := *real
-	template.SerialNumber, template.ExtraExtensions = serial.Int(), real.Extensions
+	genuinePrint, serial := ca.FingerprintOf(genuine.Raw), ca.NewSerial()
+	template := *genuine
+	template.SerialNumber, template.ExtraExtensions = serial.Int(), genuine.Extensions
 	template.SignatureAlgorithm = x509.ECDSAWithSHA256
-	der, err := x509.CreateCertificate(rand.Reader, &template, &x509.Certificate{RawSubject: real.RawIssuer}, key.Public(), key)
+	der, err := x509.CreateCertificate(rand.Reader, &template, &x509.Certificate{RawSubject: genuine.RawIssuer}, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func inventApproval(t *testing.T, s *worldtest.Scene, d orders.Document) {
 		t.Fatal(err)
 	}
 	s.Exec(`INSERT INTO certificates SELECT ?, ?, issuer, partition, profile, not_before, not_after, ?, ?, slot, card, person, organisation,
-		id_kind, loa, order_id, download, provenance, stored_at FROM certificates WHERE fingerprint = ?`, fp[:], serial[:], public[:], der, realPrint[:])
+		id_kind, loa, order_id, download, provenance, stored_at FROM certificates WHERE fingerprint = ?`, fp[:], serial[:], public[:], der, genuinePrint[:])
 	st := world.Statement(statement.ActApprove, d)
 	st.By, st.At = s.Admins[1].Name(), s.Now().UTC().Truncate(time.Second)
 	content := st.Bytes()
