@@ -100,6 +100,22 @@ func Open(ctx context.Context, dir string, o Options) (app *App, err error) {
 	return a, a.wire()
 }
 
+// Migrate brings the database of the installation in dir to this program's schema
+// and returns the versions before and after. It takes the installation's lock: a
+// process that serves would go on with the statements of the old schema.
+func Migrate(ctx context.Context, dir string) (from, to int64, err error) {
+	cfg, err := config.Load(dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	lock, err := lockDir(cfg.Dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	from, to, err = store.Migrate(ctx, store.Config{URL: cfg.DatabaseURL()})
+	return from, to, errors.Join(err, lock.Close())
+}
+
 // Passphrase returns the passphrase of the issuing keys from where the
 // configuration says.
 func Passphrase(cfg *config.Config, prompt func() (keys.Passphrase, error)) (keys.Passphrase, error) {

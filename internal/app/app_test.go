@@ -150,8 +150,11 @@ func TestServe(t *testing.T) {
 						t.Errorf("%s: %d, %d octets", path, status, len(body))
 					}
 				}
-				if status, body := get(t, at.Ops+"/metrics"); status != http.StatusOK || !strings.Contains(body, "sigill_pending_certificates 0") {
-					t.Errorf("metrics: %d\n%s", status, body)
+				status, body := get(t, at.Ops+"/metrics")
+				for _, want := range []string{"sigill_pending_certificates 0", "# TYPE sigill_store_commits_total counter", "# TYPE sigill_store_updates_total counter"} {
+					if status != http.StatusOK || !strings.Contains(body, want) {
+						t.Errorf("metrics: %d, without %q\n%s", status, want, body)
+					}
 				}
 				if status, _ := get(t, at.Ops+"/readyz"); status != http.StatusOK {
 					t.Errorf("readyz: %d", status)
@@ -191,6 +194,16 @@ func TestInitNeverOverwrites(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), ".sigill-init-*")); len(left) > 0 {
 		t.Errorf("init left %v", left)
 	}
+}
+
+// inProduction makes both the configuration and the hierarchy say that they are of
+// production.
+func inProduction(t *testing.T, dir string, replace func(name, from, to string) func(*testing.T, string)) {
+	t.Helper()
+	replace("hierarchy.json", `"environment": "TEST"`, `"environment": ""`)(t, dir)
+	replace("sigill.yaml", "environment: test", "environment: production")(t, dir)
+	replace("sigill.yaml", "passphrase: file", "passphrase: credential")(t, dir)
+	replace("sigill.yaml", "accept_session_keys: false", "accept_session_keys: true")(t, dir)
 }
 
 // TestHostileStart: what is not as it should be stops a start, and says what to do.
@@ -233,7 +246,21 @@ func TestHostileStart(t *testing.T) {
 		{"TEST tree as production", func(t *testing.T, dir string) {
 			replace("sigill.yaml", "environment: test", "environment: production")(t, dir)
 			replace("sigill.yaml", "passphrase: file", "passphrase: credential")(t, dir)
+			replace("sigill.yaml", "accept_session_keys: false", "accept_session_keys: true")(t, dir)
 		}, time.Now, "never mix"},
+		{"root within reach of production", func(t *testing.T, dir string) {
+			inProduction(t, dir, replace)
+		}, time.Now, "take the root's directory offline"},
+		{"production without the root, and without its passphrase", func(t *testing.T, dir string) {
+			inProduction(t, dir, replace)
+			if err := os.RemoveAll(filepath.Join(dir, "root")); err != nil {
+				t.Fatal(err)
+			}
+		}, time.Now, "credential"},
+		{"session keys at level 3 of production", func(t *testing.T, dir string) {
+			inProduction(t, dir, replace)
+			replace("sigill.yaml", "accept_session_keys: true", "accept_session_keys: false")(t, dir)
+		}, time.Now, "accept_session_keys"},
 		{"exchanged key", func(t *testing.T, dir string) {
 			b, err := os.ReadFile(filepath.Join(dir, "keys", "function-v1.key"))
 			if err != nil {

@@ -45,31 +45,28 @@ const (
 
 // Serve runs the installation until ctx ends. It calls ready once everything
 // listens and what an earlier process left is recovered.
+//
+// The listeners are bound before anything is done and answer after everything is:
+// a start that fails for a taken port leaves no certificate behind, however often
+// it is repeated, and nobody is answered before there is something to answer with.
 func (a *App) Serve(ctx context.Context, ready func(Addresses)) error {
 	if a.Hierarchy.RootKeyHere() {
 		a.log.Warn("the root's key is on this machine: in production it must not be", "dir", a.Hierarchy.RootDir())
 	}
-	if _, err := a.Downloads.Recover(ctx); err != nil {
-		return fmt.Errorf("recovering what an earlier process left: %w", err)
-	}
 	cert := &server{}
-	if err := errors.Join(a.renewSigners(ctx), a.renewServer(ctx, cert)); err != nil {
-		return err
-	}
-	if err := a.Sequencer.CatchUp(ctx); err != nil {
-		return err
-	}
-	if _, err := a.Publisher.Publish(ctx, a.now()); err != nil {
-		return fmt.Errorf("publishing CRLs: %w", err)
-	}
 	servers, addresses, err := a.listen(cert)
 	if err != nil {
+		return err
+	}
+	technical := a.renewals(cert)
+	if err := a.prepare(ctx, technical); err != nil {
+		closeAll(servers)
 		return err
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var wg sync.WaitGroup
-	a.background(ctx, &wg, cert)
+	a.background(ctx, &wg, technical)
 	for _, s := range servers {
 		wg.Go(func() {
 			if err := s.serve(); !errors.Is(err, http.ErrServerClosed) {
@@ -93,6 +90,24 @@ func (a *App) Serve(ctx context.Context, ready func(Addresses)) error {
 	return a.stopped(context.WithoutCancel(ctx))
 }
 
+// prepare recovers what an earlier process left and makes what a first request
+// needs: technical certificates, numbered events, CRLs.
+func (a *App) prepare(ctx context.Context, technical []renewal) error {
+	if _, err := a.Downloads.Recover(ctx); err != nil {
+		return fmt.Errorf("recovering what an earlier process left: %w", err)
+	}
+	if err := first(ctx, technical); err != nil {
+		return err
+	}
+	if err := a.Sequencer.CatchUp(ctx); err != nil {
+		return err
+	}
+	if _, err := a.Publisher.Publish(ctx, a.now()); err != nil {
+		return fmt.Errorf("publishing CRLs: %w", err)
+	}
+	return nil
+}
+
 // stopped numbers the last events, publishes what they revoked, and keeps the
 // head of the chain.
 func (a *App) stopped(ctx context.Context) error {
@@ -106,7 +121,7 @@ func (a *App) stopped(ctx context.Context) error {
 }
 
 // background starts the loops that read what is due.
-func (a *App) background(ctx context.Context, wg *sync.WaitGroup, cert *server) {
+func (a *App) background(ctx context.Context, wg *sync.WaitGroup, technical []renewal) {
 	wg.Go(func() {
 		if err := a.Sequencer.Run(ctx); err != nil && ctx.Err() == nil {
 			a.log.Error("sequencer ended", "err", err)
@@ -116,7 +131,9 @@ func (a *App) background(ctx context.Context, wg *sync.WaitGroup, cert *server) 
 	wg.Go(func() {
 		a.Downloads.Run(ctx, recoverEvery, func(err error) { a.log.Error("background", "err", err) })
 	})
-	wg.Go(func() { a.renew(ctx, cert) })
+	for _, r := range technical {
+		wg.Go(func() { r.keep(ctx, a.log) })
+	}
 	wg.Go(func() { a.watchRootCRL(ctx) })
 	wg.Go(func() {
 		t := time.NewTicker(headEvery)
@@ -180,6 +197,13 @@ func (l *listener) serve() error {
 // Close closes the server and with it the listener.
 func (l *listener) Close() error { return l.Server.Close() }
 
+// closeAll closes listeners that never served.
+func closeAll(all []*listener) {
+	for _, l := range all {
+		l.Listener.Close()
+	}
+}
+
 // listen binds every listener before any serves, so that a taken port is an
 // error at start.
 func (a *App) listen(cert *server) ([]*listener, Addresses, error) {
@@ -220,9 +244,7 @@ func (a *App) listen(cert *server) ([]*listener, Addresses, error) {
 	} {
 		address, err := bind(each.name, each.address, each.handler, each.tls)
 		if err != nil {
-			for _, l := range out {
-				l.Listener.Close()
-			}
+			closeAll(out)
 			return nil, at, err
 		}
 		*each.to = each.scheme + address
@@ -265,11 +287,14 @@ func (a *App) ops() (http.Handler, error) {
 	gauge := func(name, help string, value func() float64) error {
 		return registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}
+	counter := func(name, help string, value func() int64) error {
+		return registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value()) }))
+	}
 	err := errors.Join(
 		gauge("sigill_pending_certificates", "Released certificates that wait for their confirmation, beside the ones they replace.",
 			func() float64 { return float64(a.pending()) }),
-		gauge("sigill_store_commits", "Durable commits since start.", func() float64 { return float64(a.DB.Stats().Commits) }),
-		gauge("sigill_store_updates", "Transactions committed since start; several share a commit.", func() float64 { return float64(a.DB.Stats().Updates) }),
+		counter("sigill_store_commits_total", "Durable commits since start.", func() int64 { return a.DB.Stats().Commits }),
+		counter("sigill_store_updates_total", "Transactions committed since start; several share a commit.", func() int64 { return a.DB.Stats().Updates }),
 	)
 	if err != nil {
 		return nil, err

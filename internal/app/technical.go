@@ -8,7 +8,9 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -50,27 +52,22 @@ func (a *App) technical(ctx context.Context, id ca.IssuerID, profile ca.ProfileN
 	return cert, key, nil
 }
 
-// renewSigners gives every issuing CA a new OCSP signer.
-func (a *App) renewSigners(ctx context.Context) error {
-	for _, each := range a.Hierarchy.Issuers {
-		content := ca.Content{Country: "SE", Organisation: a.Config.Organisation, CommonName: each.Certificate.Subject.CommonName + " OCSP"}
-		cert, key, err := a.technical(ctx, each.ID, policy.ProfileOCSP, content, ocspLife)
-		if err != nil {
-			return err
-		}
-		parsed, err := x509.ParseCertificate(cert.DER)
-		if err != nil {
-			return err
-		}
-		responder, err := ca.NewResponder(each.Certificate, parsed, key)
-		if err != nil {
-			return err
-		}
-		if err := a.signers.Set(each.ID, responder); err != nil {
-			return err
-		}
+// renewSigner gives an issuing CA a new OCSP signer.
+func (a *App) renewSigner(ctx context.Context, each keys.CA) error {
+	content := ca.Content{Country: "SE", Organisation: a.Config.Organisation, CommonName: each.Certificate.Subject.CommonName + " OCSP"}
+	cert, key, err := a.technical(ctx, each.ID, policy.ProfileOCSP, content, ocspLife)
+	if err != nil {
+		return err
 	}
-	return nil
+	parsed, err := x509.ParseCertificate(cert.DER)
+	if err != nil {
+		return err
+	}
+	responder, err := ca.NewResponder(each.Certificate, parsed, key)
+	if err != nil {
+		return err
+	}
+	return a.signers.Set(each.ID, responder)
 }
 
 // server holds the TLS certificate of the card listener.
@@ -95,23 +92,65 @@ func (a *App) renewServer(ctx context.Context, s *server) error {
 	return nil
 }
 
-// renew makes technical certificates anew at half of their lives.
-func (a *App) renew(ctx context.Context, s *server) {
-	signers, servers := time.NewTicker(ocspLife/2), time.NewTicker(serverLife/2)
-	defer signers.Stop()
-	defer servers.Stop()
+// A failed renewal is tried again soon: half of a life is left, and after that
+// relying parties get no answer, or cards no connection.
+const (
+	firstRetry   = 15 * time.Second
+	longestRetry = 10 * time.Minute
+	renewWithin  = time.Minute // a try that hangs must give way to the next
+)
+
+// renewal makes one technical certificate anew.
+type renewal struct {
+	name string
+	half time.Duration // of the certificate's life
+	do   func(ctx context.Context) error
+}
+
+// renewals are the technical certificates: each is renewed on its own, so that an
+// issuing CA that can't sign keeps no other from its signer.
+func (a *App) renewals(s *server) []renewal {
+	var out []renewal
+	for _, each := range a.Hierarchy.Issuers {
+		out = append(out, renewal{"OCSP signer of " + string(each.ID), ocspLife / 2, func(ctx context.Context) error { return a.renewSigner(ctx, each) }})
+	}
+	return append(out, renewal{"server certificate", serverLife / 2, func(ctx context.Context) error { return a.renewServer(ctx, s) }})
+}
+
+// first makes every technical certificate; a start needs all of them.
+func first(ctx context.Context, all []renewal) error {
+	var errs []error
+	for _, r := range all {
+		if err := r.do(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", r.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// keep does the renewal at half of each life until ctx ends, and after a failure
+// again with growing pauses until it succeeds.
+func (r renewal) keep(ctx context.Context, log *slog.Logger) {
+	wait, pause := r.half, firstRetry
 	for {
-		var err error
+		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
+			t.Stop()
 			return
-		case <-signers.C:
-			err = a.renewSigners(ctx)
-		case <-servers.C:
-			err = a.renewServer(ctx, s)
+		case <-t.C:
 		}
-		if err != nil && ctx.Err() == nil {
-			a.log.Error("renewing technical certificates: will be tried again at the next start or half life", "err", err)
+		try, cancel := context.WithTimeout(ctx, renewWithin)
+		err := r.do(try)
+		cancel()
+		if err == nil {
+			wait, pause = r.half, firstRetry
+			continue
 		}
+		if ctx.Err() != nil {
+			return
+		}
+		wait, pause = pause, min(2*pause, longestRetry)
+		log.Error("renewing a technical certificate", "which", r.name, "err", err, "next try in", wait.String())
 	}
 }

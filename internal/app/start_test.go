@@ -1,0 +1,96 @@
+package app
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestTakenPort: a start that can't listen does nothing before it says so, so that
+// a supervisor's restarts pile up no certificates, and gives back what it took.
+func TestTakenPort(t *testing.T) {
+	dir := make1(t, "")
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	a, err := open(t, dir, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	a.Config.Listen.Status, a.Config.Listen.Ops = free.Addr().String(), taken.Addr().String() // first and last
+	before := a.DB.Stats()
+	err = a.Serve(t.Context(), func(Addresses) { t.Error("ready") })
+	if err == nil || !strings.Contains(err.Error(), "listener ops") {
+		t.Fatalf("Serve = %v", err)
+	}
+	if after := a.DB.Stats(); after.Updates != before.Updates || after.Commits != before.Commits {
+		t.Errorf("a start that could not listen wrote to the database: %+v, before %+v", after, before)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "public", "crl", "*", "*")); len(left) != 1 { // the root's
+		t.Errorf("a start that could not listen published %v", left)
+	}
+	again, err := net.Listen("tcp", free.Addr().String())
+	if err != nil {
+		t.Fatalf("the status listener was not given back: %v", err)
+	}
+	again.Close()
+}
+
+// TestStartThatFailsListensNoMore: what fails after the listeners were bound
+// gives them back, too.
+func TestStartThatFailsListensNoMore(t *testing.T) {
+	dir := make1(t, "")
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	a, err := open(t, dir, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	a.Config.Listen.Status = free.Addr().String()
+	delete(a.Issuers, a.Hierarchy.Issuers[0].ID) // it can't have an OCSP signer
+	if err := a.Serve(t.Context(), func(Addresses) { t.Error("ready") }); err == nil || !strings.Contains(err.Error(), "OCSP signer of "+string(a.Hierarchy.Issuers[0].ID)) {
+		t.Fatalf("Serve = %v", err)
+	}
+	again, err := net.Listen("tcp", free.Addr().String())
+	if err != nil {
+		t.Fatalf("the status listener was not given back: %v", err)
+	}
+	again.Close()
+}
+
+func TestMigrateTakesTheLock(t *testing.T) {
+	dir := make1(t, "")
+	a, err := open(t, dir, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Migrate(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("Migrate under an open installation = %v", err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the lock is given back
+		if from, to, err := Migrate(t.Context(), dir); err != nil || from != to || to < 1 {
+			t.Errorf("Migrate = %d → %d, %v", from, to, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "sigill.db")); err != nil {
+		t.Error(err)
+	}
+}
