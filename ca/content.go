@@ -30,10 +30,9 @@ type field struct {
 	check func(string) string // says what is wrong; empty: nothing
 }
 
-// checkContent returns a [*RequestError] unless c may stand in a certificate of p.
-func (p *Profile) checkContent(c Content) error {
-	r := p.config.Content
-	for _, f := range []field{
+// fields pairs each field of c with its rule in r.
+func (c Content) fields(r ContentRules) []field {
+	return []field{
 		{"country", r.Country, c.Country, checkCountry},
 		{"organisation", r.Organisation, c.Organisation, checkText},
 		{"commonName", r.CommonName, c.CommonName, checkText},
@@ -45,7 +44,29 @@ func (p *Profile) checkContent(c Content) error {
 		{"upn", r.UPN, c.UPN, checkUPN},
 		{"sid", r.SID, c.SID, checkSID},
 		{"dnsNames", r.DNSNames, present(c.DNSNames), func(string) string { return checkHosts(c.DNSNames) }},
-	} {
+	}
+}
+
+// CheckContent checks the form of the fields that c has, as every profile does,
+// and returns a [*RequestError] for the first that no certificate takes. Which
+// fields there must be, and policy OIDs, are matters of a profile. A register
+// asks it of what it takes in, so that nothing is ordered, downloaded and found
+// impossible when the key is in the card already.
+func CheckContent(c Content) error {
+	for _, f := range c.fields(ContentRules{}) {
+		if f.value == "" {
+			continue
+		}
+		if why := f.check(f.value); why != "" {
+			return refuse("content."+f.name, why)
+		}
+	}
+	return nil
+}
+
+// checkContent returns a [*RequestError] unless c may stand in a certificate of p.
+func (p *Profile) checkContent(c Content) error {
+	for _, f := range c.fields(p.config.Content) {
 		if why := f.wrong(); why != "" {
 			return refuse("content."+f.name, why)
 		}

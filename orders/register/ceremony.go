@@ -52,8 +52,11 @@ func ParseFounding(b []byte) (Founding, []PersonRow, error) {
 	if again, _ := json.Marshal(f); !bytes.Equal(again, b) {
 		return form("founding is not in canonical form")
 	}
-	if !organisationNumber.MatchString(f.Organisation.Number) || nameField(f.Organisation.Name) != nil {
-		return form("founding: organisation needs a number of ten digits and a name")
+	if !organisationNumber.MatchString(f.Organisation.Number) {
+		return form("founding: organisation needs a number of ten digits")
+	}
+	if err := organisationName(f.Organisation.Name); err != nil {
+		return form("founding: organisation: %s", err)
 	}
 	if len(f.Administrators) != 2 || f.Administrators[0].Number == f.Administrators[1].Number {
 		return form("founding: exactly two different administrators")

@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/mail"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
+	"sigill/ca"
 	"sigill/internal/audit"
 	"sigill/orders/issue"
 	"sigill/policy"
@@ -82,46 +80,43 @@ func ParsePeople(r io.Reader) ([]PersonRow, error) {
 	return rows, err
 }
 
+// check refuses what could never stand in a certificate: it would be ordered,
+// approved and downloaded, and found out when the key is in the card already.
 func (r PersonRow) check() error {
 	for _, f := range []struct{ name, value string }{{"givenName", r.GivenName}, {"surname", r.Surname}} {
-		if err := nameField(f.value); err != nil {
-			return fmt.Errorf("%s %w", f.name, err)
+		if f.value == "" {
+			return fmt.Errorf("%s: it is missing", f.name)
 		}
 	}
-	if r.Email != "" {
-		a, err := mail.ParseAddress(r.Email)
-		if err != nil || a.Address != r.Email || !isASCII(r.Email) {
-			return errors.New("email is not a plain ASCII address")
-		}
+	err := checkContent("", ca.Content{GivenName: r.GivenName, Surname: r.Surname, SerialNumber: string(r.HSAID),
+		Email: r.Email, UPN: r.UPN, SID: r.SID})
+	if err != nil {
+		return err
 	}
-	if r.UPN != "" && (strings.Count(r.UPN, "@") != 1 || len(r.UPN) > 256 || strings.ContainsFunc(r.UPN, unicode.IsControl)) {
-		return errors.New("upn is not of the form user@domain")
-	}
-	if r.SID != "" && !strings.HasPrefix(r.SID, "S-1-") {
-		return errors.New("sid is not of the form S-1-…")
-	}
-	return nil
+	name := policy.ContentOf(policy.ContentFacts{GivenName: r.GivenName, Surname: r.Surname}, nil).CommonName
+	return checkContent("givenName and surname together", ca.Content{CommonName: name})
 }
 
-func nameField(s string) error {
-	switch {
-	case s == "" || s != strings.TrimSpace(s):
-		return errors.New("is empty or has spaces around it")
-	case !utf8.ValidString(s) || utf8.RuneCountInString(s) > 64:
-		return errors.New("is not UTF-8 of at most 64 characters")
-	case strings.ContainsFunc(s, unicode.IsControl):
-		return errors.New("has control characters")
+// checkContent is [ca.CheckContent] in the words of a file: fields are named as in
+// its heading, or name if it is not empty.
+func checkContent(name string, c ca.Content) error {
+	err := ca.CheckContent(c)
+	refused, ok := errors.AsType[*ca.RequestError](err)
+	if !ok {
+		return err
 	}
-	return nil
+	if name == "" {
+		name = strings.TrimPrefix(refused.Field, "content.")
+	}
+	return fmt.Errorf("%s: %s", name, refused.Reason)
 }
 
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
+// organisationName checks a name that will stand in certificates.
+func organisationName(s string) error {
+	if s == "" {
+		return errors.New("name: it is missing")
 	}
-	return true
+	return checkContent("name", ca.Content{Organisation: s})
 }
 
 // readCSV calls row with the fields of each row after the heading.
