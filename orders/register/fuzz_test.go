@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"sigill/ca"
 	"sigill/orders/register"
 	"sigill/policy"
 )
@@ -11,6 +12,7 @@ import (
 func FuzzParsePeople(f *testing.F) {
 	f.Add(peopleHead + "191212121212,Åsa,Öström,SE2321000016-A1,asa@region.example,asa@ad.region.example,S-1-5-21-1-2-3-4,2031-12-31,yes\n")
 	f.Add(peopleHead)
+	f.Add("\ufeff" + peopleHead + "191212121212,Åsa,Öström,SE2321000016-A1,,,,,\r\n")
 	f.Fuzz(func(t *testing.T, file string) {
 		rows, err := register.ParsePeople(strings.NewReader(file))
 		if err != nil {
@@ -18,6 +20,11 @@ func FuzzParsePeople(f *testing.F) {
 		}
 		for _, r := range rows {
 			if _, _, err := policy.ParsePersonNumber(r.Number.Digits()); err != nil {
+				t.Error(err)
+			}
+			// What was read can stand in a certificate.
+			if err := ca.CheckContent(policy.ContentOf(policy.ContentFacts{Country: "SE", GivenName: r.GivenName, Surname: r.Surname,
+				HSAID: r.HSAID, Email: r.Email, UPN: r.UPN, SID: r.SID}, nil)); err != nil {
 				t.Error(err)
 			}
 			if r.GivenName == "" || strings.ContainsAny(r.GivenName+r.Surname+r.Email, "\n\r\x00") {

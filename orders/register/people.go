@@ -1,13 +1,16 @@
 package register
 
 import (
+	"bufio"
 	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"sigill/ca"
 	"sigill/internal/audit"
@@ -119,17 +122,33 @@ func organisationName(s string) error {
 	return checkContent("name", ca.Content{Organisation: s})
 }
 
-// readCSV calls row with the fields of each row after the heading.
+// errNotUTF8 is told in words for who has a spreadsheet program before him.
+var errNotUTF8 = errors.New(`the file is not in UTF-8: save it as "CSV UTF-8"`)
+
+// readCSV calls row with the fields of each row after the heading. A mark of
+// UTF-8 before it (U+FEFF, which spreadsheet programs write) is passed over.
 func readCSV(r io.Reader, heading []string, row func(n int, fields []string) error) error {
 	form := func(n int, err error) error {
 		return policy.Refuse(policy.RequestForm, "row %d: %s", n, err).Err()
 	}
-	c := csv.NewReader(r)
+	const mark = "\ufeff"
+	in := bufio.NewReader(r)
+	first, err := in.Peek(len(mark))
+	if err := reading(err); err != nil {
+		return err
+	}
+	if string(first) == mark {
+		in.Discard(len(mark)) // it is there: it was peeked at
+	}
+	c := csv.NewReader(in)
 	c.FieldsPerRecord = len(heading)
 	c.ReuseRecord = true
 	head, err := c.Read()
 	if err := reading(err); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(head, notUTF8) {
+		return form(0, errNotUTF8)
 	}
 	if err != nil || strings.Join(head, ",") != strings.Join(heading, ",") {
 		return form(0, fmt.Errorf("the heading must be %s", strings.Join(heading, ",")))
@@ -142,6 +161,9 @@ func readCSV(r io.Reader, heading []string, row func(n int, fields []string) err
 		if err := reading(err); err != nil {
 			return err
 		}
+		if slices.ContainsFunc(fields, notUTF8) {
+			err = errNotUTF8
+		}
 		if err != nil {
 			return form(n, err)
 		}
@@ -153,6 +175,8 @@ func readCSV(r io.Reader, heading []string, row func(n int, fields []string) err
 		}
 	}
 }
+
+func notUTF8(s string) bool { return !utf8.ValidString(s) }
 
 // reading returns err if it is of the reader and not of what was read: a file that
 // is too long or was cut off is not a file with a wrong row.

@@ -71,3 +71,40 @@ func TestFoundingThatCouldNeverBeIssued(t *testing.T) {
 		}
 	}
 }
+
+// Files as spreadsheet programs write them: with the mark of UTF-8 they are read,
+// in another encoding that is what is told, and not a fault of some field.
+func TestFilesOfSpreadsheets(t *testing.T) {
+	const right = "191212121212,Åsa,Öström,SE2321000016-A1,,,,,\n"
+	for _, file := range []string{
+		"\ufeff" + peopleHead + right,
+		"\ufeff" + strings.ReplaceAll(peopleHead+right, "\n", "\r\n"),
+	} {
+		rows, err := register.ParsePeople(strings.NewReader(file))
+		if err != nil || len(rows) != 1 || rows[0].GivenName != "Åsa" {
+			t.Errorf("%q: %+v, %v", file, rows, err)
+		}
+	}
+	latin1 := strings.NewReplacer("Å", "\xc5", "Ö", "\xd6", "ö", "\xf6").Replace(right)
+	utf16 := "\xff\xfe"
+	for _, c := range peopleHead {
+		utf16 += string(c) + "\x00"
+	}
+	for name, x := range map[string]struct{ file, detail string }{
+		"ISO 8859-1":            {peopleHead + right + latin1, "row 2: the file is not in UTF-8"},
+		"ISO 8859-1 with mark":  {"\ufeff" + peopleHead + latin1, "row 1: the file is not in UTF-8"},
+		"short row, ISO 8859-1": {peopleHead + "191212121212,\xc5sa\n", "row 1: the file is not in UTF-8"},
+		"UTF-16":                {utf16, "row 0: the file is not in UTF-8"},
+		"heading, ISO 8859-1":   {"personnummer;\xc5\n", "row 0: the file is not in UTF-8"},
+		"mark twice":            {"\ufeff\ufeff" + peopleHead + right, "row 0: the heading must be"},
+		"mark in a row":         {peopleHead + "\ufeff" + right, "row 1: "},
+		"mark only":             {"\ufeff", "row 0: the heading must be"},
+		"less than a mark":      {"\xef\xbb", "row 0: the file is not in UTF-8"},
+	} {
+		rows, err := register.ParsePeople(strings.NewReader(x.file))
+		refusal, ok := errors.AsType[*policy.Refusal](err)
+		if !ok || refusal.Rule != policy.RequestForm || !strings.HasPrefix(refusal.Detail, x.detail) {
+			t.Errorf("%s: %d rows, %v", name, len(rows), err)
+		}
+	}
+}
