@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 
 	"sigill/internal/bench"
 )
@@ -25,6 +26,12 @@ func (c *benchCmd) Help() string {
 func (c *benchCmd) Run(g *globals) error {
 	if c.Scale < 1 {
 		return usageError{"--scale is 1 or more"}
+	}
+	all := bench.All()
+	for _, name := range c.Names {
+		if !slices.ContainsFunc(all, func(b bench.Benchmark) bool { return b.Name == name }) {
+			return usageError{fmt.Sprintf("no benchmark %q: sigill bench --help names them", name)}
+		}
 	}
 	dir := c.Dir
 	if dir == "" {

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"sigill/internal/demo"
 )
@@ -13,7 +16,17 @@ type demoCmd struct {
 	Serve bool   `help:"Leave the service running afterwards, to look around."`
 }
 
-func (c *demoCmd) Run(g *globals) error {
+func (c *demoCmd) Run(g *globals) (err error) {
+	if g.json {
+		return usageError{"the demo is a story, and has no data to print: leave --json away"}
+	}
+	// With nobody left to read (| head) the runtime would end this process by
+	// SIGPIPE, before it has stopped its child and removed its directory. Asked
+	// for, the signal leaves an error of the write instead. It is not ignored: the
+	// child would inherit that.
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE)
+	defer signal.Stop(pipe)
 	program, err := os.Executable()
 	if err != nil {
 		return err
@@ -24,7 +37,7 @@ func (c *demoCmd) Run(g *globals) error {
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(parent)
+		defer func() { err = errors.Join(err, os.RemoveAll(parent)) }()
 		dir = filepath.Join(parent, "demo")
 	}
 	if err := demo.Run(g.ctx, demo.Options{Dir: dir, Program: program, Out: g.stdout, Stay: c.Serve}); err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -27,7 +26,7 @@ type initCmd struct {
 	Status       string   `default:"127.0.0.1:8080" help:"Listen address for relying parties (http)."`
 	Card         string   `default:"127.0.0.1:8444" help:"Listen address for cards and administrators (https)."`
 	Ops          string   `default:"127.0.0.1:9090" help:"Listen address for operators (http)."`
-	StatusURL    string   `name:"status-url" help:"Address of the status listener as relying parties see it; it stands in certificates. Default: http:// and the listen address."`
+	StatusURL    string   `name:"status-url" help:"Address of the status listener as relying parties see it; it stands in certificates. Default: http:// and the listen address, which must then be a host's and not 0.0.0.0 or port 0."`
 	Host         []string `default:"localhost,127.0.0.1" help:"Names and addresses of the card listener, for its certificate."`
 	Partitions   int      `default:"8" help:"CRL partitions of each issuing CA."`
 	Database     string   `default:"sqlite:sigill.db" help:"sqlite:FILE in the directory, or postgres://…"`
@@ -39,6 +38,11 @@ func (c *initCmd) Run(g *globals) error {
 	s.Partitions, s.Database, s.StatusURL = c.Partitions, c.Database, c.StatusURL
 	if s.StatusURL == "" {
 		s.StatusURL = "http://" + c.Status
+		if err := config.CheckStatusURL(s.StatusURL); err != nil {
+			return usageError{fmt.Sprintf("--status %s is where to listen, and tells no address that relying parties can reach, which would stand in every certificate: say it with --status-url http://host[:port]", c.Status)}
+		}
+	} else if err := config.CheckStatusURL(s.StatusURL); err != nil {
+		return usageError{"--status-url " + err.Error()}
 	}
 	o := app.InitOptions{Dir: c.Dir, Settings: s, Log: g.log(), Now: time.Now,
 		Progress: func(step string) { fmt.Fprintf(g.stderr, "making %s …\n", step) }}
@@ -96,11 +100,7 @@ Stop with Ctrl-C.
 type migrateCmd struct{ dirFlag }
 
 func (c *migrateCmd) Run(g *globals) error {
-	cfg, err := config.Load(c.Dir)
-	if err != nil {
-		return err
-	}
-	from, to, err := store.Migrate(g.ctx, store.Config{URL: cfg.DatabaseURL()})
+	from, to, err := app.Migrate(g.ctx, c.Dir)
 	if err != nil {
 		return err
 	}
@@ -221,7 +221,7 @@ func (configCmd) Run(g *globals) error {
 		if err != nil {
 			return err
 		}
-		return json.NewEncoder(g.stdout).Encode(c)
+		return g.print(c, "")
 	}
 	_, err = g.stdout.Write(text)
 	return err

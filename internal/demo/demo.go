@@ -55,8 +55,19 @@ type demo struct {
 	download string
 }
 
-// Run plays the demo.
-func Run(ctx context.Context, o Options) (err error) {
+// Run plays the demo. It ends early when Out takes no more, with that error.
+func Run(ctx context.Context, o Options) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	o.Out = listened{o.Out, end}
+	err := play(ctx, o)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause // what follows from it is not worth telling
+	}
+	return err
+}
+
+func play(ctx context.Context, o Options) (err error) {
 	began := time.Now()
 	d := &demo{story: story{out: o.Out}, Options: o, ctx: ctx}
 	d.tell("Sigill, the demo. Everything below happens for real, in %s:\na serving process, cards made of software, TLS, OCSP, CRLs.", o.Dir)

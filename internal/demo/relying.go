@@ -356,6 +356,9 @@ func (d *demo) call(card token.Card, fp, method, path string, body any) ([]byte,
 		return nil, err
 	}
 	req.Header.Set("Accept-Language", "en")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err

@@ -7,10 +7,26 @@
 package demo
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
 )
+
+// listened is a writer that ends the demo when nobody reads any longer.
+type listened struct {
+	io.Writer
+	end context.CancelCauseFunc
+}
+
+// Write implements [io.Writer].
+func (l listened) Write(b []byte) (int, error) {
+	n, err := l.Writer.Write(b)
+	if err != nil {
+		l.end(fmt.Errorf("telling the story: %w", err))
+	}
+	return n, err
+}
 
 // story writes the tale.
 type story struct {
