@@ -196,34 +196,42 @@ func TestInitNeverOverwrites(t *testing.T) {
 	}
 }
 
-// inProduction makes both the configuration and the hierarchy say that they are of
-// production.
-func inProduction(t *testing.T, dir string, replace func(name, from, to string) func(*testing.T, string)) {
+// replaced changes a file of an installation.
+func replaced(name, from, to string) func(t *testing.T, dir string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := strings.Replace(string(b), from, to, 1)
+		if changed == string(b) {
+			t.Fatalf("%s does not say %q", name, from)
+		}
+		if err := os.WriteFile(path, []byte(changed), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// refusesStart spoils a new installation and expects that it does not open.
+func refusesStart(t *testing.T, spoil func(t *testing.T, dir string), now func() time.Time, want string) {
 	t.Helper()
-	replace("hierarchy.json", `"environment": "TEST"`, `"environment": ""`)(t, dir)
-	replace("sigill.yaml", "environment: test", "environment: production")(t, dir)
-	replace("sigill.yaml", "passphrase: file", "passphrase: credential")(t, dir)
-	replace("sigill.yaml", "accept_session_keys: false", "accept_session_keys: true")(t, dir)
+	dir := make1(t, "")
+	spoil(t, dir)
+	a, err := open(t, dir, now)
+	if err == nil {
+		a.Close()
+		t.Fatal("opened")
+	}
+	if !strings.Contains(err.Error(), want) {
+		t.Errorf("error %q does not name %q", err, want)
+	}
 }
 
 // TestHostileStart: what is not as it should be stops a start, and says what to do.
 func TestHostileStart(t *testing.T) {
-	replace := func(name, from, to string) func(t *testing.T, dir string) {
-		return func(t *testing.T, dir string) {
-			path := filepath.Join(dir, name)
-			b, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			changed := strings.Replace(string(b), from, to, 1)
-			if changed == string(b) {
-				t.Fatalf("%s does not say %q", name, from)
-			}
-			if err := os.WriteFile(path, []byte(changed), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 	for _, test := range []struct {
 		name  string
 		spoil func(t *testing.T, dir string)
@@ -242,25 +250,12 @@ func TestHostileStart(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, time.Now, "passphrase"},
-		{"another status address than the certificates'", replace("sigill.yaml", "status_url: http://127.0.0.1:8080", "status_url: http://status.example"), time.Now, "status_url"},
+		{"another status address than the certificates'", replaced("sigill.yaml", "status_url: http://127.0.0.1:8080", "status_url: http://status.example"), time.Now, "status_url"},
 		{"TEST tree as production", func(t *testing.T, dir string) {
-			replace("sigill.yaml", "environment: test", "environment: production")(t, dir)
-			replace("sigill.yaml", "passphrase: file", "passphrase: credential")(t, dir)
-			replace("sigill.yaml", "accept_session_keys: false", "accept_session_keys: true")(t, dir)
+			replaced("sigill.yaml", "environment: test", "environment: production")(t, dir)
+			replaced("sigill.yaml", "passphrase: file", "passphrase: credential")(t, dir)
+			replaced("sigill.yaml", "accept_session_keys: false", "accept_session_keys: true")(t, dir)
 		}, time.Now, "never mix"},
-		{"root within reach of production", func(t *testing.T, dir string) {
-			inProduction(t, dir, replace)
-		}, time.Now, "take the root's directory offline"},
-		{"production without the root, and without its passphrase", func(t *testing.T, dir string) {
-			inProduction(t, dir, replace)
-			if err := os.RemoveAll(filepath.Join(dir, "root")); err != nil {
-				t.Fatal(err)
-			}
-		}, time.Now, "credential"},
-		{"session keys at level 3 of production", func(t *testing.T, dir string) {
-			inProduction(t, dir, replace)
-			replace("sigill.yaml", "accept_session_keys: true", "accept_session_keys: false")(t, dir)
-		}, time.Now, "accept_session_keys"},
 		{"exchanged key", func(t *testing.T, dir string) {
 			b, err := os.ReadFile(filepath.Join(dir, "keys", "function-v1.key"))
 			if err != nil {
@@ -276,17 +271,34 @@ func TestHostileStart(t *testing.T) {
 			}
 		}, time.Now, "sigill.db"},
 	} {
+		t.Run(test.name, func(t *testing.T) { refusesStart(t, test.spoil, test.now, test.want) })
+	}
+}
+
+// TestProductionStart: production asks for more. Both the configuration and the
+// hierarchy say here that they are of production.
+func TestProductionStart(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		spoil func(t *testing.T, dir string)
+		want  string
+	}{
+		{"root within reach", func(*testing.T, string) {}, "take the root's directory offline"},
+		{"nothing but the passphrase is missing", func(t *testing.T, dir string) {
+			if err := os.RemoveAll(filepath.Join(dir, "root")); err != nil {
+				t.Fatal(err)
+			}
+		}, "credential"},
+		{"session keys at level 3", replaced("sigill.yaml", "accept_session_keys: true", "accept_session_keys: false"), "accept_session_keys"},
+	} {
 		t.Run(test.name, func(t *testing.T) {
-			dir := make1(t, "")
-			test.spoil(t, dir)
-			a, err := open(t, dir, test.now)
-			if err == nil {
-				a.Close()
-				t.Fatal("opened")
-			}
-			if !strings.Contains(err.Error(), test.want) {
-				t.Errorf("error %q does not name %q", err, test.want)
-			}
+			refusesStart(t, func(t *testing.T, dir string) {
+				replaced("hierarchy.json", `"environment": "TEST"`, `"environment": ""`)(t, dir)
+				replaced("sigill.yaml", "environment: test", "environment: production")(t, dir)
+				replaced("sigill.yaml", "passphrase: file", "passphrase: credential")(t, dir)
+				replaced("sigill.yaml", "accept_session_keys: false", "accept_session_keys: true")(t, dir)
+				test.spoil(t, dir)
+			}, time.Now, test.want)
 		})
 	}
 }
