@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,12 +19,12 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var ill, well []time.Duration
-		broken := true
+		var healthy atomic.Bool
 		ctx, stop := context.WithCancel(t.Context())
 		all := []renewal{
 			{"ill", ocspLife / 2, func(context.Context) error {
 				ill = append(ill, time.Since(began))
-				if broken {
+				if !healthy.Load() {
 					return errors.New("no signature")
 				}
 				return nil
@@ -39,7 +40,7 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 		}
 		time.Sleep(ocspLife/2 + time.Hour)
 		synctest.Wait()
-		broken = false
+		healthy.Store(true)
 		time.Sleep(ocspLife / 2)
 		synctest.Wait()
 		stop()
