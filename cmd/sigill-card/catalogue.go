@@ -28,7 +28,7 @@ var texts = map[string]text{
 	"nocard":     {sv: "ange kortet med --card soft:FIL eller --card pkcs11:…", en: "name the card with --card soft:FILE or --card pkcs11:…"},
 	"noserver":   {sv: "ange servern med --server https://värd:port", en: "name the server with --server https://host:port"},
 	"badid":      {sv: "--login-with är inget id i hexadecimal form", en: "--login-with is no id in hexadecimal"},
-	"nopem":      {sv: "filen innehåller inget certifikat i PEM", en: "the file holds no certificate in PEM"},
+	"nopem":      {sv: "filen innehåller inget certifikat i PEM eller DER", en: "the file holds no certificate in PEM or DER"},
 	"pinline":    {sv: "rad %d med PIN saknas eller är för lång (--pin-fd)", en: "line %d with a PIN is missing or too long (--pin-fd)"},
 	"noterminal": {sv: "det finns ingen terminal att fråga efter PIN på: använd --pin-fd", en: "there is no terminal to ask for the PIN on: use --pin-fd"},
 	"nopin":      {sv: "ingen PIN angavs", en: "no PIN was given"},

@@ -46,13 +46,17 @@ func (a *app) client(fn func(*cardclient.Client) error) error {
 		c.LoginWith = id
 	}
 	if a.flags.CA != "" {
-		pem, err := os.ReadFile(a.flags.CA)
+		text, err := os.ReadFile(a.flags.CA)
 		if err != nil {
 			return err
 		}
 		c.Roots = x509.NewCertPool()
-		if !c.Roots.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("%s: %s", a.flags.CA, a.say("nopem"))
+		if !c.Roots.AppendCertsFromPEM(text) {
+			root, err := x509.ParseCertificate(text) // as it is published: DER
+			if err != nil {
+				return fmt.Errorf("%s: %s", a.flags.CA, a.say("nopem"))
+			}
+			c.Roots.AddCert(root)
 		}
 	}
 	card, err := a.openCard()

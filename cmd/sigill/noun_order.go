@@ -129,7 +129,7 @@ func (c *orderApproveCmd) Run(g *globals) error {
 		if err != nil {
 			return err
 		}
-		if err := s.confirm(c.yesFlag, "Sign the approval of this order, placed by "+clean(o.PlacedBy)+":\n"+text); err != nil {
+		if err := s.confirm(c.yesFlag, "Sign the approval of this order, placed by "+placedBy(o)+":\n"+text); err != nil {
 			return err
 		}
 		// What was shown is what is signed.
@@ -181,7 +181,7 @@ func (c *orderShowCmd) Run(g *globals) error {
 		if err != nil {
 			return err
 		}
-		return g.print(o, text+facts("state", o.State, "placed by", o.PlacedBy, "placed", moment(o.PlacedAt)))
+		return g.print(o, text+facts("state", o.State, "placed by", placedBy(o), "placed", moment(o.PlacedAt)))
 	})
 }
 
@@ -206,4 +206,12 @@ func (c *orderWithdrawCmd) Run(g *globals) error {
 		}
 		return g.print(o, stateText(o))
 	})
+}
+
+// placedBy names who placed an order; an officer is no person of the register.
+func placedBy(o *wire.Order) string {
+	if o.PlacedBy == "" {
+		return "an officer"
+	}
+	return clean(o.PlacedBy)
 }

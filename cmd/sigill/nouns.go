@@ -8,6 +8,7 @@ type nouns struct {
 	Ceremony ceremonyCmd `cmd:"" group:"nouns" help:"Found the first organisation (the two officers, once)."`
 	Person   personCmd   `cmd:"" group:"nouns" help:"Persons and their assignments."`
 	Card     cardCmd     `cmd:"" group:"nouns" help:"Cards: take in, hand out, arm, block."`
+	Bureau   bureauCmd   `cmd:"" group:"nouns" help:"A bureau for TEST installations: cards of software and their delivery."`
 	Order    orderCmd    `cmd:"" group:"nouns" help:"Orders of eIDs: place, approve, withdraw."`
 	Cert     certCmd     `cmd:"" group:"nouns" help:"Certificates: show, revoke."`
 	EID      eidCmd      `cmd:"" name:"eid" group:"nouns" help:"The eIDs on your own card."`

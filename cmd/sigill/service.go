@@ -1,10 +1,12 @@
 package main
 
 import (
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -22,14 +24,15 @@ type dirFlag struct {
 
 type initCmd struct {
 	dirFlag
-	Organisation string   `default:"Sigill" help:"Organisation in the names of the CAs."`
-	Status       string   `default:"127.0.0.1:8080" help:"Listen address for relying parties (http)."`
-	Card         string   `default:"127.0.0.1:8444" help:"Listen address for cards and administrators (https)."`
-	Ops          string   `default:"127.0.0.1:9090" help:"Listen address for operators (http)."`
-	StatusURL    string   `name:"status-url" help:"Address of the status listener as relying parties see it; it stands in certificates. Default: http:// and the listen address, which must then be a host's and not 0.0.0.0 or port 0."`
-	Host         []string `default:"localhost,127.0.0.1" help:"Names and addresses of the card listener, for its certificate."`
-	Partitions   int      `default:"8" help:"CRL partitions of each issuing CA."`
-	Database     string   `default:"sqlite:sigill.db" help:"sqlite:FILE in the directory, or postgres://…"`
+	Organisation string            `default:"Sigill" help:"Organisation in the names of the CAs."`
+	Status       string            `default:"127.0.0.1:8080" help:"Listen address for relying parties (http)."`
+	Card         string            `default:"127.0.0.1:8444" help:"Listen address for cards and administrators (https)."`
+	Ops          string            `default:"127.0.0.1:9090" help:"Listen address for operators (http)."`
+	StatusURL    string            `name:"status-url" help:"Address of the status listener as relying parties see it; it stands in certificates. Default: http:// and the listen address, which must then be a host's and not 0.0.0.0 or port 0."`
+	Host         []string          `default:"localhost,127.0.0.1" help:"Names and addresses of the card listener, for its certificate."`
+	Partitions   int               `default:"8" help:"CRL partitions of each issuing CA."`
+	Database     string            `default:"sqlite:sigill.db" help:"sqlite:FILE in the directory, or postgres://…"`
+	Bureau       map[string]string `placeholder:"NAME=FILE" help:"Public keys (PEM) of those who may sign delivery files of cards."`
 }
 
 func (c *initCmd) Run(g *globals) error {
@@ -46,6 +49,9 @@ func (c *initCmd) Run(g *globals) error {
 	}
 	o := app.InitOptions{Dir: c.Dir, Settings: s, Log: g.log(), Now: time.Now,
 		Progress: func(step string) { fmt.Fprintf(g.stderr, "making %s …\n", step) }}
+	if err := c.bureaus(&o); err != nil {
+		return err
+	}
 	made, err := app.Init(g.ctx, o)
 	if err != nil {
 		return err
@@ -64,6 +70,28 @@ Next:
 `, made.Root, c.Dir, c.Dir)
 	return g.print(made, text)
 }
+
+// bureaus takes the bureaus' public keys into the installation.
+func (c *initCmd) bureaus(o *app.InitOptions) error {
+	o.Settings.Bureaus, o.Files = map[string]string{}, map[string][]byte{}
+	for name, file := range c.Bureau {
+		if !bureauName.MatchString(name) {
+			return usageError{fmt.Sprintf("--bureau: %q is not lower-case letters, digits and hyphens", name)}
+		}
+		key, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if block, _ := pem.Decode(key); block == nil || block.Type != "PUBLIC KEY" {
+			return fmt.Errorf("--bureau: %s is not a public key in PEM", file)
+		}
+		path := filepath.Join("bureaus", name+".pem")
+		o.Settings.Bureaus[name], o.Files[path] = path, key
+	}
+	return nil
+}
+
+var bureauName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 type serveCmd struct {
 	dirFlag

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sigill/internal/app"
+	"sigill/internal/bureau"
 	"sigill/internal/config"
 	"sigill/internal/keys"
 	"sigill/internal/wire"
@@ -42,7 +43,7 @@ type demo struct {
 	root  *x509.Certificate
 	h     *keys.Hierarchy
 
-	bureau *bureau
+	bureau *bureau.Bureau
 	org    string
 	admins [2]*person
 	åsa    *person
@@ -106,17 +107,27 @@ func (d *demo) hierarchy() error {
 	s.Organisation, s.Partitions = "Sigill Demo", 4
 	s.Status, s.Card, s.Ops, s.StatusURL = addresses[0], addresses[1], addresses[2], "http://"+addresses[0]
 	s.Bureaus = map[string]string{bureauName: filepath.Join("bureau", "public.pem")}
-	if d.bureau, err = newBureau(); err != nil {
+	if d.bureau, err = bureau.New(); err != nil {
+		return err
+	}
+	public, err := d.bureau.PublicPEM()
+	if err != nil {
 		return err
 	}
 	// The bureau's key is registered before the installation is opened for the
 	// first time; afterwards it is a line in sigill.yaml.
 	_, err = app.Init(d.ctx, app.InitOptions{Dir: d.Dir, Settings: s, Log: slog.New(slog.DiscardHandler), Now: time.Now,
-		Files: map[string][]byte{filepath.Join("bureau", "public.pem"): d.bureau.public}})
+		Files: map[string][]byte{filepath.Join("bureau", "public.pem"): public}})
 	if err != nil {
 		return err
 	}
-	if err := d.bureau.save(d.Dir); err != nil {
+	// Its private key is kept so that who looks around can have cards made. A
+	// real bureau's key is not here.
+	private, err := d.bureau.PrivatePEM()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(d.Dir, "bureau", "key.pem"), private, 0o600); err != nil {
 		return err
 	}
 	if d.h, err = keys.Load(d.Dir); err != nil {

@@ -4,20 +4,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/csv"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"sigill/internal/adminclient"
-	"sigill/internal/card"
+	"sigill/internal/bureau"
 	"sigill/internal/cardclient"
 	"sigill/internal/statement"
 	"sigill/internal/token"
@@ -43,71 +39,9 @@ const (
 	pin2 = "918274"
 )
 
-func pins(_ context.Context, slot policy.Slot) ([]byte, error) {
-	if slot == policy.Signing {
-		return []byte(pin2), nil
-	}
-	return []byte(pin1), nil
-}
+var pins = bureau.PINs(pin1, pin2)
 
 const bureauName = "demo-bureau"
-
-// bureau makes cards and signs delivery files.
-type bureau struct {
-	key    *ecdsa.PrivateKey
-	public []byte // PEM
-}
-
-func newBureau() (*bureau, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	der, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		return nil, err
-	}
-	return &bureau{key, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})}, nil
-}
-
-// save writes the bureau's private key beside its public one, so that who looks
-// around can have cards made. (A real bureau's key is not here.)
-func (b *bureau) save(dir string) error {
-	der, err := x509.MarshalPKCS8PrivateKey(b.key)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "bureau", "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
-}
-
-// newCard makes a card with a transport key in it and returns its row of the
-// delivery file and the key's id.
-func (d *demo) newCard(row []string, holder *person) (line string, id []byte, err error) {
-	number, product, kind := row[0], row[1], row[2]
-	holder.number, holder.path = number, filepath.Join(d.Dir, "cards", number+".json")
-	if err := os.MkdirAll(filepath.Dir(holder.path), 0o700); err != nil {
-		return "", nil, err
-	}
-	if err := token.CreateSoft(holder.path, token.SoftConfig{Number: number, Product: product, PIN1: pin1, PIN2: pin2}); err != nil {
-		return "", nil, err
-	}
-	if holder.card, err = token.OpenSoft(holder.path, pins); err != nil {
-		return "", nil, err
-	}
-	if id, err = holder.card.GenerateKey(d.ctx, policy.Transport, token.P256); err != nil {
-		return "", nil, err
-	}
-	key, err := holder.card.Signer(d.ctx, id)
-	if err != nil {
-		return "", nil, err
-	}
-	csr, err := card.NewPlainRequest(key, number)
-	if err != nil {
-		return "", nil, err
-	}
-	expires := d.h.Root.Certificate.NotBefore.AddDate(5, 0, 0).Format("2006-01-02")
-	return fmt.Sprintf("%s,%s,%s,%s,%s\n", number, product, kind, expires, base64.StdEncoding.EncodeToString(csr)), id, nil
-}
 
 // deliver has the bureau make the cards of some holders, imports the delivery by
 // the clients' statements and writes the transport certificates to the cards.
@@ -116,43 +50,45 @@ func (d *demo) deliver(by []*adminclient.Client, holders ...*person) error {
 	if err != nil {
 		return err
 	}
-	file := "number,product,kind,expires,csr\n"
-	ids := map[string][]byte{}
+	var cards []bureau.Card
 	for _, row := range rows[1:] {
 		for _, h := range holders {
 			if h.hsaID != row[3] {
 				continue
 			}
-			line, id, err := d.newCard(row, h)
-			if err != nil {
-				return err
-			}
-			file += line
-			ids[h.number] = id
+			h.number, h.path = row[0], filepath.Join(d.Dir, "cards", row[0]+".json")
+			cards = append(cards, bureau.Card{Path: h.path, Number: row[0], Product: row[1], Kind: row[2],
+				Expires: d.root.NotBefore.AddDate(5, 0, 0), PIN1: pin1, PIN2: pin2})
 		}
 	}
-	signature, err := register.SignDelivery(d.bureau.key, []byte(file))
+	if err := os.MkdirAll(filepath.Join(d.Dir, "cards"), 0o700); err != nil {
+		return err
+	}
+	file, signature, err := d.bureau.Make(d.ctx, cards)
 	if err != nil {
 		return err
 	}
-	statements, err := d.state(by, adminclient.DeliveryStatement([]byte(file)))
+	statements, err := d.state(by, adminclient.DeliveryStatement(file))
 	if err != nil {
 		return err
 	}
-	result, err := by[0].ImportDelivery(d.ctx, d.org, wire.Delivery{Bureau: bureauName, File: []byte(file), Signature: signature, Statements: statements})
+	result, err := by[0].ImportDelivery(d.ctx, d.org, wire.Delivery{Bureau: bureauName, File: file, Signature: signature, Statements: statements})
 	if err != nil {
 		return err
 	}
 	if err := expect(result.Refused == 0 && len(result.Rows) == len(holders), "%d cards, %d refused", len(result.Rows), result.Refused); err != nil {
 		return err
 	}
-	for _, row := range result.Rows {
-		for _, h := range holders {
-			if h.number == row.Key {
-				if err := h.card.WriteCertificate(d.ctx, ids[h.number], row.Certificate); err != nil {
+	for _, h := range holders {
+		for _, row := range result.Rows {
+			if row.Key == h.number {
+				if err := bureau.Write(d.ctx, h.path, pins, row.Certificate); err != nil {
 					return err
 				}
 			}
+		}
+		if h.card, err = token.OpenSoft(h.path, pins); err != nil {
+			return err
 		}
 	}
 	return nil
