@@ -11,9 +11,11 @@ package cardclient
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"sigill/internal/token"
@@ -90,6 +92,9 @@ type Client struct {
 	After func(step string) error
 	// Wait is how a pause between two tries is made. Nil: a timer.
 	Wait func(ctx context.Context, d time.Duration) error
+	// Transport, if set, carries requests in place of TLS (see
+	// [cardhttp.Config]).
+	Transport func(cert *x509.Certificate, key crypto.Signer) http.RoundTripper
 }
 
 func (c *Client) now() time.Time {

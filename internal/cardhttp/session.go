@@ -51,6 +51,10 @@ type Config struct {
 	Redial bool
 	// Wait is how a pause between two tries is made. Nil: a timer.
 	Wait func(context.Context, time.Duration) error
+	// Transport, if set, makes what carries the requests of a certificate whose
+	// key is given, in place of TLS: a network that a test makes itself. It has
+	// to prove the key as a handshake does, by letting it sign.
+	Transport func(cert *x509.Certificate, key crypto.Signer) http.RoundTripper
 }
 
 // ParseServer reads a server's address: a card talks to nothing but https, and to
@@ -100,7 +104,10 @@ func Open(ctx context.Context, c Config, id []byte, cert *x509.Certificate) (*Se
 	return s, nil
 }
 
-func (s *Session) transport(cert *x509.Certificate) *http.Transport {
+func (s *Session) transport(cert *x509.Certificate) http.RoundTripper {
+	if s.config.Transport != nil {
+		return s.config.Transport(cert, s.key)
+	}
 	own := &tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: s.key, Leaf: cert}
 	t := &http.Transport{
 		Proxy:       http.ProxyFromEnvironment,
