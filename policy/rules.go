@@ -140,3 +140,14 @@ const (
 	// RevokeScope: the certificate is not one that the caller may revoke.
 	RevokeScope Rule = "revoke.scope"
 )
+
+// The service as a whole.
+const (
+	// ServiceOutage: issuing is stopped for planned work that was announced.
+	ServiceOutage Rule = "service.outage"
+	// ServiceRevokeOnly: the signer is down, or there is hardly room to write:
+	// what is there can be taken back, and nothing new is made.
+	ServiceRevokeOnly Rule = "service.revoke-only"
+	// ServiceBusy: more was asked for at once than can be issued in time.
+	ServiceBusy Rule = "service.busy"
+)

@@ -32,6 +32,8 @@ type Service struct {
 	PendingTTL time.Duration
 	// Dead reports whether the process that owns an intent is gone.
 	Dead func(owner string) bool
+	// Gate is asked before anything new is begun or recorded; nil: open.
+	Gate Gate
 
 	breaker breaker
 }
@@ -107,6 +109,9 @@ func (s *Service) begin(tx *Tx, c register.Caller, id policy.OrderID) (*State, e
 	plan, decision := policy.MakePlan(facts)
 	if !decision.Allow {
 		return nil, decision.Err()
+	}
+	if err := s.mayBegin(plan.Adds); err != nil {
+		return nil, err
 	}
 	d := &Download{ID: facts.Download, Card: c.Card, Order: id, Holder: facts.Holder, Login: c.Certificate,
 		State: policy.DownloadPlanned, CreatedAt: now}

@@ -279,6 +279,9 @@ func (j *job) record(ctx context.Context, ci ca.Intent) error {
 	s := j.s
 	j.intent = s.NewIntent(ci, issue.Binding{Slot: j.slot, Card: j.caller.Card, Person: j.caller.Person,
 		Organisation: j.add.Organisation, IDKind: j.add.IDKind, LoA: j.add.LoA, Download: j.id, Provenance: policy.Session})
+	if err := s.mayIssue(j.add.Issuer); err != nil {
+		return err
+	}
 	return s.Store.Update(ctx, func(tx *Tx) error {
 		d, items, err := s.own(tx, j.caller, j.id)
 		if err != nil {

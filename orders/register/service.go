@@ -156,10 +156,11 @@ func officer(tx *Tx, cert *issue.Certificate, now time.Time) (Caller, error) {
 }
 
 // Keep records a refusal in a transaction of its own and returns err. An unknown
-// certificate is not recorded: anybody can make one, and rows with them.
+// certificate is not recorded: anybody can make one, and rows with them. Nor is the
+// state of the service: it says nothing of the caller, and there may be no room.
 func (s *Service) Keep(ctx context.Context, err error, by string, fields ...audit.Field) error {
 	refusal, ok := errors.AsType[*policy.Refusal](err)
-	if !ok || refusal.Rule == policy.LoginUnknown {
+	if !ok || refusal.Rule == policy.LoginUnknown || refusal.Rule.OfService() {
 		return err
 	}
 	if !s.refusals.first(refusal.Rule, by, s.Now()) {

@@ -1,0 +1,78 @@
+package policy
+
+// Mode is a condition that the service works under. Several may hold at once;
+// work is allowed if it is under each of them.
+type Mode string
+
+// The modes, from the mildest to the strictest.
+const (
+	// ModeNormal: nothing stands against any work.
+	ModeNormal Mode = "normal"
+	// ModeSignerDown: the key of an issuing CA does not sign. It concerns that
+	// CA alone: each attempt would leave a serial that stands in a revocation
+	// list for years.
+	ModeSignerDown Mode = "signer-down"
+	// ModeOutage: an outage of issuing was planned and announced.
+	ModeOutage Mode = "outage"
+	// ModeDiskLow: there is hardly room to write; what room there is, is kept for
+	// taking back.
+	ModeDiskLow Mode = "disk-low"
+)
+
+// Modes returns all modes, the mildest first.
+func Modes() []Mode { return []Mode{ModeNormal, ModeSignerDown, ModeOutage, ModeDiskLow} }
+
+// Work is what a request is for, as far as modes tell requests apart.
+type Work string
+
+const (
+	// WorkRead changes nothing but the record of a refusal.
+	WorkRead Work = "read"
+	// WorkConfirm finishes what was issued already: its certificate is good to
+	// relying parties, and the old one is revoked only by it.
+	WorkConfirm Work = "confirm"
+	// WorkRevoke takes back: revokes, blocks, ends, withdraws, gives up.
+	WorkRevoke Work = "revoke"
+	// WorkChange writes to the register or places orders, and issues nothing.
+	WorkChange Work = "change"
+	// WorkIssue leads to certificates that were not there.
+	WorkIssue Work = "issue"
+)
+
+// Works returns all kinds of work.
+func Works() []Work { return []Work{WorkRead, WorkConfirm, WorkRevoke, WorkChange, WorkIssue} }
+
+// MayWork decides whether work may be done in a mode. Reading, confirming and
+// taking back always may: a service that cannot revoke is worse than none.
+func MayWork(m Mode, w Work) Decision {
+	switch w {
+	case WorkRead, WorkConfirm, WorkRevoke:
+		return Allowed
+	case WorkChange, WorkIssue:
+	default:
+		return Refuse(ServiceRevokeOnly, "unknown work %q", string(w))
+	}
+	switch m {
+	case ModeNormal:
+		return Allowed
+	case ModeOutage:
+		if w == WorkChange {
+			return Allowed
+		}
+		return Refuse(ServiceOutage, "issuing is stopped for planned work")
+	case ModeSignerDown:
+		if w == WorkChange {
+			return Allowed
+		}
+		return Refuse(ServiceRevokeOnly, "the issuing CA's key does not sign at the moment")
+	case ModeDiskLow:
+		return Refuse(ServiceRevokeOnly, "there is hardly room left to write")
+	}
+	return Refuse(ServiceRevokeOnly, "unknown mode %q", string(m))
+}
+
+// OfService reports whether a rule is about the service as a whole and not about
+// who asked for what.
+func (r Rule) OfService() bool {
+	return r == ServiceOutage || r == ServiceRevokeOnly || r == ServiceBusy
+}
