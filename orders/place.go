@@ -216,7 +216,15 @@ func (s *Service) List(ctx context.Context, c register.Caller, org policy.Organi
 // of each person: of administrators who still are, with eIDs that were not
 // compromised; in the bootstrap, of officers while it is open. Their signatures were verified when
 // they were stored and are verified again by [ca.NewMandate].
-func Signatures(tx *Tx, o *Order) ([]*register.Statement, error) {
+func Signatures(tx *Tx, o *Order) ([]*register.Statement, error) { return signatures(tx, o, inForce) }
+
+// SignaturesMade returns the statements that stood behind an order when it was
+// carried out, one of each person. What became of the signers since does not
+// count: that an administrator left takes no eID from those he ordered for, nor
+// what belongs to it.
+func SignaturesMade(tx *Tx, o *Order) ([]*register.Statement, error) { return signatures(tx, o, stood) }
+
+func signatures(tx *Tx, o *Order, counts func(*Tx, *Order, *register.Statement) (bool, error)) ([]*register.Statement, error) {
 	all, err := tx.StatementsAbout(string(o.ID))
 	if err != nil {
 		return nil, err
@@ -235,7 +243,7 @@ func Signatures(tx *Tx, o *Order) ([]*register.Statement, error) {
 		if seen[who] || st.Act != statement.ActPlace && st.Act != statement.ActApprove {
 			continue
 		}
-		ok, err := inForce(tx, o, st)
+		ok, err := counts(tx, o, st)
 		if err != nil {
 			return nil, err
 		}
@@ -245,6 +253,21 @@ func Signatures(tx *Tx, o *Order) ([]*register.Statement, error) {
 		}
 	}
 	return valid, nil
+}
+
+// stood: an officer's statement, or one whose key was not known to be compromised
+// when it was made.
+func stood(tx *Tx, _ *Order, st *register.Statement) (bool, error) {
+	if st.By == "" {
+		cer, err := tx.Ceremony()
+		return err == nil && (st.Certificate == cer.Officers[0] || st.Certificate == cer.Officers[1]), err
+	}
+	cert, err := tx.Certificate(st.Certificate)
+	if err != nil {
+		return false, err
+	}
+	e, revoked, err := tx.Revocations.Revocation(cert.Serial)
+	return err == nil && !(revoked && e.Reason == ca.KeyCompromise && !e.At.After(st.At)), err
 }
 
 func inForce(tx *Tx, o *Order, st *register.Statement) (bool, error) {

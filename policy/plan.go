@@ -23,7 +23,11 @@ type Plan struct {
 	Card      CardNumber `json:"card"`
 	Holder    PersonID   `json:"holder"`
 	// Login is the fingerprint of the certificate that logged in.
-	Login   string     `json:"login"`
+	Login string `json:"login"`
+	// EID is the fingerprint of the authentication certificate for which its
+	// holder asked for a signing certificate; then Order is the one that made
+	// that eID, and nobody ordered anything. Empty: the order is the cause.
+	EID     string     `json:"eid,omitempty"`
 	Adds    []Addition `json:"adds"`
 	Removes []Removal  `json:"removes"`
 	// PendingUntil is until when the new certificate may wait for its
@@ -66,6 +70,24 @@ type Removal struct {
 	// FetchAnew: nothing in this download replaces it; the holder may fetch a
 	// new one afterwards (a signing certificate).
 	FetchAnew bool `json:"fetchAnew,omitempty"`
+}
+
+// Organisation returns the organisation whose eID the plan is about.
+func (p Plan) Organisation() OrganisationID {
+	if len(p.Adds) == 0 {
+		return ""
+	}
+	return p.Adds[0].Organisation
+}
+
+// Addition returns the addition for a slot.
+func (p Plan) Addition(slot Slot) (Addition, bool) {
+	for _, a := range p.Adds {
+		if a.Slot == slot {
+			return a, true
+		}
+	}
+	return Addition{}, false
 }
 
 // Bytes returns the plan's canonical JSON and its SHA-256.
@@ -138,6 +160,13 @@ type PlanFacts struct {
 	Assigned     bool
 	Standings    []Standing
 	PendingUntil time.Time
+
+	// SigningAllowed: the ordering organisation lets its people have signing
+	// certificates.
+	SigningAllowed bool
+	// WithoutSigning: the holder does not want a signing certificate replaced
+	// now, because its PIN is not at hand.
+	WithoutSigning bool
 }
 
 // MakePlan decides whether a download may begin and says what it does.
@@ -153,17 +182,37 @@ func MakePlan(f PlanFacts) (Plan, Decision) {
 		Removes:      []Removal{},
 		PendingUntil: f.PendingUntil.UTC().Truncate(time.Second),
 	}
-	for _, s := range f.Standings {
-		if s.Organisation != f.Addition.Organisation || s.IDKind != f.Addition.IDKind || s.Slot == Transport {
+	add := f.Addition
+	for _, st := range f.Standings {
+		if st.Slot == Signing && st.at(add) && f.SigningAllowed && !f.WithoutSigning {
+			p.Adds = append(p.Adds, add.Signing())
+		}
+	}
+	for _, st := range f.Standings {
+		if !st.at(add) {
 			continue // never touches another organisation's eID, nor another kind
 		}
-		p.Removes = append(p.Removes, Removal{
-			Issuer: s.Issuer, Serial: s.Serial.String(), Fingerprint: s.Fingerprint.String(),
-			Slot: s.Slot, NotAfter: s.NotAfter.UTC(), Action: "revoke and delete", Reason: ca.Superseded.String(),
-			FetchAnew: s.Slot == Signing,
-		})
+		r := removal(st)
+		r.FetchAnew = st.Slot == Signing && len(p.Adds) == 1
+		p.Removes = append(p.Removes, r)
 	}
 	return p, Allowed
+}
+
+// at reports whether a certificate stands where an addition will.
+func (st Standing) at(a Addition) bool {
+	return st.Organisation == a.Organisation && st.IDKind == a.IDKind && st.Slot != Transport
+}
+
+func removal(st Standing) Removal {
+	return Removal{Issuer: st.Issuer, Serial: st.Serial.String(), Fingerprint: st.Fingerprint.String(),
+		Slot: st.Slot, NotAfter: st.NotAfter.UTC(), Action: "revoke and delete", Reason: ca.Superseded.String()}
+}
+
+// Signing returns the signing certificate of the same eID.
+func (a Addition) Signing() Addition {
+	a.Slot, a.Profile = Signing, ProfileSigning
+	return a
 }
 
 func planAllowed(f PlanFacts) Decision {
@@ -230,6 +279,24 @@ type HoldFacts struct {
 	ContentField string
 	Signatures   int // still in force; looked at up to record
 	Required     int
+
+	// Own: the holder asked for a signing certificate by himself. Then the
+	// order is the one that made the eID, installed long ago.
+	Own bool
+	// EIDStands: that eID's authentication certificate is current.
+	EIDStands bool
+	// AddsSigning and SigningAllowed: the plan has a signing certificate, and
+	// the organisation still lets its people have one; looked at up to record.
+	AddsSigning    bool
+	SigningAllowed bool
+}
+
+// order is the state that the plan's order must be in.
+func (f HoldFacts) order() OrderState {
+	if f.Own {
+		return OrderInstalled
+	}
+	return OrderApproved
 }
 
 // StillHolds decides whether what a plan was made from still holds.
@@ -239,16 +306,20 @@ func StillHolds(f HoldFacts) Decision {
 		return Refuse(CardStateRule, "card is %s", f.CardState)
 	case !f.SameHolder:
 		return Refuse(OrderHolder, "the card's holder is another")
-	case f.OrderState != OrderApproved || !f.SameOrder:
+	case f.OrderState != f.order() || !f.SameOrder:
 		return Refuse(OrderStateRule, "order is %s", f.OrderState)
 	case f.LoginRevoked:
 		return Refuse(LoginRevoked, "the certificate that began this download is revoked")
+	case f.Own && !f.EIDStands:
+		return Refuse(SigningEID, "the eID that it belongs to is not current any more")
 	}
 	if !f.UpToRecord {
 		return Allowed
 	}
 	switch {
-	case !f.Now.Before(f.OrderExpires):
+	case f.AddsSigning && !f.SigningAllowed:
+		return Refuse(SigningOff, "the organisation has switched signing certificates off")
+	case !f.Own && !f.Now.Before(f.OrderExpires):
 		return Refuse(OrderExpiredRule, "order was open until %s", f.OrderExpires.UTC().Format(time.RFC3339))
 	case !f.LoginStands:
 		return Refuse(DownloadChanged, "the log-in that began this download no longer stands")

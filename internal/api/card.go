@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"sigill/ca"
@@ -91,7 +92,10 @@ func (h *handler) begin(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.answer(h.Downloads.Begin(c.Context(), c.caller, policy.OrderID(b.Order)))
+	if (b.Order == "") != b.Signing || b.Signing && b.WithoutSigning {
+		return nil, form(errors.New("begin names an order, or signing"))
+	}
+	return h.answer(h.Downloads.Begin(c.Context(), c.caller, download.Cause{Order: policy.OrderID(b.Order), WithoutSigning: b.WithoutSigning}))
 }
 
 func downloadID(c *call) policy.DownloadID { return policy.DownloadID(c.PathValue("id")) }

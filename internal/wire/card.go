@@ -81,16 +81,21 @@ type Me struct {
 	MinClient string    `json:"minClient"` // lowest client version served
 }
 
-// Begin is the body of POST /card/v1/downloads. Calling it again for the order
+// Begin is the body of POST /card/v1/downloads: an order is fetched, or a signing
+// certificate for the eID that is logged in with. Calling it again for the cause
 // whose download is open returns that download.
 type Begin struct {
-	Order string `json:"order"`
+	Order   string `json:"order,omitempty"`
+	Signing bool   `json:"signing,omitempty"`
+	// WithoutSigning, with an order: the signing certificate of the eID that is
+	// replaced goes, and no new one comes in this download.
+	WithoutSigning bool `json:"withoutSigning,omitempty"`
 }
 
 // Download is a download as the card sees it.
 type Download struct {
 	ID    string `json:"id"`
-	Order string `json:"order"`
+	Order string `json:"order"` // empty: a signing certificate that the holder asked for
 	State string `json:"state"` // planned, installed, abandoned, lapsed
 	// Plan is the exact plan (canonical JSON of policy.Plan). The client shows
 	// it and computes PlanHash = SHA-256(Plan) itself.

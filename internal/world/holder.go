@@ -238,7 +238,7 @@ func (w *World) Begin(ctx context.Context, h *Holder, id policy.OrderID) (*downl
 	if err != nil {
 		return nil, err
 	}
-	return w.Downloads.Begin(ctx, c, id)
+	return w.Downloads.Begin(ctx, c, download.Cause{Order: id})
 }
 
 // Request makes a key in the card (once a download) and its CSR.

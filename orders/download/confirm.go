@@ -22,13 +22,13 @@ func (s *Service) holds(tx *Tx, d *Download, upToRecord bool) error {
 	if err != nil {
 		return err
 	}
-	o, err := tx.Orders.Order(d.Order)
+	plan, err := planOf(d)
 	if err != nil {
 		return err
 	}
-	plan, err := policy.ParsePlan(d.Plan)
+	o, err := tx.Orders.Order(plan.Order)
 	if err != nil {
-		return fmt.Errorf("stored plan of %s: %w", d.ID, err)
+		return err
 	}
 	login, err := tx.Certificate(d.Login)
 	if err != nil {
@@ -36,26 +36,40 @@ func (s *Service) holds(tx *Tx, d *Download, upToRecord bool) error {
 	}
 	f := policy.HoldFacts{Now: now, CardState: card.State, CardExpires: card.ExpiresAt, SameHolder: card.Holder == d.Holder,
 		OrderState: o.State, OrderExpires: o.ExpiresAt, SameOrder: fmt.Sprintf("%x", register.HashOf(o.Bytes)) == plan.OrderHash,
-		UpToRecord: upToRecord}
+		UpToRecord: upToRecord, Own: plan.EID != ""}
+	if f.EIDStands, err = stands(tx, login, policy.Authentication); err != nil {
+		return err
+	}
 	if _, f.LoginRevoked, err = tx.Revocations.Revocation(login.Serial); err != nil {
 		return err
 	}
 	if upToRecord {
-		if err := s.holdsUpToRecord(tx, d, card, o, login, &f); err != nil {
+		if err := s.holdsUpToRecord(tx, d, plan, card, o, login, &f); err != nil {
 			return err
 		}
 	}
 	return policy.StillHolds(f).Err()
 }
 
-func (s *Service) holdsUpToRecord(tx *Tx, d *Download, card *register.Card, o *orders.Order, login *issue.Certificate, f *policy.HoldFacts) error {
-	st, err := tx.Standing(login.Fingerprint)
-	if err != nil && !errors.Is(err, issue.ErrNotFound) {
-		return err
+// stands reports whether a certificate stands as current in a slot.
+func stands(tx *Tx, cert *issue.Certificate, slot policy.Slot) (bool, error) {
+	st, err := tx.Standing(cert.Fingerprint)
+	if errors.Is(err, issue.ErrNotFound) {
+		return false, nil
+	} else if err != nil {
+		return false, err
 	}
-	f.LoginStands = err == nil && st.Kind == issue.Current
+	return st.Kind == issue.Current && st.Slot == slot, nil
+}
+
+func (s *Service) holdsUpToRecord(tx *Tx, d *Download, plan policy.Plan, card *register.Card, o *orders.Order, login *issue.Certificate, f *policy.HoldFacts) error {
+	f.LoginStands = f.EIDStands
 	if login.Profile == policy.ProfileTransport {
-		f.LoginStands = f.LoginStands && card.ArmedFor == d.ID && f.Now.Before(card.ArmedUntil)
+		current, err := stands(tx, login, policy.Transport)
+		if err != nil {
+			return err
+		}
+		f.LoginStands = current && card.ArmedFor == d.ID && f.Now.Before(card.ArmedUntil)
 	}
 	doc, err := o.Signed()
 	if err != nil {
@@ -69,11 +83,20 @@ func (s *Service) holdsUpToRecord(tx *Tx, d *Download, card *register.Card, o *o
 	if assigned {
 		f.ContentField = policy.DifferentField(doc.Content, content)
 	}
-	signatures, err := orders.Signatures(&tx.Tx, o)
+	if _, f.AddsSigning = plan.Addition(policy.Signing); f.AddsSigning {
+		if f.SigningAllowed, err = signingAllowed(tx, doc.Organisation); err != nil {
+			return err
+		}
+	}
+	count, loa := orders.Signatures, login.LoA
+	if f.Own {
+		count, loa = orders.SignaturesMade, doc.LoA
+	}
+	signatures, err := count(&tx.Tx, o)
 	if err != nil {
 		return err
 	}
-	f.Signatures, f.Required = len(signatures), policy.RequiredSignatures(doc.Type, doc.LoA, login.LoA)
+	f.Signatures, f.Required = len(signatures), policy.RequiredSignatures(doc.Type, doc.LoA, loa)
 	return nil
 }
 
@@ -98,7 +121,7 @@ func (s *Service) Confirm(ctx context.Context, c register.Caller, id policy.Down
 		if ev.PlanHash != d.PlanHash {
 			return policy.Refuse(policy.DownloadPlan, "another plan was approved").Err()
 		}
-		if err := evidence(c, items, ev); err != nil {
+		if err := evidence(c, d, items, ev); err != nil {
 			return err
 		}
 		if d.State == policy.DownloadPlanned {
@@ -115,11 +138,14 @@ func (s *Service) Confirm(ctx context.Context, c register.Caller, id policy.Down
 }
 
 // evidence: every item was read back as it was released, and the log-in is the
-// new authentication certificate.
-func evidence(c register.Caller, items []*Item, ev Evidence) error {
+// new authentication certificate; where only a signing certificate is new, the
+// one of its eID, which began the download. The signing key itself is never asked
+// for more than its request: a key for signatures that bind signs no protocol.
+func evidence(c register.Caller, d *Download, items []*Item, ev Evidence) error {
 	if len(ev.ReadBack) != len(items) {
 		return policy.Refuse(policy.DownloadEvidence, "%d certificates read back, %d planned", len(ev.ReadBack), len(items)).Err()
 	}
+	confirms := d.Login
 	for _, it := range items {
 		if it.State != policy.ItemSigned && it.State != policy.ItemInstalled {
 			return policy.Refuse(policy.DownloadStateRule, "the %s certificate is %s", it.Slot, it.State).Err()
@@ -127,9 +153,12 @@ func evidence(c register.Caller, items []*Item, ev Evidence) error {
 		if got, ok := ev.ReadBack[it.Slot]; !ok || got != it.Certificate {
 			return policy.Refuse(policy.DownloadEvidence, "the %s certificate read back is not the one released", it.Slot).Err()
 		}
-		if it.Slot == policy.Authentication && it.Certificate != c.Certificate {
-			return policy.Refuse(policy.DownloadEvidence, "confirmed with another certificate than the new one").Err()
+		if it.Slot == policy.Authentication {
+			confirms = it.Certificate
 		}
+	}
+	if c.Certificate != confirms {
+		return policy.Refuse(policy.DownloadEvidence, "confirmed with another certificate than the new one").Err()
 	}
 	return nil
 }
@@ -139,9 +168,9 @@ func (s *Service) confirm(tx *Tx, c register.Caller, d *Download, items []*Item)
 	if err := s.holds(tx, d, false); err != nil {
 		return err
 	}
-	plan, err := policy.ParsePlan(d.Plan)
+	plan, err := planOf(d)
 	if err != nil {
-		return fmt.Errorf("stored plan of %s: %w", d.ID, err)
+		return err
 	}
 	if !now.Before(plan.PendingUntil) {
 		return policy.Refuse(policy.DownloadStateRule, "confirmed too late").Err()
@@ -156,13 +185,15 @@ func (s *Service) confirm(tx *Tx, c register.Caller, d *Download, items []*Item)
 			return err
 		}
 	}
-	o, err := tx.Orders.Order(d.Order)
-	if err != nil {
-		return err
-	}
-	o.State = policy.OrderInstalled
-	if err := tx.Orders.PutOrder(o); err != nil {
-		return err
+	if d.Order != "" {
+		o, err := tx.Orders.Order(d.Order)
+		if err != nil {
+			return err
+		}
+		o.State = policy.OrderInstalled
+		if err := tx.Orders.PutOrder(o); err != nil {
+			return err
+		}
 	}
 	d.State, d.EndedAt = policy.DownloadInstalled, now
 	if err := tx.PutDownload(d); err != nil {

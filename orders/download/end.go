@@ -110,7 +110,7 @@ func (s *Service) abandonable(tx *Tx, c register.Caller, id policy.DownloadID) (
 		return d, items, nil
 	}
 	if d, items, err := tx.Download(id); err == nil {
-		if o, err := tx.Orders.Order(d.Order); err == nil && register.MayFor(tx.register(), c, o.Organisation) == nil {
+		if plan, err := planOf(d); err == nil && register.MayFor(tx.register(), c, plan.Organisation()) == nil {
 			return d, items, nil
 		}
 	}
@@ -197,7 +197,10 @@ func (s *Service) endOnCard(tx *Tx, card *register.Card, e ending) error {
 	if err := s.retireOnCard(tx, card, meant, e); err != nil {
 		return err
 	}
-	all := func(d *Download) bool { return e.organisation == "" || ended[d.Order] }
+	all := func(d *Download) bool {
+		plan, err := planOf(d)
+		return e.organisation == "" || err != nil || meant(plan.Organisation())
+	}
 	if err := s.endOpen(tx, card, all, e.by); err != nil {
 		return err
 	}

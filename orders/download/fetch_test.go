@@ -36,7 +36,7 @@ func TestAnotherCardFetchesNothing(t *testing.T) {
 	}
 	do := func(order policy.OrderID, id policy.DownloadID) []string {
 		t.Helper()
-		_, begin := s.Downloads.Begin(ctx, c, order)
+		_, begin := s.Downloads.Begin(ctx, c, download.Cause{Order: order})
 		_, show := s.Downloads.Show(ctx, c, id)
 		_, challenge := s.Downloads.Challenge(ctx, c, id, policy.Authentication)
 		_, submit := s.Downloads.Submit(ctx, c, id, policy.Authentication, r.csr)
@@ -281,7 +281,7 @@ func TestTransportIsArmedForOneDownload(t *testing.T) {
 		}
 		s.Refused(transport(h), policy.LoginUnarmed)
 		// A request that was logged in before, and comes in now, gets nothing.
-		st, err := s.Downloads.Begin(ctx, stale, s.Ordered(h, policy.OrderRenewal))
+		st, err := s.Downloads.Begin(ctx, stale, download.Cause{Order: s.Ordered(h, policy.OrderRenewal)})
 		if err == nil {
 			var csr []byte
 			if csr, err = h.Request(st); err == nil {

@@ -9,6 +9,7 @@
 package download
 
 import (
+	"fmt"
 	"time"
 
 	"sigill/ca"
@@ -33,6 +34,19 @@ type Download struct {
 	EndedAt   time.Time // zero: open
 	CleanedAt time.Time // when the client reported the old objects gone; zero: not yet
 	Version   int64     // compare-and-swap
+}
+
+// planOf reads the plan of a download and refuses one that is not its own.
+func planOf(d *Download) (policy.Plan, error) {
+	p, err := policy.ParsePlan(d.Plan)
+	if err != nil {
+		return p, fmt.Errorf("stored plan of %s: %w", d.ID, err)
+	}
+	if p.Download != d.ID || p.Card != d.Card || p.Login != d.Login.String() || (d.Order == "") != (p.EID != "") ||
+		d.Order != "" && p.Order != d.Order || p.EID != "" && p.EID != p.Login {
+		return p, policy.Refuse(policy.DownloadPlan, "the stored plan is another download's").Err()
+	}
+	return p, nil
 }
 
 // Item is one certificate of a download.

@@ -68,22 +68,33 @@ func (st *State) Item(slot policy.Slot) *Item {
 	return nil
 }
 
-// Begin opens a download for an order and plans it, in one transaction. Calling
-// it again for the same order returns the open download.
-func (s *Service) Begin(ctx context.Context, c register.Caller, id policy.OrderID) (*State, error) {
+// Cause is why a download is begun: an order, or the holder's own wish for a
+// signing certificate.
+type Cause struct {
+	// Order names the order; empty: a signing certificate for the eID that is
+	// logged in with.
+	Order policy.OrderID
+	// WithoutSigning: the signing certificate of the eID that the order
+	// replaces is not replaced along, because its PIN is not at hand.
+	WithoutSigning bool
+}
+
+// Begin opens a download and plans it, in one transaction. Calling it again for
+// the same cause returns the open download.
+func (s *Service) Begin(ctx context.Context, c register.Caller, cause Cause) (*State, error) {
 	var st *State
 	err := s.Store.Update(ctx, func(tx *Tx) error {
 		var err error
-		st, err = s.begin(tx, c, id)
+		st, err = s.begin(tx, c, cause)
 		return err
 	})
 	if errors.Is(err, issue.ErrConflict) { // another client with the same card was first
 		err = policy.Refuse(policy.DownloadOpen, "another download of this card is open").Err()
 	}
-	return st, s.keep(ctx, err, c, "", issue.F("order", string(id)))
+	return st, s.keep(ctx, err, c, "", issue.F("order", string(cause.Order)))
 }
 
-func (s *Service) begin(tx *Tx, c register.Caller, id policy.OrderID) (*State, error) {
+func (s *Service) begin(tx *Tx, c register.Caller, cause Cause) (*State, error) {
 	now := s.now()
 	card, err := tx.Card(c.Card)
 	if err != nil {
@@ -95,28 +106,61 @@ func (s *Service) begin(tx *Tx, c register.Caller, id policy.OrderID) (*State, e
 		if err := s.end(tx, card, open, items, policy.DownloadLapsed, "system"); err != nil {
 			return nil, err
 		}
-	case err == nil && open.Order == id && open.Holder == c.Person:
+	case err == nil && sameCause(open, items, c, cause):
 		return s.state(tx, open, items)
 	case err == nil:
 		return nil, policy.Refuse(policy.DownloadOpen, "another download of this card is open").Err()
 	case !errors.Is(err, issue.ErrNotFound):
 		return nil, err
 	}
-	facts, err := s.planFacts(tx, c, card, id)
+	plan, err := s.plan(tx, c, card, cause)
 	if err != nil {
 		return nil, err
-	}
-	plan, decision := policy.MakePlan(facts)
-	if !decision.Allow {
-		return nil, decision.Err()
 	}
 	if err := s.mayBegin(plan.Adds); err != nil {
 		return nil, err
 	}
-	d := &Download{ID: facts.Download, Card: c.Card, Order: id, Holder: facts.Holder, Login: c.Certificate,
+	return s.open(tx, c, card, cause, plan)
+}
+
+// sameCause reports whether an open download is the one that is asked for.
+func sameCause(d *Download, items []*Item, c register.Caller, cause Cause) bool {
+	if d.Holder != c.Person || d.Order != cause.Order {
+		return false
+	}
+	if cause.Order == "" { // of one eID and not another's
+		return d.Login == c.Certificate
+	}
+	return !cause.WithoutSigning || (&State{Items: items}).Item(policy.Signing) == nil
+}
+
+// plan decides what the download does.
+func (s *Service) plan(tx *Tx, c register.Caller, card *register.Card, cause Cause) (policy.Plan, error) {
+	var plan policy.Plan
+	var decision policy.Decision
+	if cause.Order == "" {
+		facts, err := s.signingFacts(tx, c, card)
+		if err != nil {
+			return plan, err
+		}
+		plan, decision = policy.MakeSigningPlan(facts)
+	} else {
+		facts, err := s.planFacts(tx, c, card, cause)
+		if err != nil {
+			return plan, err
+		}
+		plan, decision = policy.MakePlan(facts)
+	}
+	return plan, decision.Err()
+}
+
+// open writes the download that a plan describes.
+func (s *Service) open(tx *Tx, c register.Caller, card *register.Card, cause Cause, plan policy.Plan) (*State, error) {
+	now := s.now()
+	d := &Download{ID: plan.Download, Card: c.Card, Order: cause.Order, Holder: plan.Holder, Login: c.Certificate,
 		State: policy.DownloadPlanned, CreatedAt: now}
 	d.Plan, d.PlanHash = plan.Bytes()
-	items = nil
+	var items []*Item
 	for _, add := range plan.Adds {
 		it := &Item{Download: d.ID, Slot: add.Slot, State: policy.ItemPlanned}
 		challenge(it, now)
@@ -131,8 +175,8 @@ func (s *Service) begin(tx *Tx, c register.Caller, id policy.OrderID) (*State, e
 			return nil, err
 		}
 	}
-	err = tx.Events.Append(issue.NewEvent("download.begun", now, c.Name(), issue.F("download", string(d.ID)),
-		issue.F("order", string(id)), issue.F("card", string(c.Card)), issue.F("plan", hex.EncodeToString(d.PlanHash[:])),
+	err := tx.Events.Append(issue.NewEvent("download.begun", now, c.Name(), issue.F("download", string(d.ID)),
+		issue.F("order", string(d.Order)), issue.F("card", string(c.Card)), issue.F("plan", hex.EncodeToString(d.PlanHash[:])),
 		issue.F("login", c.Certificate.String())))
 	return &State{Download: d, Items: items}, err
 }
@@ -144,72 +188,6 @@ func challenge(it *Item, now time.Time) {
 }
 
 func (s *Service) now() time.Time { return s.Now().UTC().Truncate(time.Microsecond) }
-
-// planFacts reads what policy needs to plan.
-func (s *Service) planFacts(tx *Tx, c register.Caller, card *register.Card, id policy.OrderID) (policy.PlanFacts, error) {
-	now := s.now()
-	f := policy.PlanFacts{Now: now, Download: policy.DownloadID(policy.NewID("dl")), Card: card.Number, CardState: card.State,
-		CardExpires: card.ExpiresAt, Holder: card.Holder, Login: c.Certificate, LoginLoA: c.LoA, LoginCard: c.Card,
-		LoginOther: c.Person != card.Holder || c.Person == "", PendingUntil: now.Add(s.PendingTTL)}
-	o, err := tx.Orders.Order(id)
-	if errors.Is(err, issue.ErrNotFound) || err == nil && o.Card != c.Card {
-		// One answer for no order and another card's order.
-		return f, policy.Refuse(policy.DownloadCard, "no such order for the card that is logged in").Err()
-	} else if err != nil {
-		return f, err
-	}
-	doc, err := o.Signed()
-	if err != nil {
-		return f, err
-	}
-	f.Order, f.OrderHash, f.OrderType, f.OrderState, f.OrderExpires = id, register.HashOf(o.Bytes), doc.Type, o.State, doc.ExpiresAt
-	f.OrderCard, f.OrderPerson, f.Identity = doc.Card, doc.Person, doc.Identity
-	if f.Addition, err = s.addition(doc); err != nil {
-		return f, err
-	}
-	if f.ContentNow, f.Assigned, err = s.Orders.ContentNow(&tx.Tx, &doc, card, now); err != nil {
-		return f, err
-	}
-	signatures, err := orders.Signatures(&tx.Tx, o)
-	if err != nil {
-		return f, err
-	}
-	f.Signatures = len(signatures)
-	f.Standings, err = standings(tx, card.Number)
-	return f, err
-}
-
-// addition is the certificate that a signed order asks for.
-func (s *Service) addition(doc orders.Document) (policy.Addition, error) {
-	need, ok := s.Provenance[doc.LoA]
-	if !ok {
-		return policy.Addition{}, policy.Refuse(policy.KeyProvenance, "level %d is not issued here", doc.LoA).Err()
-	}
-	return policy.Addition{Slot: policy.Authentication, Profile: policy.ProfileAuthentication, Issuer: doc.Issuer,
-		Organisation: doc.Organisation, IDKind: doc.IDKind, LoA: doc.LoA, NotAfter: doc.NotAfter, Content: doc.Content,
-		Algorithms: s.Keys.Algorithms, Provenance: need}, nil
-}
-
-// standings returns what stands as current on a card.
-func standings(tx *Tx, card policy.CardNumber) ([]policy.Standing, error) {
-	list, err := tx.StandingsOfCard(card)
-	if err != nil {
-		return nil, err
-	}
-	var out []policy.Standing
-	for _, st := range list {
-		if st.Kind != issue.Current || st.Slot == policy.Transport {
-			continue
-		}
-		cert, err := tx.Certificate(st.Certificate)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, policy.Standing{Organisation: st.Organisation, IDKind: st.IDKind, Slot: st.Slot, Issuer: cert.Issuer,
-			Serial: cert.Serial, Fingerprint: cert.Fingerprint, NotAfter: cert.NotAfter})
-	}
-	return out, nil
-}
 
 // Show returns a download to the card it is for.
 func (s *Service) Show(ctx context.Context, c register.Caller, id policy.DownloadID) (*State, error) {
@@ -254,9 +232,9 @@ func (s *Service) state(tx *Tx, d *Download, items []*Item) (*State, error) {
 	if d.State != policy.DownloadInstalled {
 		return st, nil
 	}
-	plan, err := policy.ParsePlan(d.Plan)
+	plan, err := planOf(d)
 	if err != nil {
-		return nil, fmt.Errorf("stored plan of %s: %w", d.ID, err)
+		return nil, err
 	}
 	for _, r := range plan.Removes {
 		fp, err := ca.ParseFingerprint(r.Fingerprint)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"time"
 
 	"sigill/ca"
 	"sigill/internal/audit"
@@ -55,6 +53,7 @@ type job struct {
 	key     ca.KeyFingerprint
 
 	add      policy.Addition
+	order    policy.OrderID // that carries the content
 	planHash [32]byte
 	mandate  *ca.Mandate
 	item     Item // as it was when admitted
@@ -66,9 +65,7 @@ type job struct {
 func (j *job) admit(ctx context.Context) (*State, error) {
 	var done *State
 	var stale *issue.Intent
-	var order *orders.Order
-	var doc orders.Document
-	var signed []ca.SignedStatement
+	var b *basis
 	err := j.s.Store.View(ctx, func(tx *Tx) error {
 		done, stale = nil, nil
 		d, items, err := j.s.own(tx, j.caller, j.id)
@@ -94,16 +91,8 @@ func (j *job) admit(ctx context.Context) (*State, error) {
 			stale, err = tx.Intent(it.Serial)
 			return err
 		}
-		if order, err = tx.Orders.Order(d.Order); err != nil {
-			return err
-		}
-		if doc, err = order.Signed(); err != nil {
-			return err
-		}
-		if signed, err = j.statements(tx, order); err != nil {
-			return err
-		}
-		return j.bind(d, it, doc)
+		b, err = j.bind(tx, d, it)
+		return err
 	})
 	if err != nil || done != nil {
 		return done, err
@@ -117,8 +106,7 @@ func (j *job) admit(ctx context.Context) (*State, error) {
 	if d := policy.AdmitProvenance(policy.Session, j.add.Provenance); !d.Allow {
 		return nil, d.Err()
 	}
-	required := policy.RequiredSignatures(doc.Type, doc.LoA, j.caller.LoA)
-	if j.mandate, err = ca.NewMandate(order.Bytes, required, signed); err != nil {
+	if j.mandate, err = ca.NewMandate(b.order.Bytes, b.required, b.signed); err != nil {
 		return nil, asRefusal(err)
 	}
 	if d := policy.AdmitKey(j.request.PublicKey, j.s.Keys); !d.Allow {
@@ -130,47 +118,93 @@ func (j *job) admit(ctx context.Context) (*State, error) {
 // bind verifies that the request was made for this download, item, card, log-in,
 // plan and challenge, and for no other, and that the plan asks for just what the
 // signed order says.
-func (j *job) bind(d *Download, it *Item, doc orders.Document) error {
+func (j *job) bind(tx *Tx, d *Download, it *Item) (*basis, error) {
 	now := j.s.now()
 	if !now.Before(it.ChallengeExpires) {
-		return policy.Refuse(policy.DownloadChallenge, "the challenge has expired").Err()
+		return nil, policy.Refuse(policy.DownloadChallenge, "the challenge has expired").Err()
 	}
 	if j.caller.Certificate != d.Login {
-		return policy.Refuse(policy.DownloadBinding, "logged in with another certificate than the download began with").Err()
+		return nil, policy.Refuse(policy.DownloadBinding, "logged in with another certificate than the download began with").Err()
 	}
 	want := card.Binding{Download: string(d.ID), Slot: string(it.Slot), Card: string(d.Card), Login: d.Login,
 		PlanHash: d.PlanHash, Challenge: it.Challenge}.Digest()
 	if want != j.request.Digest {
-		return policy.Refuse(policy.DownloadBinding, "the request is bound to something else").Err()
+		return nil, policy.Refuse(policy.DownloadBinding, "the request is bound to something else").Err()
 	}
-	plan, err := policy.ParsePlan(d.Plan)
-	if err != nil {
-		return fmt.Errorf("stored plan of %s: %w", d.ID, err)
-	}
-	ordered, err := j.s.addition(doc)
-	if err != nil {
-		return err
-	}
-	for _, add := range plan.Adds {
-		if add.Slot != it.Slot {
-			continue
-		}
-		if !add.Equal(ordered) {
-			return policy.Refuse(policy.DownloadPlan, "the stored plan is not what was ordered").Err()
-		}
-		j.add, j.item, j.planHash = add, *it, d.PlanHash
-		return nil
-	}
-	return fmt.Errorf("stored plan of %s has no %s", d.ID, it.Slot)
-}
-
-// statements returns the order's statements with the certificates they were
-// signed with, for the CA to verify by itself.
-func (j *job) statements(tx *Tx, o *orders.Order) ([]ca.SignedStatement, error) {
-	valid, err := orders.Signatures(&tx.Tx, o)
+	plan, err := planOf(d)
 	if err != nil {
 		return nil, err
 	}
+	b, err := j.basis(tx, plan)
+	if err != nil {
+		return nil, err
+	}
+	add, ok := plan.Addition(it.Slot)
+	if !ok {
+		return nil, fmt.Errorf("stored plan of %s has no %s", d.ID, it.Slot)
+	}
+	if !add.Equal(b.ordered) {
+		return nil, policy.Refuse(policy.DownloadPlan, "the stored plan is not what was ordered").Err()
+	}
+	j.add, j.order, j.item, j.planHash = add, plan.Order, *it, d.PlanHash
+	return b, nil
+}
+
+// basis is what a certificate rests on.
+type basis struct {
+	order    *orders.Order
+	signed   []ca.SignedStatement
+	required int
+	ordered  policy.Addition // as the signed order has it
+}
+
+// basis returns what the item of a plan rests on: the order, and the signatures
+// that must stand behind it now; or, for a signing certificate that nobody
+// ordered, the order that made its eID with the signatures that made it.
+func (j *job) basis(tx *Tx, plan policy.Plan) (*basis, error) {
+	var b basis
+	var doc orders.Document
+	var stand []*register.Statement
+	login := j.caller.LoA
+	if plan.EID != "" {
+		e, err := j.s.eidOf(tx, j.caller.Certificate)
+		if err != nil {
+			return nil, err
+		}
+		if e.certificate.Fingerprint.String() != plan.EID || e.order.ID != plan.Order {
+			return nil, policy.Refuse(policy.DownloadPlan, "the stored plan is for another eID").Err()
+		}
+		b.order, doc, b.ordered, login = e.order, e.doc, e.addition, e.doc.LoA
+		if stand, err = orders.SignaturesMade(&tx.Tx, b.order); err != nil {
+			return nil, err
+		}
+	} else {
+		var err error
+		if b.order, err = tx.Orders.Order(plan.Order); err != nil {
+			return nil, err
+		}
+		if doc, err = b.order.Signed(); err != nil {
+			return nil, err
+		}
+		if b.ordered, err = j.s.addition(doc); err != nil {
+			return nil, err
+		}
+		if j.slot == policy.Signing {
+			b.ordered = b.ordered.Signing()
+		}
+		if stand, err = orders.Signatures(&tx.Tx, b.order); err != nil {
+			return nil, err
+		}
+	}
+	b.required = policy.RequiredSignatures(doc.Type, doc.LoA, login)
+	var err error
+	b.signed, err = j.statements(tx, stand)
+	return &b, err
+}
+
+// statements returns an order's statements with the certificates they were
+// signed with, for the CA to verify by itself.
+func (j *job) statements(tx *Tx, valid []*register.Statement) ([]ca.SignedStatement, error) {
 	var out []ca.SignedStatement
 	for _, st := range valid {
 		stored, err := tx.Certificate(st.Certificate)
@@ -314,7 +348,7 @@ func (j *job) record(ctx context.Context, ci ca.Intent) error {
 			return err
 		}
 		in := *j.intent
-		in.Order = d.Order
+		in.Order = j.order
 		if err := issue.RecordIntent(tx.issue(), &in); err != nil {
 			return err
 		}
@@ -341,7 +375,7 @@ func (j *job) store(ctx context.Context, issued *ca.Issued) (*State, error) {
 			return err
 		}
 		in := *j.intent
-		in.Order = d.Order
+		in.Order = j.order
 		cert, err := issue.Release(tx.issue(), &in, issued, issue.Pending, j.s.now())
 		if err != nil {
 			return err
@@ -371,37 +405,4 @@ func asRefusal(err error) error {
 func (s *Service) keep(ctx context.Context, err error, c register.Caller, id policy.DownloadID, fields ...audit.Field) error {
 	fields = append(fields, issue.F("download", string(id)), issue.F("card", string(c.Card)))
 	return s.Register.Keep(ctx, err, c.Name(), fields...)
-}
-
-// breaker stops intents while a signer fails: each one would burn a serial that
-// stands in a CRL for years.
-type breaker struct {
-	mu       sync.Mutex
-	failures map[ca.IssuerID]int
-	until    map[ca.IssuerID]time.Time
-}
-
-const (
-	breakAfter = 3
-	breakFor   = 10 * time.Second
-)
-
-func (b *breaker) closed(id ca.IssuerID, now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.failures[id] < breakAfter || !now.Before(b.until[id])
-}
-
-func (b *breaker) note(id ca.IssuerID, err error, now time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err == nil {
-		delete(b.failures, id)
-		return
-	}
-	if b.failures == nil {
-		b.failures, b.until = map[ca.IssuerID]int{}, map[ca.IssuerID]time.Time{}
-	}
-	b.failures[id]++
-	b.until[id] = now.Add(breakFor)
 }

@@ -219,44 +219,50 @@ func reasonOfPeople(reason ca.Reason) error {
 	return nil
 }
 
+// revokeEID revokes a certificate; with the authentication certificate that
+// stands for an eID goes the eID's signing certificate, whether current or not
+// yet confirmed. A signing certificate alone takes nothing with it.
 func (s *Service) revokeEID(tx *Tx, cert *issue.Certificate, reason ca.Reason, by string) error {
-	if cert.Card != "" {
-		card, err := tx.Card(cert.Card)
-		if err != nil {
-			return err
-		}
-		begun := func(d *Download) bool { return d.Login == cert.Fingerprint || d.ID == cert.Download }
-		if err := s.endOpen(tx, card, begun, by); err != nil {
-			return err
-		}
-	}
 	now := s.now()
-	st, err := tx.Standing(cert.Fingerprint)
-	if err != nil && !errors.Is(err, issue.ErrNotFound) {
+	stood, err := stands(tx, cert, policy.Authentication)
+	if err != nil {
 		return err
 	}
-	stood := err == nil && st.Kind == issue.Current
 	if _, err := issue.Revoke(tx.issue(), cert, reason, "eid.revoked", by, now); err != nil {
 		return err
 	}
-	if cert.Slot != policy.Authentication || !stood {
-		// A pending or replaced certificate is not the eID that the signing
-		// certificate at this place belongs to.
+	if stood { // else it is pending or replaced, and not what the signing certificate belongs to
+		if err := s.revokeSigning(tx, cert, reason, by); err != nil {
+			return err
+		}
+	}
+	if cert.Card == "" {
 		return nil
 	}
-	list, err := tx.StandingsOfCard(cert.Card)
+	card, err := tx.Card(cert.Card)
+	if err != nil {
+		return err
+	}
+	// What it began ends last, so that what is revoked with it is revoked for
+	// its reason and not only because a download ended.
+	begun := func(d *Download) bool { return d.Login == cert.Fingerprint || d.ID == cert.Download }
+	return s.endOpen(tx, card, begun, by)
+}
+
+func (s *Service) revokeSigning(tx *Tx, eid *issue.Certificate, reason ca.Reason, by string) error {
+	list, err := tx.StandingsOfCard(eid.Card)
 	if err != nil {
 		return err
 	}
 	for _, st := range list {
-		if st.Slot != policy.Signing || st.Organisation != cert.Organisation || st.IDKind != cert.IDKind || st.Kind != issue.Current {
+		if st.Slot != policy.Signing || st.Organisation != eid.Organisation || st.IDKind != eid.IDKind {
 			continue
 		}
 		signing, err := tx.Certificate(st.Certificate)
 		if err != nil {
 			return err
 		}
-		if _, err := issue.Revoke(tx.issue(), signing, reason, "eid.revoked", by, now); err != nil {
+		if _, err := issue.Revoke(tx.issue(), signing, reason, "eid.revoked", by, s.now()); err != nil {
 			return err
 		}
 	}
