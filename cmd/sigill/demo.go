@@ -12,8 +12,9 @@ import (
 )
 
 type demoCmd struct {
-	Dir   string `help:"Keep everything in this directory, which must not exist or be empty. Default: a temporary one, removed afterwards." placeholder:"DIR"`
-	Serve bool   `help:"Leave the service running afterwards, to look around."`
+	Dir      string `help:"Keep everything in this directory, which must not exist or be empty. Default: a temporary one, removed afterwards." placeholder:"DIR"`
+	Database string `help:"postgres://… of an empty database. Default: SQLite in the directory." placeholder:"URL"`
+	Serve    bool   `help:"Leave the service running afterwards, to look around."`
 }
 
 func (c *demoCmd) Run(g *globals) (err error) {
@@ -40,7 +41,7 @@ func (c *demoCmd) Run(g *globals) (err error) {
 		defer func() { err = errors.Join(err, os.RemoveAll(parent)) }()
 		dir = filepath.Join(parent, "demo")
 	}
-	if err := demo.Run(g.ctx, demo.Options{Dir: dir, Program: program, Out: g.stdout, Stay: c.Serve}); err != nil {
+	if err := demo.Run(g.ctx, demo.Options{Dir: dir, Program: program, Database: c.Database, Out: g.stdout, Stay: c.Serve}); err != nil {
 		return err
 	}
 	if c.Dir != "" {

@@ -68,8 +68,11 @@ type globals struct {
 }
 
 // log returns the operators' log: JSON lines on stderr.
-func (g *globals) log() *slog.Logger {
-	return slog.New(slog.NewJSONHandler(g.stderr, nil))
+func (g *globals) log() *slog.Logger { return g.logFrom(slog.LevelInfo) }
+
+// logFrom is log with all that is at least of a level.
+func (g *globals) logFrom(level slog.Level) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(g.stderr, &slog.HandlerOptions{Level: level}))
 }
 
 // print writes v as JSON if that is asked for, and text otherwise.

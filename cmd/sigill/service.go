@@ -4,6 +4,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -95,6 +96,7 @@ var bureauName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 type serveCmd struct {
 	dirFlag
+	LogLevel slog.Level `name:"log-level" default:"info" help:"The least that is logged: debug, info, warn or error. At debug each request of a card or administrator is logged when it begins and when it has ended."`
 }
 
 func (c *serveCmd) Run(g *globals) error {
@@ -105,7 +107,7 @@ func (c *serveCmd) Run(g *globals) error {
 		}
 		return keys.FromPrompt(in, g.stderr, "Passphrase of the issuing keys: ")
 	}
-	a, err := app.Open(g.ctx, c.Dir, app.Options{Log: g.log(), Now: time.Now, Prompt: prompt})
+	a, err := app.Open(g.ctx, c.Dir, app.Options{Log: g.logFrom(c.LogLevel), Now: time.Now, Prompt: prompt})
 	if err != nil {
 		return err
 	}

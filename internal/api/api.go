@@ -164,6 +164,7 @@ func (h *handler) guard(next http.Handler) http.Handler {
 // serve judges the caller, calls fn and writes its result or problem.
 func (h *handler) serve(fn func(*call) (any, error), limit int64, confirming bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer h.traced(w, r)()
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		c, err := h.login(r, confirming)
 		if err == nil {
@@ -175,6 +176,19 @@ func (h *handler) serve(fn func(*call) (any, error), limit int64, confirming boo
 		}
 		h.problem(w, r, err)
 	})
+}
+
+// traced logs at debug level that a request begins, and returns what logs that it
+// has ended: all it was to do is done, and only its answer has not left. What began
+// and did not end was cut off. Neither line has anything of a person: the id is of
+// the resource that the address names.
+func (h *handler) traced(w http.ResponseWriter, r *http.Request) (ended func()) {
+	if !h.Log.Enabled(r.Context(), slog.LevelDebug) {
+		return func() {}
+	}
+	request := slog.Group("", "request", w.Header().Get("X-Request-Id"), "route", r.Pattern, "id", r.PathValue("id"))
+	h.Log.Debug("request begins", request)
+	return func() { h.Log.Debug("request ended", request) }
 }
 
 // unhurried gives fn [fileTime], to a caller who has logged in: who has not could

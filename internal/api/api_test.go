@@ -71,7 +71,7 @@ func serve(t *testing.T) *server {
 			}
 			return nil
 		},
-		Texts: catalogue, Log: slog.New(slog.NewJSONHandler(s.log, nil)), MinClient: "0.1", Unknown: store.ErrOutcomeUnknown}))
+		Texts: catalogue, Log: slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})), MinClient: "0.1", Unknown: store.ErrOutcomeUnknown}))
 	s.http.TLS = api.TLS(&tls.Config{})
 	s.http.StartTLS()
 	t.Cleanup(s.http.Close)

@@ -2,6 +2,8 @@ package api_test
 
 import (
 	"bytes"
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,6 +41,34 @@ func TestInnerErrorsAreNotTold(t *testing.T) {
 	s.do(c, "POST", "/card/v1/downloads", begin).read(t, new(wire.Download))
 	if strings.Contains(s.log.String(), h.Number.Digits()) || strings.Contains(s.log.String(), "Öström") {
 		t.Error("the log holds personal data")
+	}
+}
+
+// At debug level the log tells when a request begins and when it has ended, by its
+// name, route and the resource it is about: what began and did not end was cut off.
+func TestRequestsAreTraced(t *testing.T) {
+	s := serve(t)
+	h := s.Holder()
+	c := s.as(h)
+	var d wire.Download
+	s.do(c, "POST", "/card/v1/downloads", wire.Begin{Order: string(s.Ordered(h, policy.OrderRenewal))}).read(t, &d)
+	before := len(s.log.String())
+	a := s.do(c, "GET", "/card/v1/downloads/"+d.ID, nil)
+	a.read(t, &d)
+	type line struct{ Level, Msg, Request, Route, ID string }
+	var got []line
+	for text := range strings.Lines(s.log.String()[before:]) {
+		var l line
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, l)
+	}
+	begins := line{"DEBUG", "request begins", a.Header.Get("X-Request-Id"), "GET /card/v1/downloads/{id}", d.ID}
+	ended := begins
+	ended.Msg = "request ended"
+	if want := []line{begins, ended}; !slices.Equal(got, want) || begins.Request == "" {
+		t.Errorf("the log has\n%+v, want\n%+v", got, want)
 	}
 }
 

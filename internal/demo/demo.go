@@ -28,7 +28,9 @@ type Options struct {
 	Dir string
 	// Program is the path of the sigill program, for the serving child.
 	Program string
-	Out     io.Writer
+	// Database is "postgres://…" of an empty database, or empty: SQLite in Dir.
+	Database string
+	Out      io.Writer
 	// Stay leaves the service running until ctx ends, to look around.
 	Stay bool
 }
@@ -106,6 +108,9 @@ func (d *demo) hierarchy() error {
 	s := config.Defaults()
 	s.Organisation, s.Partitions = "Sigill Demo", 4
 	s.Status, s.Card, s.Ops, s.StatusURL = addresses[0], addresses[1], addresses[2], "http://"+addresses[0]
+	if d.Database != "" {
+		s.Database = d.Database
+	}
 	s.Bureaus = map[string]string{bureauName: filepath.Join("bureau", "public.pem")}
 	if d.bureau, err = bureau.New(); err != nil {
 		return err
