@@ -134,6 +134,10 @@ func (s *Service) complete(tx *Tx, c register.Caller, d *Document) (policy.Order
 	if f.OpenSame, err = openSame(tx, d); err != nil {
 		return f, err
 	}
+	if f.EIDs, err = eidsWith(tx, d); err != nil {
+		return f, err
+	}
+	f.MaxEIDs = s.Register.Products[card.Product].EIDs()
 	a, err := tx.Assignment(d.Person, d.Organisation)
 	if errors.Is(err, issue.ErrNotFound) {
 		return f, nil // Assigned stays false
@@ -219,6 +223,32 @@ func hasCurrent(tx *Tx, d *Document) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// eidsWith counts the eIDs that a card would carry with what is ordered.
+func eidsWith(tx *Tx, d *Document) (int, error) {
+	type place struct {
+		organisation policy.OrganisationID
+		kind         policy.IDKind
+	}
+	places := map[place]bool{{d.Organisation, d.IDKind}: true}
+	standings, err := tx.StandingsOfCard(d.Card)
+	if err != nil {
+		return 0, err
+	}
+	for _, st := range standings {
+		if st.Slot == policy.Authentication {
+			places[place{st.Organisation, st.IDKind}] = true
+		}
+	}
+	open, err := tx.Orders.OpenOrdersOfCard(d.Card)
+	if err != nil {
+		return 0, err
+	}
+	for _, o := range open {
+		places[place{o.Organisation, o.IDKind}] = true
+	}
+	return len(places), nil
 }
 
 func openSame(tx *Tx, d *Document) (bool, error) {

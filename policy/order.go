@@ -28,6 +28,10 @@ type OrderFacts struct {
 	CallerIsPerson bool
 	HasCurrent     bool // a current eID stands at (card, organisation, kind)
 	OpenSame       bool // such an order is open already
+	// EIDs are the eIDs that the card would carry with this one: those that
+	// stand and those that are ordered; MaxEIDs is what its product can.
+	EIDs           int
+	MaxEIDs        int
 	NotAfter       time.Time
 	IssuerNotAfter time.Time
 }
@@ -57,6 +61,9 @@ func PlaceOrder(f OrderFacts) Decision {
 	}
 	if f.OpenSame {
 		return Refuse(OrderDuplicate, "an order of this type is open for the card")
+	}
+	if f.EIDs > f.MaxEIDs {
+		return Refuse(OrderCardFull, "the card carries at most %d eIDs", f.MaxEIDs)
 	}
 	return orderValidity(f)
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -20,7 +21,10 @@ func (h *handler) me(c *call) (any, error) {
 	}
 	me := &wire.Me{Card: string(v.Card.Number), CardState: string(v.Card.State), Product: v.Card.Product,
 		CardExpires: v.Card.ExpiresAt, Name: v.Person.GivenName + " " + v.Person.Surname,
-		LoggedInWith: string(c.caller.Profile), LoA: int(c.caller.LoA), EIDs: eids(v), Offers: []wire.Offer{}, MinClient: h.MinClient}
+		LoggedInWith: string(c.caller.Profile), LoA: int(c.caller.LoA), EIDs: h.eids(v), PIN2: string(policy.PIN2Unknown), Offers: []wire.Offer{}, MinClient: h.MinClient}
+	if p, ok := h.Register.Products[v.Card.Product]; ok {
+		me.PIN2 = string(p.PIN2)
+	}
 	for _, o := range v.Offers {
 		me.Offers = append(me.Offers, wire.Offer{Order: string(o.ID), Type: string(o.Type), Organisation: v.Organisations[o.Organisation].Name,
 			IDKind: string(o.IDKind), LoA: int(o.LoA), ExpiresAt: o.ExpiresAt})
@@ -32,7 +36,7 @@ func (h *handler) me(c *call) (any, error) {
 }
 
 // eids groups certificates by the eID they belong to.
-func eids(v *download.Overview) []wire.EID {
+func (h *handler) eids(v *download.Overview) []wire.EID {
 	list := []wire.EID{}
 	index := map[issue.Place]int{}
 	for _, cert := range v.Certificates {
@@ -50,10 +54,24 @@ func eids(v *download.Overview) []wire.EID {
 		e.Certificates = append(e.Certificates, certificateView(cert))
 		if cert.Slot == policy.Authentication && e.State != string(download.StateCurrent) {
 			// Oldest first: the last one tells, but nothing stands above current.
-			e.State, e.LoA = string(cert.State), int(cert.LoA)
+			e.State, e.LoA, e.Identifier = string(cert.State), int(cert.LoA), identifier(cert)
+			e.SigningAllowed = cert.State == download.StateCurrent && v.Organisations[cert.Organisation].SigningAllowed
 		}
 	}
 	return list
+}
+
+// identifier is what an eID carries of its holder: an HSA-id, or a personnummer
+// with its last digits hidden.
+func identifier(v download.CertificateView) string {
+	cert, err := x509.ParseCertificate(v.DER)
+	if err != nil {
+		return ""
+	}
+	if v.IDKind == policy.ByPersonNumber {
+		return policy.PersonNumber(cert.Subject.SerialNumber).String()
+	}
+	return cert.Subject.SerialNumber
 }
 
 func certificateView(v download.CertificateView) wire.Certificate {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/products"
 	"sigill/orders"
 	"sigill/orders/download"
 	"sigill/orders/issue"
@@ -36,6 +37,8 @@ type Config struct {
 	CardCA ca.IssuerID
 	// Bureaus sign delivery files.
 	Bureaus map[string]crypto.PublicKey
+	// Products are the known kinds of cards; nil: those that the program knows.
+	Products policy.Products
 	// Provenance is the weakest evidence of a key's origin, by level.
 	Provenance map[policy.LoA]policy.Provenance
 	// Owner names this process in intents; Dead tells of other owners.
@@ -77,13 +80,19 @@ func New(c Config) (*Services, error) {
 	if c.Downloads == nil || c.Stores.Orders == nil || c.Register == nil || c.Issue == nil || c.Now == nil || c.Owner == "" || c.Dead == nil {
 		return nil, errors.New("service: store, clock, owner or liveness is missing")
 	}
+	if c.Products == nil {
+		var err error
+		if c.Products, err = products.Default(); err != nil {
+			return nil, err
+		}
+	}
 	oids, err := policyOIDs(c)
 	if err != nil {
 		return nil, err
 	}
 	base := issue.Config{Issuers: c.Issuers, Certificates: &issue.Verifier{Issuers: c.Issuers}, Owner: c.Owner, SignTimeout: c.SignTimeout, Now: monotonic(c.Now)}
 	s := &Services{Issue: &issue.Service{Config: base, Store: c.Issue}}
-	s.Register = &register.Service{Config: base, Store: c.Register, Issue: s.Issue, CardCA: c.CardCA, Bureaus: c.Bureaus, ArmedFor: c.ArmedFor}
+	s.Register = &register.Service{Config: base, Store: c.Register, Issue: s.Issue, CardCA: c.CardCA, Bureaus: c.Bureaus, Products: c.Products, ArmedFor: c.ArmedFor}
 	s.Orders = &orders.Service{Store: c.Stores.Orders, Register: s.Register, Issuers: c.Issuers, For: c.For, OIDs: oids,
 		Validity: c.Validity, Open: c.OrderOpen, Now: base.Now}
 	s.Downloads = &download.Service{Config: base, Store: c.Downloads, Register: s.Register, Orders: s.Orders,

@@ -46,12 +46,14 @@ type Certificate struct {
 
 // EID is an eID on a card.
 type EID struct {
-	Organisation string        `json:"organisation"` // its name
-	IDKind       string        `json:"idKind"`
-	LoA          int           `json:"loa"`
-	Identifier   string        `json:"identifier"` // HSA-id, or masked number
-	State        string        `json:"state"`
-	Certificates []Certificate `json:"certificates"`
+	Organisation string `json:"organisation"` // its name
+	IDKind       string `json:"idKind"`
+	LoA          int    `json:"loa"`
+	Identifier   string `json:"identifier"` // HSA-id, or masked number
+	State        string `json:"state"`
+	// SigningAllowed: the holder may fetch a signing certificate for it.
+	SigningAllowed bool          `json:"signingAllowed"`
+	Certificates   []Certificate `json:"certificates"`
 }
 
 // Offer is an order that can be fetched to this card ("SITHS eID som du kan hämta").
@@ -66,9 +68,13 @@ type Offer struct {
 
 // Me answers GET /card/v1/me: who has logged in with which card.
 type Me struct {
-	Card         string    `json:"card"`
-	CardState    string    `json:"cardState"`
-	Product      string    `json:"product"`
+	Card      string `json:"card"`
+	CardState string `json:"cardState"`
+	Product   string `json:"product"`
+	// PIN2 tells what the signing PIN of this product is: "letter", a code of
+	// its own in the PIN letter; "pin1", the same as the security code until the
+	// holder changes it; "own", set by the holder; "unknown".
+	PIN2         string    `json:"pin2"`
 	CardExpires  time.Time `json:"cardExpires"`
 	Name         string    `json:"name"`
 	LoggedInWith string    `json:"loggedInWith"` // profile of the log-in certificate

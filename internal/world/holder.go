@@ -31,7 +31,9 @@ type Holder struct {
 
 	Transport *identity // the bureau's
 	Current   *identity // the eID, once fetched
+	Signing   *identity // its signing certificate, if there is one
 	next      *identity // on its way
+	signing   *identity // the signing certificate on its way
 }
 
 // CertificateOf returns the DER of the current eID, nil if there is none.
@@ -219,17 +221,7 @@ func (w *World) Fetch(ctx context.Context, h *Holder, id policy.OrderID) error {
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	if st, err = w.Submit(ctx, h, st); err != nil {
-		return fmt.Errorf("submit: %w", err)
-	}
-	if err := w.Confirm(ctx, h, st); err != nil {
-		return fmt.Errorf("confirm: %w", err)
-	}
-	c, err := w.Login(ctx, h)
-	if err != nil {
-		return err
-	}
-	return w.Downloads.Cleaned(ctx, c, st.Download.ID, nil)
+	return w.carryOut(ctx, h, st)
 }
 
 // Begin logs in and opens the download.
@@ -243,40 +235,61 @@ func (w *World) Begin(ctx context.Context, h *Holder, id policy.OrderID) (*downl
 
 // Request makes a key in the card (once a download) and its CSR.
 func (h *Holder) Request(st *download.State) ([]byte, error) {
-	it := st.Item(policy.Authentication)
-	if h.next == nil {
+	return h.RequestFor(st, policy.Authentication)
+}
+
+// RequestFor is Request for a slot.
+func (h *Holder) RequestFor(st *download.State, slot policy.Slot) ([]byte, error) {
+	place := h.place(slot)
+	if *place == nil {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			return nil, err
 		}
-		h.next = &identity{key: key}
+		*place = &identity{key: key}
 	}
-	return card.NewRequest(h.next.key, card.Binding{Download: string(st.Download.ID), Slot: string(it.Slot), Card: string(h.Card),
-		Login: st.Download.Login, PlanHash: st.Download.PlanHash, Challenge: it.Challenge})
+	return card.NewRequest((*place).key, card.Binding{Download: string(st.Download.ID), Slot: string(slot), Card: string(h.Card),
+		Login: st.Download.Login, PlanHash: st.Download.PlanHash, Challenge: st.Item(slot).Challenge})
 }
 
-// Submit sends the CSR and writes the certificate to the card.
+// place is where the card keeps the key on its way to a slot.
+func (h *Holder) place(slot policy.Slot) **identity {
+	if slot == policy.Signing {
+		return &h.signing
+	}
+	return &h.next
+}
+
+// Submit sends the CSR of each item and writes the certificates to the card.
 func (w *World) Submit(ctx context.Context, h *Holder, st *download.State) (*download.State, error) {
 	c, err := w.Login(ctx, h)
 	if err != nil {
 		return nil, err
 	}
-	csr, err := h.Request(st)
+	for _, it := range st.Items {
+		if st, err = w.submit(ctx, c, h, st, it.Slot); err != nil {
+			return nil, err
+		}
+	}
+	return st, nil
+}
+
+func (w *World) submit(ctx context.Context, c register.Caller, h *Holder, st *download.State, slot policy.Slot) (*download.State, error) {
+	csr, err := h.RequestFor(st, slot)
 	if err != nil {
 		return nil, err
 	}
-	st, err = w.Downloads.Submit(ctx, c, st.Download.ID, policy.Authentication, csr)
-	if err != nil {
+	if st, err = w.Downloads.Submit(ctx, c, st.Download.ID, slot, csr); err != nil {
 		return nil, err
 	}
-	cert := st.Certificates[policy.Authentication]
+	cert, place := st.Certificates[slot], *h.place(slot)
 	if cert == nil {
 		return nil, errors.New("submit gave no certificate")
 	}
-	if err := samePublic(h.next.key, cert.DER); err != nil {
+	if err := samePublic(place.key, cert.DER); err != nil {
 		return nil, err
 	}
-	h.next.cert, h.next.name = cert, string(h.Person)
+	place.cert, place.name = cert, string(h.Person)
 	return st, nil
 }
 
@@ -295,17 +308,71 @@ func samePublic(key crypto.Signer, der []byte) error {
 	return nil
 }
 
-// Confirm logs in with the new certificate and confirms.
+// Confirm logs in with the new certificate, or where only a signing certificate
+// is new with that of its eID, and confirms.
 func (w *World) Confirm(ctx context.Context, h *Holder, st *download.State) error {
-	c, err := w.Register.Login(ctx, h.next.cert.DER, true)
+	as := h.Current
+	ev := download.Evidence{PlanHash: st.Download.PlanHash, ReadBack: map[policy.Slot]ca.Fingerprint{}}
+	for _, it := range st.Items {
+		place := *h.place(it.Slot)
+		ev.ReadBack[it.Slot] = place.cert.Fingerprint
+		if it.Slot == policy.Authentication {
+			as = place
+		}
+	}
+	c, err := w.Register.Login(ctx, as.cert.DER, true)
 	if err != nil {
 		return err
 	}
-	_, err = w.Downloads.Confirm(ctx, c, st.Download.ID, download.Evidence{PlanHash: st.Download.PlanHash,
-		ReadBack: map[policy.Slot]ca.Fingerprint{policy.Authentication: h.next.cert.Fingerprint}})
-	if err != nil {
+	if _, err = w.Downloads.Confirm(ctx, c, st.Download.ID, ev); err != nil {
 		return err
 	}
-	h.Current, h.next = h.next, nil
+	h.installed(st)
 	return nil
+}
+
+// installed makes what was on its way the card's own.
+func (h *Holder) installed(st *download.State) {
+	if st.Item(policy.Authentication) != nil {
+		h.Current, h.next = h.next, nil
+		h.Signing = nil // it went with the eID
+	}
+	if st.Item(policy.Signing) != nil {
+		h.Signing, h.signing = h.signing, nil
+	}
+}
+
+// BeginSigning logs in and opens the download of a signing certificate.
+func (w *World) BeginSigning(ctx context.Context, h *Holder) (*download.State, error) {
+	c, err := w.Login(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	return w.Downloads.Begin(ctx, c, download.Cause{})
+}
+
+// FetchSigning is the holder's own fetch of a signing certificate. It goes on
+// from where an interrupted one stopped.
+func (w *World) FetchSigning(ctx context.Context, h *Holder) error {
+	st, err := w.BeginSigning(ctx, h)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	return w.carryOut(ctx, h, st)
+}
+
+// carryOut is what follows begin: submit, confirm, cleaned.
+func (w *World) carryOut(ctx context.Context, h *Holder, st *download.State) error {
+	st, err := w.Submit(ctx, h, st)
+	if err != nil {
+		return fmt.Errorf("submit: %w", err)
+	}
+	if err := w.Confirm(ctx, h, st); err != nil {
+		return fmt.Errorf("confirm: %w", err)
+	}
+	c, err := w.Login(ctx, h)
+	if err != nil {
+		return err
+	}
+	return w.Downloads.Cleaned(ctx, c, st.Download.ID, nil)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -30,9 +31,6 @@ type CardRow struct {
 
 var cardHeading = []string{"number", "product", "kind", "expires", "csr"}
 
-// products that cards are delivered as.
-var products = []string{"none", "6XX", "7XX", "473", "573"}
-
 // ParseDelivery reads a delivery file: UTF-8 CSV with the heading
 // number,product,kind,expires,csr (csr: PKCS#10 in base64). Any wrong row
 // refuses the whole file.
@@ -43,9 +41,6 @@ func ParseDelivery(r io.Reader) ([]CardRow, error) {
 		var err error
 		if row.Number, err = policy.ParseCardNumber(f[0]); err != nil {
 			return err
-		}
-		if !slices.Contains(products, row.Product) {
-			return fmt.Errorf("product is one of %v", products)
 		}
 		if row.Kind != policy.Ordinary && row.Kind != policy.Reserve {
 			return errors.New("kind is ordinary or reserve")
@@ -105,6 +100,9 @@ func (s *Service) importDelivery(ctx context.Context, c Caller, d Delivery) ([]R
 	if err != nil {
 		return nil, err
 	}
+	if err := s.deliverable(rows); err != nil {
+		return nil, err
+	}
 	if c.Officer == 0 && (len(d.Statements) != 1 || d.Statements[0].Certificate != c.Certificate) {
 		return nil, policy.Refuse(policy.StatementSignature, "signed with another card than the one logged in with").Err()
 	}
@@ -140,6 +138,17 @@ func (s *Service) importDelivery(ctx context.Context, c Caller, d Delivery) ([]R
 		results = append(results, res)
 	}
 	return results, nil
+}
+
+// deliverable refuses a file with a card of which nothing is known, or that cannot
+// keep the old key until the new one has proved to live.
+func (s *Service) deliverable(rows []CardRow) error {
+	for i, row := range rows {
+		if p, known := s.Products[row.Product]; !known || !p.Deliverable() {
+			return policy.Refuse(policy.CardDelivery, "row %d: product %q is not one of %v", i+1, row.Product, slices.Sorted(maps.Keys(s.Products))).Err()
+		}
+	}
+	return nil
 }
 
 // MayFor decides whether an administrator of org, or an officer whose

@@ -31,6 +31,8 @@ type Service struct {
 	CardCA ca.IssuerID
 	// Bureaus are the keys of those who may sign delivery files, by name.
 	Bureaus map[string]crypto.PublicKey
+	// Products are the kinds of cards that may be delivered.
+	Products policy.Products
 	// ArmedFor is how long a transport certificate is armed at hand-out and
 	// at the desk.
 	ArmedFor time.Duration
@@ -238,8 +240,18 @@ func Role(tx *Tx, person policy.PersonID, eid, org policy.OrganisationID, roles 
 // Administrator decides whether the caller administers org: a current LoA3 eID
 // and the role.
 func Administrator(tx *Tx, c Caller, org policy.OrganisationID) error {
-	if c.Profile != policy.ProfileAuthentication || c.LoA < 3 || c.Pending {
-		return policy.Refuse(policy.RoleLoA, "administration needs a current eID at level 3").Err()
+	if !administers(c) {
+		return notAtLevel()
 	}
 	return Role(tx, c.Person, c.Organisation, org, policy.RoleAdministrator)
+}
+
+// administers reports whether the caller logged in with what administration needs,
+// whatever the roles.
+func administers(c Caller) bool {
+	return c.Profile == policy.ProfileAuthentication && c.LoA >= 3 && !c.Pending
+}
+
+func notAtLevel() error {
+	return policy.Refuse(policy.RoleLoA, "administration needs a current eID at level 3").Err()
 }
