@@ -34,6 +34,14 @@ const (
 	RoleMissing Rule = "role.missing"
 	// RoleLoA: administration needs a current eID at LoA3.
 	RoleLoA Rule = "role.loa"
+	// RoleSelf: nobody gives a role to himself.
+	RoleSelf Rule = "role.self"
+	// RoleLast: a role that is ended leaves an administrator who can act.
+	RoleLast Rule = "role.last"
+	// OrganisationKnown: the organisation number is registered already.
+	OrganisationKnown Rule = "organisation.known"
+	// OrganisationDepth: a branch stands too far below its customer.
+	OrganisationDepth Rule = "organisation.depth"
 	// CeremonyClosed: the bootstrap is over, for ever.
 	CeremonyClosed Rule = "ceremony.closed"
 	// CeremonyScope: officers may found one organisation and order for its two

@@ -10,6 +10,7 @@ const (
 
 	// The register.
 	OrganisationCreated = "organisation.created"
+	OrganisationSigning = "organisation.signing" // may holders fetch signing certificates
 	PersonImported      = "person.imported"
 	AssignmentChanged   = "assignment.changed"
 	RoleGranted         = "role.granted"
@@ -61,7 +62,7 @@ const (
 func Acts() []string {
 	return []string{
 		Initialised, CeremonyFounded, CeremonyClosed,
-		OrganisationCreated, PersonImported, AssignmentChanged, RoleGranted, RoleEnded,
+		OrganisationCreated, OrganisationSigning, PersonImported, AssignmentChanged, RoleGranted, RoleEnded,
 		DeliveryImported, CardSent, CardHandedOut, CardArmed, CardLocked, CardUnlocked,
 		CardBlocked, CardScrapped, CardExpired,
 		OrderPlaced, OrderApproved, OrderWithdrawn, OrderRefused, OrderExpired, OrderInstalled,

@@ -27,11 +27,13 @@ const (
 	ActBlock    = "card.block"
 	ActDelivery = "card.delivery"
 	ActFound    = "ceremony.found"
+	ActBranch   = "organisation.create"
+	ActSigning  = "organisation.signing"
 	ActGrant    = "role.grant"
 )
 
 var acts = map[string]bool{ActPlace: true, ActApprove: true, ActHandOut: true, ActArm: true, ActBlock: true,
-	ActDelivery: true, ActFound: true, ActGrant: true}
+	ActDelivery: true, ActFound: true, ActBranch: true, ActSigning: true, ActGrant: true}
 
 // Statement is what is signed.
 type Statement struct {

@@ -39,6 +39,14 @@ func (t *tx) InsertOrganisation(o *register.Organisation) error {
 	return changedOne("inserting organisation", n, err)
 }
 
+// SetSigningAllowed implements register.Organisations. It is guarded by the state
+// that it leaves, so that of two who turn the switch the same way one is told.
+func (t *tx) SetSigningAllowed(id policy.OrganisationID, allowed bool) error {
+	n, err := t.exec("setting signing switch", `UPDATE organisations SET signing_allowed = $1
+		WHERE id = $2 AND signing_allowed <> $3`, flag(allowed), string(id), flag(allowed))
+	return changedOne("setting signing switch", n, err)
+}
+
 // ListOrganisations implements register.Organisations, in the order of ids.
 func (t *tx) ListOrganisations(after policy.OrganisationID, limit int) ([]*register.Organisation, error) {
 	return list(t, "listing organisations", `SELECT `+organisationColumns+` FROM organisations

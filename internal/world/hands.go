@@ -64,13 +64,13 @@ func (h *Holder) NextKey() crypto.Signer {
 func (h *Holder) SetNextKey(key crypto.Signer) { h.next = &identity{key: key} }
 
 // Forget drops what a download under way has left on the card.
-func (h *Holder) Forget() { h.next = nil }
+func (h *Holder) Forget() { h.next, h.signing = nil, nil }
 
 // Twin returns the same card in the hands of another client: it has the same
 // certificates and shares no memory.
 func (h *Holder) Twin() *Holder {
 	t := *h
-	t.next = nil
+	t.next, t.signing = nil, nil
 	return &t
 }
 
@@ -265,27 +265,6 @@ func (w *World) mandate(d orders.Document) (*ca.Mandate, error) {
 		signed = append(signed, ca.SignedStatement{Content: s[0].Content, Signature: s[0].Signature, Certificate: cert, Person: w.Admins[i].Name()})
 	}
 	return ca.NewMandate(d.Bytes(), 2, signed)
-}
-
-// AddOrganisation makes a branch of the first organisation with the same two
-// administrators, in which a holder has an assignment too.
-func (w *World) AddOrganisation(ctx context.Context, name string, h *Holder) (policy.OrganisationID, error) {
-	n := w.count.Add(1)
-	now := w.Now().UTC().Truncate(time.Microsecond)
-	org := &register.Organisation{ID: policy.OrganisationID(policy.NewID("org")), Number: fmt.Sprintf("55%08d", n), Name: name, Parent: w.Org, CreatedAt: now}
-	return org.ID, w.config.Stores.Register.Update(ctx, func(tx *register.Tx) error {
-		if err := tx.InsertOrganisation(org); err != nil {
-			return err
-		}
-		for _, a := range w.Admins {
-			g := register.Grant{Person: a.Person, Organisation: org.ID, Role: policy.RoleAdministrator, GrantedAt: now}
-			if err := tx.InsertGrant(g); err != nil {
-				return err
-			}
-		}
-		return tx.PutAssignment(&register.Assignment{Person: h.Person, Organisation: org.ID,
-			HSAID: policy.HSAID(fmt.Sprintf("SE55%08d-1", n)), UpdatedAt: now})
-	})
 }
 
 // OrderFor places and approves an order as requested.

@@ -85,6 +85,9 @@ type Organisations interface {
 	OrganisationByNumber(number string) (*Organisation, error)
 	// InsertOrganisation returns issue.ErrConflict if the number is taken.
 	InsertOrganisation(*Organisation) error
+	// SetSigningAllowed turns the switch of an organisation to what it is not.
+	// issue.ErrConflict: it stands so already, or there is no such organisation.
+	SetSigningAllowed(id policy.OrganisationID, allowed bool) error
 	ListOrganisations(after policy.OrganisationID, limit int) ([]*Organisation, error)
 }
 

@@ -43,32 +43,37 @@ const maxAhead = time.Minute
 // signed just now by the current card of an administrator (or by an officer),
 // and stores them. It returns their signers' names.
 func (s *Service) State(tx *Tx, now time.Time, want Expect, signed []Signed) ([]string, error) {
+	_, names, err := s.state(tx, now, want, signed)
+	return names, err
+}
+
+// state is State; it returns the ids of the stored statements too.
+func (s *Service) state(tx *Tx, now time.Time, want Expect, signed []Signed) (ids []policy.StatementID, names []string, err error) {
 	if len(signed) != want.Need || want.Need < 1 {
-		return nil, policy.Refuse(policy.StatementForm, "%d statements where %d are needed", len(signed), want.Need).Err()
+		return nil, nil, policy.Refuse(policy.StatementForm, "%d statements where %d are needed", len(signed), want.Need).Err()
 	}
-	var names []string
 	for _, g := range signed {
 		name, person, err := s.signer(tx, want, g)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, n := range names {
 			if n == name {
-				return nil, policy.Refuse(policy.StatementForm, "the same person states twice").Err()
+				return nil, nil, policy.Refuse(policy.StatementForm, "the same person states twice").Err()
 			}
 		}
 		st, err := check(now, want, g, name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		row := &Statement{ID: policy.StatementID(policy.NewID("st")), Act: want.Act, Subject: want.Subject, By: person,
 			Certificate: g.Certificate, Content: g.Content, Signature: g.Signature, At: st.At}
 		if err := tx.InsertStatement(row); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		names = append(names, name)
+		ids, names = append(ids, row.ID), append(names, name)
 	}
-	return names, nil
+	return ids, names, nil
 }
 
 // need is how many must sign an act that one administrator may do: in the

@@ -25,6 +25,7 @@ func testOrganisations(t *testing.T, db *store.DB) {
 		return tx.InsertOrganisation(o)
 	})
 	refused(t, db, issue.ErrNotFound, func(tx *download.Tx) error { _, err := tx.Organisation("org_c"); return err })
+	testSwitch(t, db, branch)
 	refused(t, db, issue.ErrNotFound, func(tx *download.Tx) error { _, err := tx.OrganisationByNumber("1"); return err })
 	view(t, db, func(tx *download.Tx) error {
 		o, err := tx.Organisation("org_a")
@@ -41,6 +42,25 @@ func testOrganisations(t *testing.T, db *store.DB) {
 		}
 		return nil
 	})
+}
+
+// testSwitch turns a branch's switch on and off again; each way is refused when it
+// stands so already, and another organisation's stays as it is.
+func testSwitch(t *testing.T, db *store.DB, branch *register.Organisation) {
+	for _, allowed := range []bool{true, false} {
+		refused(t, db, issue.ErrConflict, func(tx *download.Tx) error { return tx.SetSigningAllowed(branch.ID, !allowed) })
+		update(t, db, func(tx *download.Tx) error { return tx.SetSigningAllowed(branch.ID, allowed) })
+		view(t, db, func(tx *download.Tx) error {
+			want := *branch
+			want.SigningAllowed = allowed
+			o, err := tx.Organisation(branch.ID)
+			same(t, o, err, &want)
+			o, err = tx.Organisation("org_a")
+			same(t, o, err, Organisation())
+			return nil
+		})
+	}
+	refused(t, db, issue.ErrConflict, func(tx *download.Tx) error { return tx.SetSigningAllowed("org_c", true) })
 }
 
 func testPeople(t *testing.T, db *store.DB) {
