@@ -52,12 +52,13 @@ type App struct {
 	Sequencer *audit.Sequencer
 	Publisher *revocation.Publisher
 
-	log     *slog.Logger
-	now     func() time.Time
-	owner   string
-	signers revocation.Signers
-	crl     []revocation.CRLSigner
-	closers []io.Closer
+	log      *slog.Logger
+	now      func() time.Time
+	owner    string
+	presence *store.Presence // nil: no other process can be on the database
+	signers  revocation.Signers
+	crl      []revocation.CRLSigner
+	closers  []io.Closer
 }
 
 // Open opens the installation in dir under its lock and checks it. Close it.
@@ -87,6 +88,9 @@ func Open(ctx context.Context, dir string, o Options) (app *App, err error) {
 		return nil, err
 	}
 	a.closers = append(a.closers, a.DB)
+	if err := a.announce(ctx); err != nil {
+		return nil, err
+	}
 	if err := a.checkClock(ctx); err != nil {
 		return nil, err
 	}
@@ -269,10 +273,37 @@ func (a *App) wire() error {
 	return a.Publisher.Check()
 }
 
-// dead: with SQLite the lock on the directory means that every other owner is;
-// with PostgreSQL another process may live, and only deadlines tell.
+// announce shows this process to others on the same database, where there may be
+// any.
+func (a *App) announce(ctx context.Context) error {
+	p, err := a.DB.Announce(ctx, a.owner, func(err error) { a.log.Error("presence", "err", err) })
+	if errors.Is(err, store.ErrNotShared) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	a.presence = p
+	a.closers = append(a.closers, p)
+	return nil
+}
+
+// dead: with SQLite the lock on the directory means that every other owner is.
+// With PostgreSQL another process may live, and its presence tells; where that
+// can't be asked, only deadlines do.
 func (a *App) dead(owner string) bool {
-	return owner != a.owner && strings.HasPrefix(a.Config.Database, "sqlite:")
+	if owner == a.owner {
+		return false
+	}
+	if a.presence == nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	gone, err := a.presence.Dead(ctx, owner)
+	if err != nil {
+		a.log.Error("presence", "err", err)
+	}
+	return gone
 }
 
 func (a *App) bureaus() (map[string]crypto.PublicKey, error) {

@@ -58,6 +58,7 @@ func openPool(url string, size int, params map[string]string) (*sql.DB, error) {
 // postgres runs each Update in a SERIALIZABLE transaction of its own; the server
 // groups their commits itself.
 type postgres struct {
+	url     string
 	writers *sql.DB
 	readers *sql.DB
 	count   *counters
@@ -76,7 +77,7 @@ func openPostgres(ctx context.Context, url string, cfg Config, count *counters) 
 	if err != nil {
 		return nil, errors.Join(err, writers.Close())
 	}
-	p := &postgres{writers: writers, readers: readers, count: count}
+	p := &postgres{url: url, writers: writers, readers: readers, count: count}
 	if p.start, err = p.position(ctx); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
