@@ -179,7 +179,7 @@ func (c *handOver) do(g *globals, act, would string) error {
 		if err != nil {
 			return err
 		}
-		person, who, err := c.person(s, a, k.Organisation)
+		person, who, err := s.person(a, k.Organisation, c.Person)
 		if err != nil {
 			return err
 		}
@@ -201,22 +201,25 @@ func (c *handOver) do(g *globals, act, would string) error {
 	})
 }
 
-// person finds who is meant, so that the question has a name in it where the
-// caller may see names.
-func (c *handOver) person(s *session, a *adminclient.Client, org string) (id, who string, err error) {
-	if strings.HasPrefix(c.Person, "per_") {
-		return c.Person, c.Person, nil
+// errNoPerson: nobody in the organisation has the HSA-id.
+var errNoPerson = errors.New("no person with this HSA-id")
+
+// person finds who is meant by a person id or HSA-id, so that the question has a
+// name in it where the caller may see names.
+func (s *session) person(a *adminclient.Client, org, named string) (id, who string, err error) {
+	if strings.HasPrefix(named, "per_") {
+		return named, named, nil
 	}
-	people, err := a.People(s.ctx, org, c.Person, "", 2)
+	people, err := a.People(s.ctx, org, named, "", 2)
 	if err != nil {
 		return "", "", err
 	}
 	for _, p := range people.People {
-		if p.HSAID == c.Person {
+		if p.HSAID == named {
 			return p.ID, fmt.Sprintf("%s %s, %s, %s", p.GivenName, p.Surname, p.HSAID, p.Number), nil
 		}
 	}
-	return "", "", fmt.Errorf("no person with HSA-id %s in %s", clean(c.Person), clean(org))
+	return "", "", fmt.Errorf("%w: %s in %s", errNoPerson, clean(named), clean(org))
 }
 
 type cardHandoutCmd struct{ handOver }

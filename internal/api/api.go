@@ -109,6 +109,13 @@ func New(c Config) http.Handler {
 
 	card("GET /api/v1/whoami", h.whoAmI)
 	card("POST /api/v1/ceremony/found", h.found)
+	card("POST /api/v1/organisations", h.createOrganisation)
+	card("GET /api/v1/organisations", h.organisations)
+	card("GET /api/v1/organisations/{org}", h.organisation)
+	card("POST /api/v1/organisations/{org}/signing", h.setSigning)
+	card("POST /api/v1/organisations/{org}/roles", h.grantRole)
+	card("GET /api/v1/organisations/{org}/roles", h.roles)
+	card("POST /api/v1/organisations/{org}/roles/end", h.endRole)
 	file("POST /api/v1/organisations/{org}/people", h.importPeople)
 	card("GET /api/v1/organisations/{org}/people", h.people)
 	file("POST /api/v1/organisations/{org}/deliveries", h.importDelivery)

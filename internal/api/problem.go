@@ -23,6 +23,8 @@ var statusOf = map[policy.Rule]int{
 	policy.OrderContent:       http.StatusConflict,
 	policy.CardStateRule:      http.StatusConflict,
 	policy.CardKnown:          http.StatusConflict,
+	policy.OrganisationKnown:  http.StatusConflict,
+	policy.RoleLast:           http.StatusConflict,
 	policy.DownloadOpen:       http.StatusConflict,
 	policy.DownloadStateRule:  http.StatusConflict,
 	policy.DownloadChallenge:  http.StatusConflict,
