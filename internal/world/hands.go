@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -221,50 +220,32 @@ func (w *World) Resume(ctx context.Context, h *Holder, id policy.OrderID) error 
 	return w.Downloads.Cleaned(ctx, c, h.Current.cert.Download, nil)
 }
 
-// AddSigning gives a holder with an eID a current signing certificate, by the
-// same path of draft, intent and signature as everything else.
+// AddSigning lets a holder with an eID fetch a signing certificate; the
+// organisation allows it from then on.
 func (w *World) AddSigning(ctx context.Context, h *Holder) (*issue.Certificate, error) {
-	admin, err := w.Login(ctx, w.Admins[0])
-	if err != nil {
+	if err := w.SetSigning(ctx, h.Current.cert.Organisation, true); err != nil {
 		return nil, err
 	}
-	o, err := w.Orders.Order(ctx, admin, h.Current.cert.Order)
-	if err != nil {
+	if err := w.FetchSigning(ctx, h); err != nil {
 		return nil, err
 	}
-	d, err := orders.ParseDocument(o.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	mandate, err := w.mandate(d)
-	if err != nil {
-		return nil, err
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	req := ca.Request{Profile: policy.ProfileSigning, Content: d.Content, PublicKey: key.Public(), NotBefore: w.Now().Add(-register.Backdate),
-		NotAfter: d.NotAfter, Mandate: mandate}
-	return w.Issue.Issue(ctx, PersonCA, req, issue.Binding{Slot: policy.Signing, Card: h.Card, Person: h.Person,
-		Organisation: d.Organisation, IDKind: d.IDKind, LoA: d.LoA, Order: d.Order, Provenance: policy.Session}, nil)
+	return h.Signing.cert, nil
 }
 
-// mandate is both administrators' for a document.
-func (w *World) mandate(d orders.Document) (*ca.Mandate, error) {
-	var signed []ca.SignedStatement
-	for i, act := range []string{statement.ActPlace, statement.ActApprove} {
-		s, err := w.StateAs(Statement(act, d), w.Admins[i])
-		if err != nil {
-			return nil, err
-		}
-		cert, err := x509.ParseCertificate(w.Admins[i].CertificateOf())
-		if err != nil {
-			return nil, err
-		}
-		signed = append(signed, ca.SignedStatement{Content: s[0].Content, Signature: s[0].Signature, Certificate: cert, Person: w.Admins[i].Name()})
+// SigningDER returns the signing certificate of the eID; nil if there is none.
+func (h *Holder) SigningDER() []byte {
+	if h.Signing == nil {
+		return nil
 	}
-	return ca.NewMandate(d.Bytes(), 2, signed)
+	return h.Signing.cert.DER
+}
+
+// SigningCertificate returns it as it is stored; nil if there is none.
+func (h *Holder) SigningCertificate() *issue.Certificate {
+	if h.Signing == nil {
+		return nil
+	}
+	return h.Signing.cert
 }
 
 // OrderFor places and approves an order as requested.
@@ -311,3 +292,6 @@ func (w *World) Delivery(rows string) (register.Delivery, error) {
 	d.Statements, err = w.StateAs(statement.Statement{Act: statement.ActDelivery, Subject: fmt.Sprintf("delivery:%x", hash[:8]), Content: hash}, w.Admins[0])
 	return d, err
 }
+
+// SetNextSigningKey puts a key in the card for the next signing certificate.
+func (h *Holder) SetNextSigningKey(key crypto.Signer) { h.signing = &identity{key: key} }

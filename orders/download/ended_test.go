@@ -23,7 +23,7 @@ type ending struct {
 	reason  ca.Reason
 }
 
-func admin(t *testing.T, s *worldtest.Scene) register.Caller {
+func admin(t testing.TB, s *worldtest.Scene) register.Caller {
 	t.Helper()
 	c, err := s.Login(t.Context(), s.Admins[0])
 	if err != nil {

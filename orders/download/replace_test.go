@@ -36,14 +36,15 @@ func signing(t *testing.T, s *worldtest.Scene, h *world.Holder) *issue.Certifica
 	return cert
 }
 
-// An update takes the signing certificate of the eID with it, and the plan says
-// so before the holder approves: otherwise a corrected address would leave a
+// Where the organisation does not allow signing any more, an update takes the
+// signing certificate of the eID with it, and the plan says so before the holder approves: otherwise a corrected address would leave a
 // signature in the old name behind, or take it away silently.
-func TestUpdateReplacesTheSigningCertificateToo(t *testing.T) {
+func TestUpdateTakesTheSigningCertificateWithIt(t *testing.T) {
 	s := worldtest.New(t)
 	ctx := t.Context()
 	h := s.Holder()
 	old, sign := h.Certificate(), signing(t, s, h)
+	allowSigning(s, s.Org, false)
 	row, err := s.Row(ctx, h)
 	if err != nil {
 		t.Fatal(err)

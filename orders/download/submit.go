@@ -366,7 +366,9 @@ func (j *job) store(ctx context.Context, issued *ca.Issued) (*State, error) {
 		if err != nil {
 			return err
 		}
-		st = &State{Download: d, Items: items, Certificates: map[policy.Slot]*issue.Certificate{}}
+		if st, err = j.s.state(tx, d, items); err != nil { // what other items have
+			return err
+		}
 		it := st.Item(j.slot)
 		if d.State != policy.DownloadPlanned || it == nil || it.State != policy.ItemIntended || it.Serial != issued.Serial {
 			return policy.Refuse(policy.DownloadStateRule, "the download was ended meanwhile").Err()

@@ -88,7 +88,11 @@ func TestDeliveryMustBeSigned(t *testing.T) {
 	} {
 		t.Log(name)
 		_, err := importing(t, s, delivery(t, s, rows))
-		s.Refused(err, policy.RequestForm)
+		rule := policy.RequestForm
+		if strings.Contains(rows, "8XX") { // of which nothing is known
+			rule = policy.CardDelivery
+		}
+		s.Refused(err, rule)
 	}
 	if n := s.Rows("cards", "TRUE"); n != cards {
 		t.Errorf("%d cards were made", n-cards)
