@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"sigill/internal/stage"
 )
 
 // TestFirstDay runs docs/FIRST-DAY.md as it stands: the block before the service,
@@ -21,11 +23,9 @@ func TestFirstDay(t *testing.T) {
 	if len(blocks) != 3 {
 		t.Fatalf("%d blocks", len(blocks))
 	}
-	sigill(t)
-	if _, err := buildCard(); err != nil {
-		t.Fatal(err)
-	}
-	dir, at := t.TempDir(), freeAddresses(t, 3)
+	programs.Sigill(t)
+	programs.Card(t)
+	dir, at := t.TempDir(), stage.FreeAddresses(t, 3)
 	const line = "sigill init --bureau test=bureau/key.pem.pub\n"
 	before := strings.Replace(blocks[0][1], line, strings.TrimSpace(line)+" --status "+at[0]+" --card "+at[1]+" --ops "+at[2]+"\n", 1)
 	if before == blocks[0][1] {
@@ -34,16 +34,16 @@ func TestFirstDay(t *testing.T) {
 	shell(t, dir, at[1], before)
 	serve(t, filepath.Join(dir, "sigill-data"))
 	o := shell(t, dir, at[1], blocks[1][1]+blocks[2][1])
-	says(t, "whoami of the first administrator", o.out, "Karin Bergström", "administrator of org_")
-	examined(t, filepath.Join(dir, "sigill-data"), "after the first day")
+	stage.Says(t, "whoami of the first administrator", o.Out, "Karin Bergström", "administrator of org_")
+	programs.Examined(t, filepath.Join(dir, "sigill-data"), "after the first day")
 }
 
 // shell runs a script with the built programs on its PATH and expects success.
-func shell(t *testing.T, dir, card, script string) outcome {
+func shell(t *testing.T, dir, card, script string) stage.Outcome {
 	t.Helper()
-	cmd := command("bash", "-euo", "pipefail", "-c", script)
+	cmd := stage.Command("bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(buildDir, "bin")+":"+os.Getenv("PATH"),
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(programs.Sigill(t))+":"+os.Getenv("PATH"),
 		"SIGILL_SERVER=https://"+card, "LANG=en_US.UTF-8")
-	return run(t, cmd).want(t, 0, "docs/FIRST-DAY.md")
+	return stage.Run(t, cmd).Want(t, 0, "docs/FIRST-DAY.md")
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"sigill/internal/stage"
 	"sigill/internal/token"
 	"sigill/internal/token/tokentest"
 	"sigill/internal/wire"
@@ -148,19 +149,19 @@ func (n *network) over(at direction, octets int, t *turns) bool {
 func (c *hardCard) fetchKilled(step string, at direction) string {
 	c.t.Helper()
 	notes, err := os.Create(filepath.Join(c.t.TempDir(), "notes"))
-	c.must(err)
+	c.Must(err)
 	defer notes.Close()
 	var cmd *exec.Cmd
-	n := between(c.t, c.server, notes.Name(), step, at, func() { cmd.Process.Kill() })
+	n := between(c.t, c.Server, notes.Name(), step, at, func() { cmd.Process.Kill() })
 	cmd = c.holderProgram(c.uri, n.address(), pin1+"\n", "fetch", "--yes")
 	cmd.Stderr = notes
-	c.must(cmd.Start())
-	hung := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+	c.Must(cmd.Start())
+	hung := time.AfterFunc(stage.Patience, func() { cmd.Process.Kill() })
 	cmd.Wait() // by the signal; looked at below
 	hung.Stop()
 	killed := n.close()
 	told, err := os.ReadFile(notes.Name())
-	c.must(err)
+	c.Must(err)
 	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if !killed || !status.Signaled() || status.Signal() != syscall.SIGKILL {
 		c.t.Fatalf("the program was not killed at %s %s: %v\n%s", step, at, cmd.ProcessState, told)
@@ -172,7 +173,7 @@ func (c *hardCard) fetchKilled(step string, at direction) string {
 // runs it again: the holder has one current eID before and after, and never a
 // certificate whose key is lost.
 func TestInterruptedFetchOverSoftHSM(t *testing.T) {
-	need(t, "pkcs11-tool", "opensc")
+	stage.Need(t, "pkcs11-tool", "opensc")
 	hsm := tokentest.StartSoftHSM(t)
 	p, h := play(t), björn()
 	c := p.hard(hsm, h, token.P256, "PIN1 card", "PIN2 card")
@@ -195,7 +196,7 @@ func TestInterruptedFetchOverSoftHSM(t *testing.T) {
 		if before == "" {
 			kind = "ordinary"
 		}
-		order := p.order(kind, h)
+		order := p.Order(kind, h)
 		told := c.fetchKilled(at.step, at.at)
 		if !strings.Contains(told, at.step) || strings.Contains(told, at.next) {
 			t.Fatalf("%s: killed at another point:\n%s", at.name, told)
@@ -209,7 +210,7 @@ func TestInterruptedFetchOverSoftHSM(t *testing.T) {
 			t.Errorf("%s: still %s", at.name, now)
 		}
 		before = now
-		examined(t, p.dir, "after: "+at.name)
+		programs.Examined(t, p.Dir, "after: "+at.name)
 	}
 }
 
@@ -220,7 +221,7 @@ func (c *hardCard) again(name, rest, order, before string) {
 	had := c.list("authentication")
 	o := c.run("fetch", "--yes", "--json")
 	var r result
-	if err := json.Unmarshal([]byte(o.want(c.t, 0, name+": fetch again").out), &r); err != nil {
+	if err := json.Unmarshal([]byte(o.Want(c.t, 0, name+": fetch again").Out), &r); err != nil {
 		c.t.Fatal(err)
 	}
 	if !r.Resumed || r.Order != order || len(r.Installed) != 1 {

@@ -7,16 +7,18 @@ import (
 	"strings"
 
 	"github.com/miekg/pkcs11"
+
+	"sigill/internal/stage"
 )
 
 // objects returns what pkcs11-tool lists on the card's first token, one text for
 // each object.
 func (c *hardCard) objects() []string {
 	c.t.Helper()
-	cmd := command(need(c.t, "pkcs11-tool", "opensc"), "--module", c.hsm.Module, "--token-label", c.labels[0], "--login", "--pin", pin1, "--list-objects")
-	o := run(c.t, cmd).want(c.t, 0, "pkcs11-tool")
+	cmd := stage.Command(stage.Need(c.t, "pkcs11-tool", "opensc"), "--module", c.hsm.Module, "--token-label", c.labels[0], "--login", "--pin", pin1, "--list-objects")
+	o := stage.Run(c.t, cmd).Want(c.t, 0, "pkcs11-tool")
 	var all []string
-	for line := range strings.Lines(o.out) {
+	for line := range strings.Lines(o.Out) {
 		switch {
 		case strings.HasPrefix(line, " "):
 			if len(all) > 0 {
@@ -41,9 +43,9 @@ func (c *hardCard) onToken(id string) {
 		}
 		kind, _, _ := strings.Cut(o, " Object")
 		kinds[kind]++
-		says(c.t, "pkcs11-tool", o, id)
+		stage.Says(c.t, "pkcs11-tool", o, id)
 		if kind == "Private Key" {
-			says(c.t, "pkcs11-tool", o, "sensitive, always sensitive, never extractable, local")
+			stage.Says(c.t, "pkcs11-tool", o, "sensitive, always sensitive, never extractable, local")
 		}
 	}
 	if len(kinds) != 3 || kinds["Private Key"] != 1 || kinds["Public Key"] != 1 || kinds["Certificate"] != 1 {
@@ -62,7 +64,7 @@ var secrets = []uint{pkcs11.CKA_VALUE, pkcs11.CKA_PRIVATE_EXPONENT, pkcs11.CKA_P
 func (c *hardCard) stays(id []byte) {
 	c.t.Helper()
 	m := pkcs11.New(c.hsm.Module)
-	c.must(m.Initialize())
+	c.Must(m.Initialize())
 	defer m.Destroy()
 	defer m.Finalize()
 	s, key := c.find(m, id)
@@ -83,7 +85,7 @@ func (c *hardCard) stays(id []byte) {
 	wrapping, err := m.CreateObject(s, []*pkcs11.Attribute{
 		pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY), pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES),
 		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, false), pkcs11.NewAttribute(pkcs11.CKA_WRAP, true), pkcs11.NewAttribute(pkcs11.CKA_VALUE, make([]byte, 32))})
-	c.must(err)
+	c.Must(err)
 	if _, err := m.WrapKey(s, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_KEY_WRAP_PAD, nil)}, wrapping, key); err != pkcs11.Error(pkcs11.CKR_KEY_UNEXTRACTABLE) {
 		c.t.Errorf("wrapping the private key: %v, want CKR_KEY_UNEXTRACTABLE", err)
 	}
@@ -93,20 +95,20 @@ func (c *hardCard) stays(id []byte) {
 func (c *hardCard) find(m *pkcs11.Ctx, id []byte) (pkcs11.SessionHandle, pkcs11.ObjectHandle) {
 	c.t.Helper()
 	slots, err := m.GetSlotList(true)
-	c.must(err)
+	c.Must(err)
 	for _, slot := range slots {
 		info, err := m.GetTokenInfo(slot)
-		c.must(err)
+		c.Must(err)
 		if !regexp.MustCompile(`^` + regexp.QuoteMeta(c.labels[0]) + `[ \x00]*$`).MatchString(info.Label) {
 			continue
 		}
 		s, err := m.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
-		c.must(err)
-		c.must(m.Login(s, pkcs11.CKU_USER, pin1))
-		c.must(m.FindObjectsInit(s, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PRIVATE_KEY), pkcs11.NewAttribute(pkcs11.CKA_ID, id)}))
+		c.Must(err)
+		c.Must(m.Login(s, pkcs11.CKU_USER, pin1))
+		c.Must(m.FindObjectsInit(s, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PRIVATE_KEY), pkcs11.NewAttribute(pkcs11.CKA_ID, id)}))
 		found, _, err := m.FindObjects(s, 2)
-		c.must(err)
-		c.must(m.FindObjectsFinal(s))
+		c.Must(err)
+		c.Must(m.FindObjectsFinal(s))
 		if len(found) != 1 {
 			c.t.Fatalf("%d private keys %x", len(found), id)
 		}

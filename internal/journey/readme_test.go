@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sigill/internal/stage"
 )
 
 // commandsOf returns the commands of a document in their order: the lines of its
@@ -59,7 +61,7 @@ func TestREADMECommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := os.Symlink(filepath.Dir(sigill(t)), filepath.Join(dir, "bin")); err != nil {
+	if err := os.Symlink(filepath.Dir(programs.Sigill(t)), filepath.Join(dir, "bin")); err != nil {
 		t.Fatal(err)
 	}
 	made, ran := 0, 0
@@ -80,9 +82,9 @@ func TestREADMECommands(t *testing.T) {
 				continue
 			}
 			ran++
-			cmd := command("/bin/sh", "-c", line)
+			cmd := stage.Command("/bin/sh", "-c", line)
 			cmd.Dir = dir
-			run(t, cmd).want(t, 0, line)
+			stage.Run(t, cmd).Want(t, 0, line)
 		default:
 			t.Errorf("README.md has the command %q, which this test does not know how to try", line)
 		}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sigill/internal/stage"
 )
 
 // writePEM writes a certificate into a file of the test's own.
@@ -27,27 +29,27 @@ func writePEM(t *testing.T, kind string, der []byte) string {
 
 // issuerFile is the CA of the holders' certificates here.
 func (p *played) issuerFile() string {
-	return filepath.Join(p.dir, "certificates", "test-sigill-person-hsa-id-3-ca-v1.pem")
+	return filepath.Join(p.Dir, "certificates", "test-sigill-person-hsa-id-3-ca-v1.pem")
 }
 
 // ocsp asks the address in the certificate by openssl, which must accept the
 // answer's signer, and say status.
 func (p *played) ocsp(cert *x509.Certificate, status ...string) {
 	p.t.Helper()
-	o := run(p.t, command(need(p.t, "openssl", "openssl"), "ocsp", "-no_nonce", "-CAfile", p.rootFile, "-issuer", p.issuerFile(),
-		"-cert", writePEM(p.t, "CERTIFICATE", cert.Raw), "-url", cert.OCSPServer[0])).want(p.t, 0, "openssl ocsp")
-	says(p.t, "openssl ocsp", o.err, "Response verify OK")
-	says(p.t, "openssl ocsp", o.out, status...)
+	o := stage.Run(p.t, stage.Command(stage.Need(p.t, "openssl", "openssl"), "ocsp", "-no_nonce", "-CAfile", p.RootFile, "-issuer", p.issuerFile(),
+		"-cert", writePEM(p.t, "CERTIFICATE", cert.Raw), "-url", cert.OCSPServer[0])).Want(p.t, 0, "openssl ocsp")
+	stage.Says(p.t, "openssl ocsp", o.Err, "Response verify OK")
+	stage.Says(p.t, "openssl ocsp", o.Out, status...)
 }
 
 // download is a relying party's GET.
 func (p *played) download(address string) []byte {
 	p.t.Helper()
 	resp, err := http.Get(address)
-	p.must(err)
+	p.Must(err)
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	p.must(err)
+	p.Must(err)
 	if resp.StatusCode != http.StatusOK {
 		p.t.Fatalf("%s: %s", address, resp.Status)
 	}
@@ -58,14 +60,14 @@ func (p *played) download(address string) []byte {
 // another: a revocation is on the list a second or two after it was decided.
 func (p *played) crl(cert *x509.Certificate) (list []byte, entry x509.RevocationListEntry) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(p.t.Context(), stage.Patience)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		der := p.download(cert.CRLDistributionPoints[0])
 		list, err := x509.ParseRevocationList(der)
-		p.must(err)
+		p.Must(err)
 		for _, e := range list.RevokedCertificateEntries {
 			if e.SerialNumber.Cmp(cert.SerialNumber) == 0 {
 				return der, e
@@ -81,18 +83,18 @@ func (p *played) crl(cert *x509.Certificate) (list []byte, entry x509.Revocation
 
 // verify has openssl judge a certificate by the chain and the CRLs that the
 // certificates name, and returns the lines that it gives.
-func (p *played) verify(cert *x509.Certificate) outcome {
+func (p *played) verify(cert *x509.Certificate) stage.Outcome {
 	p.t.Helper()
 	text, err := os.ReadFile(p.issuerFile())
-	p.must(err)
+	p.Must(err)
 	block, _ := pem.Decode(text)
 	issuer, err := x509.ParseCertificate(block.Bytes)
-	p.must(err)
-	args := []string{"verify", "-x509_strict", "-crl_check_all", "-CAfile", p.rootFile, "-untrusted", p.issuerFile()}
+	p.Must(err)
+	args := []string{"verify", "-x509_strict", "-crl_check_all", "-CAfile", p.RootFile, "-untrusted", p.issuerFile()}
 	for _, c := range []*x509.Certificate{cert, issuer} {
 		args = append(args, "-CRLfile", writePEM(p.t, "X509 CRL", p.download(c.CRLDistributionPoints[0])))
 	}
-	return run(p.t, command(need(p.t, "openssl", "openssl"), append(args, writePEM(p.t, "CERTIFICATE", cert.Raw))...))
+	return stage.Run(p.t, stage.Command(stage.Need(p.t, "openssl", "openssl"), append(args, writePEM(p.t, "CERTIFICATE", cert.Raw))...))
 }
 
 // lineWith reports whether one line of a text has all the words.

@@ -10,21 +10,22 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 
 	_ "modernc.org/sqlite" // to tamper with a database that nobody serves
+
+	"sigill/internal/stage"
 )
 
 // serve starts `sigill serve` on dir, waits until it is ready, and returns it
 // with the address of its operators' listener.
-func serve(t *testing.T, dir string) (s *service, ops string) {
+func serve(t *testing.T, dir string) (s *stage.Service, ops string) {
 	t.Helper()
-	s = start(t, sigill(t), "serve", "--dir", dir, "--json")
-	line, err := bufio.NewReader(s.out).ReadBytes('\n')
+	s = stage.Start(t, programs.Sigill(t), "serve", "--dir", dir, "--json")
+	line, err := bufio.NewReader(s.Out).ReadBytes('\n')
 	if err != nil {
-		t.Fatalf("sigill serve ended before it was ready: %v\n%s", err, s.log())
+		t.Fatalf("sigill serve ended before it was ready: %v\n%s", err, s.Log())
 	}
 	var at struct{ Ops string }
 	if err := json.Unmarshal(line, &at); err != nil || at.Ops == "" {
@@ -36,11 +37,11 @@ func serve(t *testing.T, dir string) (s *service, ops string) {
 func initialised(t *testing.T) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "data")
-	a := freeAddresses(t, 3)
+	a := stage.FreeAddresses(t, 3)
 	args := []string{"init", "--dir", dir, "--partitions", "2", "--status", a[0], "--card", a[1], "--ops", a[2]}
-	run(t, command(sigill(t), args...)).want(t, 0, "sigill init")
-	again := run(t, command(sigill(t), args...)).want(t, 1, "sigill init over what is there")
-	says(t, "sigill init over what is there", again.err, "never overwrites", dir)
+	stage.Run(t, stage.Command(programs.Sigill(t), args...)).Want(t, 0, "sigill init")
+	again := stage.Run(t, stage.Command(programs.Sigill(t), args...)).Want(t, 1, "sigill init over what is there")
+	stage.Says(t, "sigill init over what is there", again.Err, "never overwrites", dir)
 	return dir
 }
 
@@ -57,42 +58,31 @@ func ready(t *testing.T, ops string) {
 	}
 }
 
-// examined runs doctor and audit verify, which have to find nothing wrong.
-func examined(t *testing.T, dir, when string) {
-	t.Helper()
-	o := run(t, command(sigill(t), "doctor", "--dir", dir)).want(t, 0, "sigill doctor "+when)
-	if strings.Contains("\n"+o.out, "\nred ") || !strings.Contains(o.out, "all rows agree") {
-		t.Errorf("sigill doctor %s: %v", when, o)
-	}
-	o = run(t, command(sigill(t), "audit", "verify", "--dir", dir)).want(t, 0, "sigill audit verify "+when)
-	says(t, "sigill audit verify "+when, o.out, " 0 findings")
-}
-
 func TestServeStopsCleanly(t *testing.T) {
 	dir := initialised(t)
 	s, ops := serve(t, dir)
 	ready(t, ops)
-	second := run(t, command(sigill(t), "serve", "--dir", dir)).want(t, 1, "a second sigill serve")
-	says(t, "a second sigill serve", second.err, dir, "in use by another sigill process")
+	second := stage.Run(t, stage.Command(programs.Sigill(t), "serve", "--dir", dir)).Want(t, 1, "a second sigill serve")
+	stage.Says(t, "a second sigill serve", second.Err, dir, "in use by another sigill process")
 	ready(t, ops) // the first does not mind
-	examined(t, dir, "beside serve")
-	if code := s.stop(t, syscall.SIGTERM); code != 0 {
-		t.Errorf("after SIGTERM: exit code %d\n%s", code, s.log())
+	programs.Examined(t, dir, "beside serve")
+	if code := s.Stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("after SIGTERM: exit code %d\n%s", code, s.Log())
 	}
-	examined(t, dir, "after SIGTERM")
+	programs.Examined(t, dir, "after SIGTERM")
 
 	s, ops = serve(t, dir)
 	ready(t, ops)
-	if code := s.stop(t, syscall.SIGKILL); code != -1 {
-		t.Errorf("killed: exit code %d\n%s", code, s.log())
+	if code := s.Stop(t, syscall.SIGKILL); code != -1 {
+		t.Errorf("killed: exit code %d\n%s", code, s.Log())
 	}
 	s, ops = serve(t, dir)
 	ready(t, ops)
-	examined(t, dir, "after a kill")
-	if code := s.stop(t, syscall.SIGINT); code != 0 {
-		t.Errorf("after Ctrl-C: exit code %d\n%s", code, s.log())
+	programs.Examined(t, dir, "after a kill")
+	if code := s.Stop(t, syscall.SIGINT); code != 0 {
+		t.Errorf("after Ctrl-C: exit code %d\n%s", code, s.Log())
 	}
-	examined(t, dir, "at the end")
+	programs.Examined(t, dir, "at the end")
 }
 
 // TestTamperedEvent: who writes to the table of events behind the program's back
@@ -100,10 +90,10 @@ func TestServeStopsCleanly(t *testing.T) {
 func TestTamperedEvent(t *testing.T) {
 	dir := initialised(t)
 	s, _ := serve(t, dir)
-	if code := s.stop(t, syscall.SIGTERM); code != 0 {
-		t.Fatalf("after SIGTERM: exit code %d\n%s", code, s.log())
+	if code := s.Stop(t, syscall.SIGTERM); code != 0 {
+		t.Fatalf("after SIGTERM: exit code %d\n%s", code, s.Log())
 	}
-	examined(t, dir, "before")
+	programs.Examined(t, dir, "before")
 	db, err := sql.Open("sqlite", filepath.Join(dir, "sigill.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -128,12 +118,12 @@ func TestTamperedEvent(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !step.found { // put back, the chain is whole again
-			examined(t, dir, "after it was put back")
+			programs.Examined(t, dir, "after it was put back")
 			continue
 		}
-		o := run(t, command(sigill(t), "audit", "verify", "--dir", dir)).want(t, 1, "sigill audit verify")
-		says(t, "sigill audit verify", o.out, "FOUND", "changed", id, "1 findings")
-		o = run(t, command(sigill(t), "doctor", "--dir", dir)).want(t, 1, "sigill doctor")
-		says(t, "sigill doctor", o.out, "red    chain", id)
+		o := stage.Run(t, stage.Command(programs.Sigill(t), "audit", "verify", "--dir", dir)).Want(t, 1, "sigill audit verify")
+		stage.Says(t, "sigill audit verify", o.Out, "FOUND", "changed", id, "1 findings")
+		o = stage.Run(t, stage.Command(programs.Sigill(t), "doctor", "--dir", dir)).Want(t, 1, "sigill doctor")
+		stage.Says(t, "sigill doctor", o.Out, "red    chain", id)
 	}
 }

@@ -5,12 +5,12 @@ package journey
 import (
 	"encoding/hex"
 	"encoding/json"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
+	"sigill/internal/stage"
 	"sigill/internal/token"
 	"sigill/internal/token/tokentest"
 	"sigill/internal/wire"
@@ -21,9 +21,9 @@ const (
 	pin2 = "271828"
 )
 
-func björn() *holder {
-	return &holder{number: "198505122385", given: "Björn-Åke", surname: "Öhrström Länk", hsaID: "SE2321000016-B7H1",
-		email: "bjorn-ake.ohrstrom@regionen.example", upn: "bjoohr@ad.region.example", card: "9752278900000000064"}
+func björn() *stage.Holder {
+	return &stage.Holder{Number: "198505122385", Given: "Björn-Åke", Surname: "Öhrström Länk", HSAID: "SE2321000016-B7H1",
+		Email: "bjorn-ake.ohrstrom@regionen.example", UPN: "bjoohr@ad.region.example", Card: "9752278900000000064"}
 }
 
 // hardCard is a card on tokens, as the programs are told of it.
@@ -36,49 +36,42 @@ type hardCard struct {
 
 // hard makes a card of two tokens (one for each PIN) or one, has it personalised
 // and hands it out.
-func (p *played) hard(hsm *tokentest.SoftHSM, h *holder, algorithm token.Algorithm, labels ...string) *hardCard {
+func (p *played) hard(hsm *tokentest.SoftHSM, h *stage.Holder, algorithm token.Algorithm, labels ...string) *hardCard {
 	p.t.Helper()
 	for i, label := range labels {
 		hsm.NewToken(p.t, label, []string{pin1, pin2}[i])
 	}
 	c := &hardCard{played: p, hsm: hsm, uri: hsm.URI(labels[0], labels[1:]...), labels: labels}
-	p.directory(h, "created")
+	p.Directory("created", h)
 	open, err := token.Open(p.t.Context(), c.uri, tokentest.PIN(pin1, pin2))
-	p.must(err)
-	p.personalise(h, open, algorithm)
-	p.must(open.Close())
-	p.handOut(h)
+	p.Must(err)
+	p.Personalise(stage.Blank{Number: h.Card, Card: open, Algorithm: algorithm})
+	p.Must(open.Close())
+	p.HandOut(h)
 	return c
 }
 
 // holderProgram prepares sigill-card with the PINs on descriptor 3.
 func (p *played) holderProgram(card, server, pins string, args ...string) *exec.Cmd {
 	p.t.Helper()
-	path, err := buildCard()
-	p.must(err)
-	cmd := command(path, append([]string{"--card", card, "--server", server, "--ca", p.rootFile, "--pin-fd", "3", "--lang", "en"}, args...)...)
-	r, w, err := os.Pipe()
-	p.must(err)
-	p.t.Cleanup(func() { r.Close() })
-	_, err = w.WriteString(pins)
-	p.must(err)
-	p.must(w.Close())
-	cmd.ExtraFiles = []*os.File{r}
+	cmd, err := p.HolderProgram(programs.Card(p.t), card, server, pins, args...)
+	p.Must(err)
+	p.t.Cleanup(func() { cmd.ExtraFiles[0].Close() })
 	return cmd
 }
 
 // run runs sigill-card with the card.
-func (c *hardCard) run(args ...string) outcome {
+func (c *hardCard) run(args ...string) stage.Outcome {
 	c.t.Helper()
-	return run(c.t, c.holderProgram(c.uri, c.server, pin1+"\n"+pin2+"\n", args...))
+	return stage.Run(c.t, c.holderProgram(c.uri, c.Server, pin1+"\n"+pin2+"\n", args...))
 }
 
 // read runs sigill-card, which must succeed, and reads its JSON.
-func (c *hardCard) read(into any, args ...string) outcome {
+func (c *hardCard) read(into any, args ...string) stage.Outcome {
 	c.t.Helper()
-	o := c.run(append(args, "--json")...).want(c.t, 0, "sigill-card "+strings.Join(args, " "))
-	if err := json.Unmarshal([]byte(o.out), into); err != nil {
-		c.t.Fatalf("sigill-card %s: %v\n%s", strings.Join(args, " "), err, o.out)
+	o := c.run(append(args, "--json")...).Want(c.t, 0, "sigill-card "+strings.Join(args, " "))
+	if err := json.Unmarshal([]byte(o.Out), into); err != nil {
+		c.t.Fatalf("sigill-card %s: %v\n%s", strings.Join(args, " "), err, o.Out)
 	}
 	return o
 }
@@ -154,8 +147,8 @@ func (c *hardCard) fetch(order string) result {
 		c.t.Fatalf("fetch: %+v", r)
 	}
 	for _, step := range []string{"1/7", "2/7", "3/7", "4/7", "5/7", "6/7", "7/7"} {
-		if !r.Resumed && strings.Count(o.err, step) != 1 {
-			c.t.Errorf("step %s is not told once:\n%s", step, o.err)
+		if !r.Resumed && strings.Count(o.Err, step) != 1 {
+			c.t.Errorf("step %s is not told once:\n%s", step, o.Err)
 		}
 	}
 	return r
