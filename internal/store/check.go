@@ -42,6 +42,14 @@ var rules = []rule{
 		JOIN certificates c ON c.fingerprint = s.certificate LEFT JOIN downloads d ON d.id = c.download
 		WHERE s.kind = 'pending' AND (d.state IS NULL OR d.state <> 'planned')`},
 
+	// A signing certificate is half of an eID: it stands only beside the other
+	// half, and does not outlive it.
+	{code: "standing.signing", now: true, query: `SELECT s.certificate, s.card FROM standings s JOIN certificates c ON c.fingerprint = s.certificate
+		WHERE s.kind = 'current' AND s.slot = 'signing' AND c.not_after > $1 AND NOT EXISTS (
+			SELECT 1 FROM standings a JOIN certificates b ON b.fingerprint = a.certificate
+			WHERE a.kind = 'current' AND a.slot = 'authentication' AND a.card = s.card AND a.organisation IS NOT DISTINCT FROM s.organisation
+				AND a.id_kind IS NOT DISTINCT FROM s.id_kind AND b.not_after >= c.not_after)`},
+
 	// Certificates and intents: nothing signed that was not recorded.
 	{code: "certificate.intent", query: `SELECT c.serial, i.state FROM certificates c LEFT JOIN intents i ON i.serial = c.serial
 		WHERE i.state IS NULL OR i.state <> 'signed'`},
