@@ -116,8 +116,10 @@ var allowed = map[string][]string{
 	"internal/strictjson": {},
 	"orders": {"ca", "policy", "revocation", "orders", "internal/audit", "internal/card", "internal/der",
 		"internal/statement"},
-	"internal/lint": {"ca", "internal/der"},
-	"internal/keys": {"ca", "internal/der", "internal/durable"},
+	"internal/lanes": {},
+	"internal/mode":  {"ca", "policy", "internal/durable", "internal/strictjson"},
+	"internal/lint":  {"ca", "internal/der"},
+	"internal/keys":  {"ca", "internal/der", "internal/durable"},
 }
 
 func permitted(list []string, name string) bool {

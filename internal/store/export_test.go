@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"sigill/internal/store/pgtest"
@@ -58,4 +59,30 @@ func (db *DB) Explain(t testing.TB, query string, args int) []string {
 		plan = append(plan, detail)
 	}
 	return plan
+}
+
+// OpenWithPages opens a SQLite database that may grow to so many pages, as a full
+// disk would let it.
+func OpenWithPages(ctx context.Context, cfg Config, pages int) (*DB, error) {
+	cfg.pragmas = []string{fmt.Sprintf("max_page_count(%d)", pages)}
+	return Open(ctx, cfg)
+}
+
+// GrowTo lets the write connection, until it breaks, grow to so many pages.
+func (db *DB) GrowTo(t testing.TB, pages int) {
+	t.Helper()
+	db.Exec(t, fmt.Sprintf("PRAGMA max_page_count = %d", pages))
+}
+
+// Pages returns how many pages the database has.
+func (db *DB) Pages(t testing.TB) (n int) {
+	t.Helper()
+	err := db.view(context.Background(), func(tx *tx) error {
+		_, err := tx.one("pages", `PRAGMA page_count`, nil, &n)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
