@@ -8,6 +8,10 @@ import (
 	"math/big"
 	"slices"
 	"sync"
+
+	"github.com/titanous/rocacheck"
+
+	"sigill/internal/weakkeys"
 )
 
 // Public keys that are asked to be certified. Possession is proved before; these
@@ -44,6 +48,20 @@ const (
 	// whose keys can be factored (CVE-2017-15361, "ROCA"): 750,000 Estonian
 	// identity cards had it.
 	KeyRSAWeakCard Rule = "key.rsa.weak-card"
+	// KeySmall: the private part is one of the first thousand numbers, or its
+	// negative. A random generator that does not work gives such numbers, and
+	// whoever looks for one tries them first.
+	KeySmall Rule = "key.small"
+	// KeyPublished: the private part is published: in a standard, with the tests
+	// of a program, in firmware. A card that has it was made with a key from an
+	// example, and everybody can log in with it.
+	KeyPublished Rule = "key.published"
+	// KeyDebian: the key is one of those that Debian's OpenSSL could make from
+	// 2006 to 2008: one for each number of a process (CVE-2008-0166).
+	KeyDebian Rule = "key.debian"
+	// KeyBlocked: the key was reported as compromised: its private part was shown
+	// to somebody other than its card, or two administrators say so.
+	KeyBlocked Rule = "key.blocked"
 	// KeySeenRule: the key was seen before, for something else. Two cards with
 	// one key mean that a key was copied; a key that was refused once, or
 	// whose certificate was revoked, does not come back by asking again.
@@ -68,6 +86,9 @@ type KeyRules struct {
 	Algorithms []string // of "P-256", "P-384", "RSA"; empty allows none
 	MinRSA     int      // bits; 0, or below 2048, means 2048
 	MaxRSA     int      // bits; 0, or above 4096, means 4096
+	// Lists are the lists of weak keys that the operator put in place, beside
+	// those that the program holds; nil: none.
+	Lists *weakkeys.Lists
 }
 
 // AdmitKey judges a public key by itself. That its holder has the private key,
@@ -78,15 +99,35 @@ func AdmitKey(pub crypto.PublicKey, rules KeyRules) Decision {
 		if !slices.Contains(rules.Algorithms, "P-256") && !slices.Contains(rules.Algorithms, "P-384") {
 			return Refuse(KeyType, "elliptic curve keys are not allowed here")
 		}
-		return admitECDSA(pub, rules)
+		if d := admitECDSA(pub, rules); !d.Allow {
+			return d
+		}
 	case *rsa.PublicKey:
 		if !slices.Contains(rules.Algorithms, "RSA") {
 			return Refuse(KeyType, "RSA keys are not allowed here")
 		}
-		return admitRSA(pub, rules)
+		if d := admitRSA(pub, rules); !d.Allow {
+			return d
+		}
 	default:
 		return Refuse(KeyType, "keys of type %T are not allowed", pub)
 	}
+	return admitListed(pub, rules.Lists)
+}
+
+// admitListed looks for a key in every list there is. The more telling list goes
+// first: it says what the card's maker did wrong.
+func admitListed(pub crypto.PublicKey, lists *weakkeys.Lists) Decision {
+	if name := lists.FindDebian(pub); name != "" {
+		return Refuse(KeyDebian, "the key is on the list %s of CVE-2008-0166", name)
+	}
+	if source, found := weakkeys.Published(pub); found {
+		return Refuse(KeyPublished, "the private key is published: %s", source)
+	}
+	if name := lists.FindBadkeys(pub); name != "" {
+		return Refuse(KeyPublished, "the key is on the list %s", name)
+	}
+	return Allowed
 }
 
 func admitECDSA(pub *ecdsa.PublicKey, rules KeyRules) Decision {
@@ -110,6 +151,9 @@ func admitECDSA(pub *ecdsa.PublicKey, rules KeyRules) Decision {
 	x := point.Bytes()[1 : 1+(params.BitSize+7)/8] // SEC 1, 2.3.3: 0x04 ‖ x ‖ y
 	if params.Gx.Cmp(new(big.Int).SetBytes(x)) == 0 {
 		return Refuse(KeyPoint, "the point is the generator of %s or its opposite", params.Name)
+	}
+	if k, found := weakkeys.SmallScalar(pub); found {
+		return Refuse(KeySmall, "the private key is %d or its negative", k)
 	}
 	return Allowed
 }
@@ -135,7 +179,10 @@ func admitRSA(pub *rsa.PublicKey, rules KeyRules) Decision {
 	if closePrimes(pub.N) {
 		return Refuse(KeyRSAClose, "the modulus is a product of primes that are close to each other")
 	}
-	if weakCard(pub.N) {
+	// One modulus in 2^27 that is not of the faulty generator has its mark too,
+	// and is refused for nothing (Nemec et al., "The Return of Coppersmith's
+	// Attack", 2017).
+	if rocacheck.IsWeak(pub) {
 		return Refuse(KeyRSAWeakCard, "the modulus has the mark of CVE-2017-15361")
 	}
 	return Allowed
@@ -202,27 +249,4 @@ func maybeSquare(x *big.Int) bool {
 		return true
 	}
 	return false
-}
-
-// weakCard reports whether n modulo each small odd prime is a power of 65537.
-// The faulty generator made primes k·M + (65537^a mod M), M the product of the
-// first primes, so all its moduli have this; one in 2^27 others has it too and
-// is refused for nothing (Nemec et al., "The Return of Coppersmith's Attack",
-// 2017). 167 is the largest prime in M of the shortest keys.
-func weakCard(n *big.Int) bool {
-	rest := new(big.Int)
-	for _, p := range primesBelow(168)[1:] {
-		want := int(rest.Mod(n, big.NewInt(int64(p))).Int64())
-		power := 1
-		for range p {
-			if power == want {
-				break
-			}
-			power = power * 65537 % p
-		}
-		if power != want {
-			return false
-		}
-	}
-	return true
 }
