@@ -114,3 +114,21 @@ func (w *World) GrantRole(ctx context.Context, h *Holder, org policy.Organisatio
 	}
 	return w.Register.GrantRole(ctx, c, org, document, signed)
 }
+
+// SecondCard gives a holder who is none of the two administrators another card
+// with an eID of its own.
+func (w *World) SecondCard(ctx context.Context, h *Holder) (*Holder, error) {
+	c, err := w.Login(ctx, w.Admins[0])
+	if err != nil {
+		return nil, err
+	}
+	other := &Holder{Person: h.Person, Number: h.Number, HSAID: h.HSAID}
+	if err := w.deliver(ctx, other, c, w.Admins[0].Current); err != nil {
+		return nil, err
+	}
+	id, err := w.Order(ctx, other, policy.OrderOrdinary)
+	if err != nil {
+		return nil, err
+	}
+	return other, w.Fetch(ctx, other, id)
+}
