@@ -28,16 +28,24 @@ import (
 // Names of the issuing CAs of a world.
 const (
 	PersonCA   ca.IssuerID = "person-hsa-id-3-v1"
+	PersonCA2  ca.IssuerID = "person-hsa-id-2-v1"
+	PersonIDCA ca.IssuerID = "person-id-3-v1"
 	CardCA     ca.IssuerID = "card-v1"
 	FunctionCA ca.IssuerID = "function-v1"
 )
 
 // kinds is what the issuing CAs of a world issue for.
-var kinds = map[orders.Kind]ca.IssuerID{{IDKind: policy.ByHSAID, LoA: 3}: PersonCA}
+var kinds = map[orders.Kind]ca.IssuerID{
+	{IDKind: policy.ByHSAID, LoA: 3}:        PersonCA,
+	{IDKind: policy.ByHSAID, LoA: 2}:        PersonCA2,
+	{IDKind: policy.ByPersonNumber, LoA: 3}: PersonIDCA,
+}
 
 // mayIssue are the profiles of each issuing CA.
 var mayIssue = map[ca.IssuerID][]ca.ProfileName{
 	PersonCA:   {policy.ProfileAuthentication, policy.ProfileSigning, policy.ProfileOCSP},
+	PersonCA2:  {policy.ProfileAuthentication, policy.ProfileSigning, policy.ProfileOCSP},
+	PersonIDCA: {policy.ProfileAuthentication, policy.ProfileSigning, policy.ProfileOCSP},
 	CardCA:     {policy.ProfileTransport, policy.ProfileOCSP},
 	FunctionCA: {policy.ProfileOfficer, policy.ProfileServer, policy.ProfileOCSP},
 }

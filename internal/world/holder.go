@@ -2,6 +2,7 @@ package world
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -28,6 +29,7 @@ type Holder struct {
 	Number policy.PersonNumber
 	HSAID  policy.HSAID
 	Card   policy.CardNumber
+	Kind   policy.CardKind // empty: ordinary
 
 	Transport *identity // the bureau's
 	Current   *identity // the eID, once fetched
@@ -50,6 +52,11 @@ func (h *Holder) Certificate() *issue.Certificate { return h.Current.cert }
 // NewHolder imports a person, delivers a card and hands it out. The holder has
 // no eID yet.
 func (w *World) NewHolder(ctx context.Context) (*Holder, error) {
+	return w.NewHolderOf(ctx, policy.Ordinary)
+}
+
+// NewHolderOf is NewHolder with a kind of card.
+func (w *World) NewHolderOf(ctx context.Context, kind policy.CardKind) (*Holder, error) {
 	row := w.newPerson()
 	admin, err := w.Login(ctx, w.Admins[0])
 	if err != nil {
@@ -62,7 +69,7 @@ func (w *World) NewHolder(ctx context.Context) (*Holder, error) {
 	if results[0].Result != "created" {
 		return nil, fmt.Errorf("importing %s: %s %s", row.HSAID, results[0].Rule, results[0].Detail)
 	}
-	h := &Holder{Number: row.Number, HSAID: row.HSAID}
+	h := &Holder{Number: row.Number, HSAID: row.HSAID, Kind: kind}
 	found, err := w.Register.Search(ctx, admin, w.Org, string(row.HSAID), "", 1)
 	if err != nil || len(found) != 1 {
 		return nil, fmt.Errorf("finding %s: %d found, %w", row.HSAID, len(found), err)
@@ -120,7 +127,7 @@ func (w *World) deliver(ctx context.Context, h *Holder, c register.Caller, by ..
 	if err != nil {
 		return err
 	}
-	file := fmt.Appendf(nil, "number,product,kind,expires,csr\n%s,7XX,ordinary,%s,%s\n", h.Card,
+	file := fmt.Appendf(nil, "number,product,kind,expires,csr\n%s,7XX,%s,%s,%s\n", h.Card, cmp.Or(h.Kind, policy.Ordinary),
 		w.Now().AddDate(5, 0, 0).Format("2006-01-02"), base64.StdEncoding.EncodeToString(csr))
 	signature, err := register.SignDelivery(w.bureau, file)
 	if err != nil {
