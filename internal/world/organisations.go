@@ -90,7 +90,9 @@ func (w *World) Employ(ctx context.Context, h *Holder, org *register.Organisatio
 // SetSigning turns an organisation's switch for signing certificates, by both
 // administrators.
 func (w *World) SetSigning(ctx context.Context, org policy.OrganisationID, allowed bool) error {
-	document, err := json.Marshal(register.Switch{Organisation: org, SigningAllowed: allowed})
+	// Each time another document: statements of the same second over the same one
+	// are the same statement, which is good once.
+	document, err := json.Marshal(register.Switch{Organisation: org, SigningAllowed: allowed, Reason: fmt.Sprint(w.count.Add(1))})
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,8 @@ func (w *World) SetSigning(ctx context.Context, org policy.OrganisationID, allow
 	return err
 }
 
-// GrantRole gives a holder a role in an organisation, by both administrators.
+// GrantRole gives a holder a role in an organisation, by both administrators. The
+// same again within a second is the same statement, which is good once.
 func (w *World) GrantRole(ctx context.Context, h *Holder, org policy.OrganisationID, role policy.Role) error {
 	document, err := json.Marshal(register.RoleGrant{Organisation: org, Person: h.Person, Role: role})
 	if err != nil {
