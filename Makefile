@@ -6,6 +6,7 @@ D        ?= ./sigill-data
 FUZZTIME ?= 30s
 RACE     ?=
 BENCH    ?=
+MUTATE   ?=
 
 .DEFAULT_GOAL := help
 
@@ -72,6 +73,10 @@ fuzz: ## run each fuzz target for FUZZTIME (default 30s)
 			echo "fuzz $$pkg $$target"; \
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
 		done; done
+
+.PHONY: mutate
+mutate: ## make the critical path worse, one line at a time: a named test must fail for each (MUTATE=part of a name)
+	SIGILL_MUTATE=1 $(GO) test -count=1 -timeout 60m -v -run '^TestMutations$$/$(MUTATE)' ./internal/mutate
 
 .PHONY: golden
 golden: ## write the golden files under testdata/ anew; look at the difference before committing it

@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"path"
 	"time"
 
 	"sigill/internal/strictjson"
@@ -133,8 +134,22 @@ func New(c Config) http.Handler {
 	card("POST /api/v1/certificates/{serial}/revoke", h.revoke)
 	card("POST /api/v1/people/{id}/end-assignment", h.endAssignment)
 	card("POST /api/v1/people/{id}/revoke", h.revokePerson)
-	mux.Handle("/", h.serve(func(*call) (any, error) { return nil, errNoRoute }, maxBody, false))
-	return h.guard(mux)
+	none := h.serve(func(*call) (any, error) { return nil, errNoRoute }, maxBody, false)
+	mux.Handle("/", none)
+	return h.guard(asWritten(mux, none))
+}
+
+// asWritten sends to none what is not written as a route is. A ServeMux would
+// answer with a redirect to what it takes to be meant, before anybody is judged,
+// and a client that follows it would do there what it was told to do here.
+func asWritten(mux *http.ServeMux, none http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := r.URL.EscapedPath(); path.Clean("/"+p) != p {
+			none.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 var (

@@ -1,0 +1,96 @@
+package mutate
+
+const (
+	downloads = "orders/download"
+	submit    = "orders/download/submit.go"
+)
+
+// ofAdmission: who may ask for what.
+func ofAdmission() []mutation {
+	return []mutation{
+		{name: "another's download is one's own",
+			why:  "whoever holds any card fetches, confirms or abandons other people's certificates",
+			file: "orders/download/service.go", old: `(d.Card != c.Card || d.Holder != c.Person)`, new: `false`,
+			pkg: downloads, test: "TestAnotherCardFetchesNothing"},
+		{name: "stored plan not held to its hash",
+			why:  "who can write the database changes what the holder approved",
+			file: "orders/download/service.go", old: `sha256.Sum256(d.Plan) != d.PlanHash`, new: `sha256.Sum256(d.Plan) == [32]byte{}`,
+			pkg: downloads, test: "TestPlanChangedAfterApproval"},
+		{name: "request bound elsewhere",
+			why:  "a request made for another download, card, plan or person is certified here",
+			file: submit, old: `if want != j.request.Digest {`, new: `if want == [32]byte{} {`,
+			pkg: downloads, test: "TestRequestBoundElsewhere"},
+		{name: "expired challenge",
+			why:  "a request that was kept for months is certified",
+			file: submit, old: `if !now.Before(it.ChallengeExpires) {`, new: `if now.IsZero() {`,
+			pkg: downloads, test: "TestChallengeExpires"},
+		{name: "challenge not compared at record",
+			why:  "a request to a challenge that was replaced while it was judged is recorded all the same",
+			file: submit, old: `it.Challenge != j.item.Challenge`, new: `false`,
+			pkg: downloads, test: "TestChallengeReplacedMeanwhile"},
+		{name: "another log-in carries on",
+			why:  "who was let in at a desk finishes what the eID's PIN began",
+			file: submit, old: `if j.caller.Certificate != d.Login {`, new: `if d.Login.IsZero() {`,
+			pkg: downloads, test: "TestDownloadGoesOnWithItsLogin"},
+		{name: "statements by invented certificates",
+			why:  "who can write the database invents an administrator's approval",
+			file: "orders/issue/verify.go", old: `cert, err := v.signed(c)`, new: `cert, err := x509.ParseCertificate(c.DER)`,
+			pkg: downloads, test: "TestStatementByInventedCertificate"},
+		{name: "proof of possession not verified",
+			why:  "a certificate for somebody else's public key, with one's own name in it",
+			file: "internal/card/request.go", old: `if err := csr.CheckSignature(); err != nil {`, new: `if csr == nil {`,
+			pkg: "internal/card", test: "TestProof", core: true},
+		{name: "request in any form",
+			why:  "a request carries a subject, attributes or encodings that another reader takes for something",
+			file: "internal/card/request.go", old: `if !bytes.Equal(want, csr.RawTBSCertificateRequest) {`, new: `if bytes.Equal(want, nil) {`,
+			pkg: "internal/card", test: "TestParseRequestRefuses"},
+	}
+}
+
+// ofIssuing: key, intent, signature, certificate.
+func ofIssuing() []mutation {
+	return []mutation{
+		{name: "keys seen not consulted",
+			why:  "one key in two cards: whoever has one of them signs as the other",
+			file: "orders/issue/issue.go", old: `seen, err := tx.KeySeen(k.Fingerprint)`, new: `seen, err := &KeySeen{Verdict: Admitted, Card: k.Card, Download: k.Download, Slot: k.Slot}, error(nil)`,
+			pkg: downloads, test: "TestKeySeenBefore"},
+		{name: "refused keys forgotten",
+			why:  "a weak key that was refused once is offered until somebody takes it",
+			file: submit, old: `if err := tx.MarkKey(k); err != nil && !errors.Is(err, issue.ErrConflict) {`, new: `if err := error(nil); k.Verdict == "" {`,
+			pkg: downloads, test: "TestRefusedKeyIsRemembered"},
+		{name: "intents without limit",
+			why:  "a client that fails without end fills revocation lists that everybody downloads",
+			file: "policy/plan.go", old: `if ofSlot >= IntentsPerSlot || ofCard >= IntentsPerCard {`, new: `if ofSlot < 0 || ofCard < 0 {`,
+			pkg: downloads, test: "TestIntentsAreLimited"},
+		{name: "nothing read again at record",
+			why:  "what the directory has corrected meanwhile, or whose approval was withdrawn, is signed",
+			file: submit, old: `if err := s.holds(tx, d, true); err != nil {`, new: `if err := error(nil); err != nil {`,
+			pkg: downloads, test: "TestDirectoryChanges", core: true},
+		{name: "nothing read again at store",
+			why:  "a card that was reported stolen during the signature gets its certificate",
+			file: submit, old: `if err := j.s.holds(tx, d, false); err != nil {`, new: `if err := error(nil); err != nil {`,
+			pkg: downloads, test: "TestEachTransactionLooksForItself"},
+		{name: "certificate leaves without being stored",
+			why:  "a certificate that the CA does not know cannot be revoked and is answered for by nobody",
+			file: submit, old: `st, err := j.store(ctx, issued)`,
+			new: `st, err := &State{Download: &Download{ID: j.id}, Items: []*Item{{Slot: j.slot, State: policy.ItemSigned, Certificate: issued.Fingerprint}},
+		Certificates: map[policy.Slot]*issue.Certificate{j.slot: {Issued: *issued}}}, error(nil)`,
+			pkg: downloads, test: "TestConfirmNeedsTheRightEvidence", core: true},
+		{name: "settled intents settled again",
+			why:  "recovery revokes what was handed out, or a late signer hands out what was given up",
+			file: "internal/store/issue.go", old: ` AND state = 'open'` + "`, string(state)", new: "`, string(state)",
+			pkg: "orders/issue", test: "TestIntentIsSettledOnce", core: true},
+		{name: "intents of another process settled",
+			why:  "a process hands out under an intent that another one is signing",
+			file: "internal/store/issue.go", old: ` AND owner = $4 AND state = 'open'` + "`", new: ` AND $4 <> '' AND state = 'open'` + "`",
+			pkg: "orders/issue", test: "TestReleaseIsTheOwners"},
+		{name: "another certificate released than was intended",
+			why:  "a serial leaves that was never recorded: nothing can revoke it",
+			file: "orders/issue/issue.go", old: `if issued.Serial != in.Serial || issued.Issuer != in.Issuer {`, new: `if issued == nil {`,
+			pkg: "orders/issue", test: "TestReleaseIsTheOwners"},
+		{name: "failing signer asked without end",
+			why:  "each attempt burns a serial that stands in revocation lists for years",
+			file: submit, old: `if !s.breaker.closed(`, new: `if false && !s.breaker.closed(`,
+			pkg: downloads, test: "TestFailingSignerOpensTheCircuit"},
+	}
+}
