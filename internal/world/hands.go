@@ -208,6 +208,7 @@ func (w *World) Resume(ctx context.Context, h *Holder, id policy.OrderID) error 
 	if h.NextDER() != nil {
 		if _, err := w.Register.Login(ctx, h.NextDER(), false); err == nil {
 			h.Current, h.next = h.next, nil // it was confirmed; the answer was lost
+			h.Signing, h.signing = h.signing, nil
 		}
 	}
 	if h.Current == nil || h.Current.cert.Order != id {
@@ -230,6 +231,29 @@ func (w *World) AddSigning(ctx context.Context, h *Holder) (*issue.Certificate, 
 		return nil, err
 	}
 	return h.Signing.cert, nil
+}
+
+// ResumeSigning goes on with an interrupted fetch of a holder's first signing
+// certificate, as a client that was started anew.
+func (w *World) ResumeSigning(ctx context.Context, h *Holder) error {
+	c, err := w.Login(ctx, h)
+	if err != nil {
+		return err
+	}
+	v, err := w.Downloads.Overview(ctx, c)
+	if err != nil {
+		return err
+	}
+	if open := v.Open; open != nil && open.Download.State == policy.DownloadInstalled && open.Item(policy.Signing) != nil {
+		if h.signing != nil { // it was confirmed; the answer was lost
+			h.installed(open)
+		}
+		return w.Downloads.Cleaned(ctx, c, open.Download.ID, nil)
+	}
+	if h.Signing != nil {
+		return nil // all was done; the last answer was lost
+	}
+	return w.FetchSigning(ctx, h)
 }
 
 // SigningDER returns the signing certificate of the eID; nil if there is none.

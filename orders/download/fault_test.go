@@ -13,12 +13,12 @@ import (
 	"sigill/policy"
 )
 
-// A download begins five transactions and makes one signature. A new step
-// changes these numbers, and with them the table below, which is made from what
-// a clean run counts.
+// A download begins five transactions and makes one signature; each further
+// certificate makes two and one more. A new step changes these numbers, and with
+// them the table below, which is made from what a clean run counts.
 const (
-	downloadUpdates    = 5 // begin, record, store, confirm, removed
-	downloadSignatures = 1
+	downloadUpdates = 5 // begin, record, store, confirm, removed
+	itemUpdates     = 2 // record, store
 )
 
 // journey is a download that may be cut off anywhere.
@@ -28,12 +28,56 @@ type journey struct {
 	order policy.OrderType
 	// least is how many working eIDs the holder has all the time.
 	least int
+	// certificates are what a clean run makes; signs says that one of them is a
+	// signing certificate.
+	certificates int
+	signs        bool
+}
+
+// fetch carries the journey out, resume goes on with it. Without an order the
+// holder fetches a signing certificate.
+func (j journey) fetch(ctx context.Context, s *worldtest.Scene, h *world.Holder, id policy.OrderID) error {
+	if id == "" {
+		return s.FetchSigning(ctx, h)
+	}
+	return s.Fetch(ctx, h, id)
+}
+
+func (j journey) resume(ctx context.Context, s *worldtest.Scene, h *world.Holder, id policy.OrderID) error {
+	if id == "" {
+		return s.ResumeSigning(ctx, h)
+	}
+	return s.Resume(ctx, h, id)
+}
+
+func (j journey) ordered(s *worldtest.Scene, h *world.Holder) policy.OrderID {
+	if j.order == "" {
+		return ""
+	}
+	return s.Ordered(h, j.order)
+}
+
+// signer has an eID and may fetch a signing certificate; both has one.
+func signer(s *worldtest.Scene) *world.Holder {
+	h := s.Holder()
+	allowSigning(s, s.Org, true)
+	return h
+}
+
+func both(s *worldtest.Scene) *world.Holder {
+	h := signer(s)
+	if err := s.FetchSigning(s.T.Context(), h); err != nil {
+		s.T.Fatal(err)
+	}
+	return h
 }
 
 func journeys() []journey {
 	return []journey{
-		{"first", (*worldtest.Scene).Person, policy.OrderOrdinary, 0},
-		{"renewal", (*worldtest.Scene).Holder, policy.OrderRenewal, 1},
+		{"first", (*worldtest.Scene).Person, policy.OrderOrdinary, 0, 1, false},
+		{"renewal", (*worldtest.Scene).Holder, policy.OrderRenewal, 1, 1, false},
+		{"signing", signer, "", 1, 1, true},
+		{"renewal of both", both, policy.OrderRenewal, 1, 2, true},
 	}
 }
 
@@ -45,14 +89,14 @@ func TestDownloadCutOffAnywhere(t *testing.T) {
 		t.Run(j.name, func(t *testing.T) {
 			s := worldtest.New(t)
 			h := j.begin(s)
-			id := s.Ordered(h, j.order)
+			id := j.ordered(s, h)
 			s.Faults.Clear()
-			if err := s.Fetch(t.Context(), h, id); err != nil {
+			if err := j.fetch(t.Context(), s, h, id); err != nil {
 				t.Fatal(err)
 			}
 			updates, signatures := s.Faults.Counts()
-			if updates != downloadUpdates || signatures != downloadSignatures {
-				t.Fatalf("a clean run has %d transactions and %d signatures, want %d and %d", updates, signatures, downloadUpdates, downloadSignatures)
+			if want := downloadUpdates + itemUpdates*(j.certificates-1); updates != want || signatures != j.certificates {
+				t.Fatalf("a clean run has %d transactions and %d signatures, want %d and %d", updates, signatures, want, j.certificates)
 			}
 			s.Sound()
 			// A world for each step: what is checked after each case is all of it.
@@ -92,7 +136,7 @@ func (j journey) cases(t *testing.T, s *worldtest.Scene, name string, inject fun
 func (j journey) cutOff(s *worldtest.Scene, inject func(context.CancelFunc), restart bool) {
 	t := s.T
 	h := j.begin(s)
-	id := s.Ordered(h, j.order)
+	id := j.ordered(s, h)
 	step := func(name string) {
 		t.Helper()
 		s.Sound()
@@ -103,7 +147,7 @@ func (j journey) cutOff(s *worldtest.Scene, inject func(context.CancelFunc), res
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	inject(cancel)
-	err := s.Fetch(ctx, h, id)
+	err := j.fetch(ctx, s, h, id)
 	s.Faults.Clear()
 	if err != nil && !errors.Is(err, fault.ErrInjected) && !errors.Is(err, context.Canceled) {
 		t.Fatalf("cut off: %v", err)
@@ -123,15 +167,18 @@ func (j journey) cutOff(s *worldtest.Scene, inject func(context.CancelFunc), res
 	if n := s.Rows("intents", "state = 'open'"); n != 0 {
 		t.Errorf("%d intents are open after recovering", n)
 	}
-	if err := s.Resume(t.Context(), h, id); err != nil {
+	if err := j.resume(t.Context(), s, h, id); err != nil {
 		t.Fatalf("resuming: %v", err)
 	}
 	step("finished")
 	if n := s.Working(h); n != 1 {
 		t.Errorf("%d working eIDs in the end", n)
 	}
-	if got := h.Certificate().Order; got != id {
+	if got := h.Certificate().Order; id != "" && got != id {
 		t.Errorf("the eID is of order %q, want %q", got, id)
+	}
+	if n := s.Rows("standings", "card = ? AND slot = 'signing' AND kind = 'current'", string(h.Card)); (n == 1) != j.signs {
+		t.Errorf("%d signing certificates stand in the end", n)
 	}
 	if n := s.Rows("downloads", "card = ? AND state = 'planned'", string(h.Card)); n != 0 {
 		t.Errorf("%d downloads are open in the end", n)
