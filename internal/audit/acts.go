@@ -45,6 +45,8 @@ const (
 	// Keys, intents and certificates.
 	KeyAdmitted           = "key.admitted"
 	KeyRefused            = "key.refused"
+	KeyBlocked            = "key.blocked"
+	KeyIncident           = "key.incident"
 	IntentRecorded        = "intent.recorded"
 	IntentAbandoned       = "intent.abandoned"
 	CertificateIssued     = "certificate.issued"
@@ -67,7 +69,7 @@ func Acts() []string {
 		CardBlocked, CardScrapped, CardExpired,
 		OrderPlaced, OrderApproved, OrderWithdrawn, OrderRefused, OrderExpired, OrderInstalled,
 		DownloadBegun, DownloadConfirmed, DownloadAbandoned, DownloadLapsed, DownloadCleaned,
-		KeyAdmitted, KeyRefused, IntentRecorded, IntentAbandoned,
+		KeyAdmitted, KeyRefused, KeyBlocked, KeyIncident, IntentRecorded, IntentAbandoned,
 		CertificateIssued, CertificateSuperseded, CertificateRevoked, SignerIssued, CRLPublished,
 		LoginRefused, RequestRefused,
 	}

@@ -87,6 +87,21 @@ var rules = []rule{
 	{code: "order.certificate", query: `SELECT id FROM orders
 		WHERE state = 'installed' AND id NOT IN (SELECT order_id FROM certificates WHERE order_id IS NOT NULL)`},
 
+	// Compromised keys: what was decided is carried out, or still in the queue.
+	// That a queued certificate is there, the foreign key holds (file.reference).
+	{code: "key.standing", query: `SELECT b.fingerprint, s.certificate FROM blocked_keys b
+		JOIN certificates c ON c.key_fingerprint = b.fingerprint JOIN standings s ON s.certificate = c.fingerprint
+		WHERE NOT EXISTS (SELECT 1 FROM queued_revocations q WHERE q.certificate = c.fingerprint AND q.done_at IS NULL)`},
+	{code: "incident.certificate", query: `SELECT v.incident, v.certificate FROM incident_certificates v
+		LEFT JOIN certificates c ON c.fingerprint = v.certificate
+		WHERE NOT EXISTS (SELECT 1 FROM queued_revocations q WHERE q.certificate = v.certificate)
+			AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.serial = c.serial)`},
+	{code: "incident.key", query: `SELECT i.id, i.fingerprint FROM incidents i
+		WHERE NOT EXISTS (SELECT 1 FROM blocked_keys b WHERE b.fingerprint = i.fingerprint)
+			OR NOT EXISTS (SELECT 1 FROM incident_certificates v WHERE v.incident = i.id AND v.role = 'carries')`},
+	{code: "queue.done", query: `SELECT q.certificate, c.serial FROM queued_revocations q JOIN certificates c ON c.fingerprint = q.certificate
+		WHERE q.done_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.serial = c.serial)`},
+
 	// Revocations and the chain.
 	{code: "revocation.event", query: `SELECT r.serial, r.version, r.event FROM revocations r
 		WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.id = r.event)`},

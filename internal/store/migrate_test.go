@@ -70,8 +70,54 @@ func TestCreateOpenMigrate(t *testing.T) {
 		change(`DELETE FROM schema_migrations WHERE version = 99`)
 		change(`UPDATE schema_migrations SET checksum = 'x' WHERE version = 1`)
 		refused("is not the one of this program")
-		change(`DELETE FROM schema_migrations WHERE version = 1`)
+		change(`DELETE FROM schema_migrations WHERE version > 0`)
 		refused("run sigill migrate")
+	})
+}
+
+// A database of the first release is brought to the newest schema, and what it
+// holds is kept.
+func TestMigrateFromTheFirst(t *testing.T) {
+	both(t, func(t *testing.T, cfg Config) {
+		ctx := t.Context()
+		if err := Create(ctx, cfg); err != nil {
+			t.Fatal(err)
+		}
+		d, where, err := parse(cfg.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pool, err := d.connect(where, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pool.Close()
+		for _, undo := range []string{`DROP TABLE queued_revocations`, `DROP TABLE incident_certificates`, `DROP TABLE incidents`,
+			`DROP TABLE blocked_keys`, `DROP INDEX certificates_of_key`, `DELETE FROM schema_migrations WHERE version = 2`,
+			`INSERT INTO keys_seen (fingerprint, verdict, seen_at) SELECT ` + map[string]string{"sqlite": "zeroblob(32)", "postgres": "decode(repeat('00', 32), 'hex')"}[d.name] + `, 'admitted', 1`} {
+			if _, err := pool.ExecContext(ctx, undo); err != nil {
+				t.Fatalf("%s: %v", undo, err)
+			}
+		}
+		if db, err := Open(ctx, cfg); err == nil {
+			db.Close()
+			t.Error("an older database was opened")
+		}
+		from, to, err := Migrate(ctx, cfg)
+		if err != nil || from != 1 || to < 2 {
+			t.Fatalf("Migrate = %d, %d, %v", from, to, err)
+		}
+		db, err := Open(ctx, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if err := db.view(ctx, func(tx *tx) error { _, err := tx.KeySeen([32]byte{}); return err }); err != nil {
+			t.Errorf("what the database held: %v", err)
+		}
+		if err := db.view(ctx, func(tx *tx) error { _, err := tx.QueuedOpen(1); return err }); err != nil {
+			t.Errorf("the new tables: %v", err)
+		}
 	})
 }
 

@@ -179,7 +179,8 @@ func (db *DB) Revocation() Scope[revocation.Tx] { return Scope[revocation.Tx]{db
 func (db *DB) Audit() Scope[audit.Tx] { return Scope[audit.Tx]{db, log} }
 
 func issueOf(t *tx) issue.Tx {
-	return issue.Tx{Intents: t, Certificates: t, Standings: t, Keys: t, Revocations: t, Events: t}
+	return issue.Tx{Intents: t, Certificates: t, Standings: t, Keys: t, Compromises: t, RevocationQueue: t, Population: t,
+		Revocations: t, Events: t}
 }
 
 func registerOf(t *tx) register.Tx {

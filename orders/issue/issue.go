@@ -130,10 +130,13 @@ func (c *Config) NewIntent(ci ca.Intent, b Binding) *Intent {
 // Admitted is the verdict on a key that was let through.
 const Admitted = "admitted"
 
-// AdmitKey remembers k, or refuses key.seen if the key was seen for anything but
+// AdmitKey remembers k, or refuses key.blocked if the key is blocked, and key.seen if the key was seen for anything but
 // the same card, download and slot. The memory outlives every refusal: a key that was
 // refused once is refused everywhere.
 func AdmitKey(tx *Tx, k KeySeen) error {
+	if err := Blocked(tx, k.Fingerprint); err != nil {
+		return err
+	}
 	seen, err := tx.KeySeen(k.Fingerprint)
 	switch {
 	case errors.Is(err, ErrNotFound):
@@ -174,6 +177,11 @@ func Release(tx *Tx, in *Intent, issued *ca.Issued, kind StandingKind, now time.
 	now = now.UTC().Truncate(time.Microsecond)
 	if issued.Serial != in.Serial || issued.Issuer != in.Issuer {
 		return nil, fmt.Errorf("certificate %s is not the one intended, %s", issued.Serial, in.Serial)
+	}
+	// A key that was blocked while it was being certified: the certificate would
+	// be one that the block did not see.
+	if err := Blocked(tx, in.Key); err != nil {
+		return nil, err
 	}
 	if err := tx.SettleIntent(in.Serial, in.Owner, IntentSigned, now); err != nil {
 		return nil, err

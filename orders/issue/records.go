@@ -152,6 +152,9 @@ type Tx struct {
 	Certificates
 	Standings
 	Keys
+	Compromises
+	RevocationQueue
+	Population
 	Revocations revocation.Ledger
 	Events      audit.Recorder
 }
