@@ -44,6 +44,9 @@ func TestNewMandate(t *testing.T) {
 		{"same statement twice", order, 2, []ca.SignedStatement{place, place}, "1 different"},
 		{"nobody placed", order, 2, []ca.SignedStatement{approve, c.state(t, statement.ActApprove, order)}, "nobody placed"},
 		{"wrong act", order, 2, []ca.SignedStatement{place, b.state(t, statement.ActHandOut, order)}, "card.handout"},
+		{"founding of a branch", order, 2, []ca.SignedStatement{place, b.state(t, statement.ActBranch, order)}, "organisation.create"},
+		{"turn of a switch", order, 2, []ca.SignedStatement{place, b.state(t, statement.ActSigning, order)}, "organisation.signing"},
+		{"role", order, 2, []ca.SignedStatement{place, b.state(t, statement.ActGrant, order)}, "role.grant"},
 		{"other order", order, 2, []ca.SignedStatement{place, b.state(t, statement.ActApprove, other)}, "another order"},
 		{"order changed later", other, 2, []ca.SignedStatement{place, approve}, "another order"},
 		{"forged signature", order, 2, []ca.SignedStatement{place, change(approve, func(s *ca.SignedStatement) {
