@@ -78,6 +78,11 @@ fuzz: ## run each fuzz target for FUZZTIME (default 30s)
 mutate: ## make the critical path worse, one line at a time: a named test must fail for each (MUTATE=part of a name)
 	SIGILL_MUTATE=1 $(GO) test -count=1 -timeout 60m -v -run '^TestMutations$$/$(MUTATE)' ./internal/mutate
 
+.PHONY: simulate
+simulate: ## simulate the whole service for TIME (default 1m); SEED=n replays one schedule with its trace
+	SIGILL_SIMULATE_TIME="$(or $(TIME),1m)" SIGILL_SIMULATE_FROM="$(or $(FROM),$(shell date +%s))" SIGILL_SIMULATE_SEED="$(SEED)" \
+		$(GO) test -count=1 -timeout 0 -v -run '^TestSimulate$$' ./internal/simulate
+
 .PHONY: golden
 golden: ## write the golden files under testdata/ anew; look at the difference before committing it
 	$(GO) test -count=1 $$(git grep -l --untracked 'flag.Bool("update"' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|') -args -update

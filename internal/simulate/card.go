@@ -1,0 +1,276 @@
+package simulate
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"slices"
+
+	"sigill/internal/token"
+	"sigill/policy"
+)
+
+// plastic is a card as it lies on the desk: what is on it outlives every client.
+type plastic struct {
+	number  string
+	objects []*cardObject
+	// epoch counts how often it was taken out of the reader: a client that began
+	// in an earlier one has a pulled card.
+	epoch  int
+	left   int // tries of the PIN
+	serial uint64
+}
+
+// cardObject is a key pair, of which the private half or the certificate may be
+// missing.
+type cardObject struct {
+	id     []byte
+	slot   policy.Slot
+	label  string
+	key    crypto.Signer // nil: the private key is gone or was never made
+	public crypto.PublicKey
+	cert   []byte
+}
+
+// Tries of the PIN before it is locked.
+const pinTries = 3
+
+func (p *plastic) add(slot policy.Slot, key crypto.Signer, der []byte) *cardObject {
+	p.serial++
+	o := &cardObject{id: fmt.Appendf(nil, "object-%d", p.serial), slot: slot, label: token.LabelPrefix + string(slot), key: key, cert: der}
+	if key != nil {
+		o.public = key.Public()
+	}
+	p.objects = append(p.objects, o)
+	return o
+}
+
+func (p *plastic) find(id []byte) *cardObject {
+	i := slices.IndexFunc(p.objects, func(o *cardObject) bool { return bytes.Equal(o.id, id) })
+	if i < 0 {
+		return nil
+	}
+	return p.objects[i]
+}
+
+// holds reports whether the card has a certificate together with its key.
+func (p *plastic) holds(fingerprint [32]byte) bool {
+	return slices.ContainsFunc(p.objects, func(o *cardObject) bool {
+		return o.key != nil && o.cert != nil && sumOf(o.cert) == fingerprint
+	})
+}
+
+// reader is a card opened by one client.
+type reader struct {
+	c      *client
+	p      *plastic
+	epoch  int
+	opened bool // the PIN was given
+}
+
+var _ token.Card = (*reader)(nil)
+
+// begin is the point before a command, which may fail in its place.
+func (r *reader) begin(op string, faults ...Fault) (Fault, error) {
+	s := r.c.s
+	s.point("card " + op)
+	if r.c.killed {
+		return "", errKilled
+	}
+	if r.epoch != r.p.epoch {
+		return "", errPulled
+	}
+	if s.drawAt(CardPulledBefore) {
+		r.p.epoch++
+		return "", errPulled
+	}
+	f := s.draw(faults...)
+	s.note("card "+op, "done")
+	return f, nil
+}
+
+// end is the moment after a command.
+func (r *reader) end() error {
+	if r.c.s.drawAt(CardPulledAfter) {
+		r.p.epoch++
+		return errPulled
+	}
+	return nil
+}
+
+var errPulled = fmt.Errorf("%w: the card was pulled", errInjected)
+
+// unlock gives the PIN once a client.
+func (r *reader) unlock(slot policy.Slot) error {
+	if r.opened {
+		return nil
+	}
+	if r.p.left == 0 {
+		return fmt.Errorf("PIN for %s: %w", slot, token.ErrPINLocked)
+	}
+	if r.c.s.drawAt(CardWrongPIN) {
+		r.p.left--
+		if r.p.left == 0 {
+			return fmt.Errorf("PIN for %s: %w", slot, token.ErrPINLocked)
+		}
+		return token.ErrPIN{Slot: slot, Left: r.p.left}
+	}
+	r.p.left, r.opened = pinTries, true
+	return nil
+}
+
+// Info implements [token.Card].
+func (r *reader) Info() token.Info { return token.Info{Number: r.p.number, Label: "simulated"} }
+
+// Objects implements [token.Card].
+func (r *reader) Objects(context.Context) ([]token.Object, error) {
+	if _, err := r.begin("list"); err != nil {
+		return nil, err
+	}
+	var all []token.Object
+	for _, o := range r.p.objects {
+		all = append(all, token.Object{ID: slices.Clone(o.id), Slot: o.slot, Label: o.label, Certificate: slices.Clone(o.cert),
+			HasKey: o.key != nil, Public: o.public})
+	}
+	return all, r.end()
+}
+
+// GenerateKey implements [token.Card].
+func (r *reader) GenerateKey(_ context.Context, slot policy.Slot, algorithm token.Algorithm) ([]byte, error) {
+	f, err := r.begin("generate", CardWriteFails, CardKeyHalf)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.unlock(slot); err != nil {
+		return nil, err
+	}
+	if f == CardWriteFails {
+		return nil, fmt.Errorf("%w: %s", errInjected, f)
+	}
+	if algorithm != token.P256 {
+		return nil, fmt.Errorf("the simulated card makes no %s", algorithm)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	o := r.p.add(slot, key, nil)
+	if f == CardKeyHalf { // the client died while the card wrote
+		o.key = nil
+		r.p.epoch++
+		return nil, errPulled
+	}
+	return slices.Clone(o.id), r.end()
+}
+
+// Signer implements [token.Card].
+func (r *reader) Signer(_ context.Context, id []byte) (crypto.Signer, error) {
+	if _, err := r.begin("open key"); err != nil {
+		return nil, err
+	}
+	o := r.p.find(id)
+	if o == nil || o.key == nil {
+		return nil, fmt.Errorf("key %s: %w", id, token.ErrNotFound)
+	}
+	return &cardSigner{r, o}, r.unlock(o.slot)
+}
+
+// cardSigner is a key on a card.
+type cardSigner struct {
+	r *reader
+	o *cardObject
+}
+
+// Public implements [crypto.Signer].
+func (k *cardSigner) Public() crypto.PublicKey { return k.o.public }
+
+// Sign implements [crypto.Signer].
+func (k *cardSigner) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if _, err := k.r.begin("sign"); err != nil {
+		return nil, err
+	}
+	if k.r.p.find(k.o.id) != k.o || k.o.key == nil {
+		return nil, fmt.Errorf("key %s: %w", k.o.id, token.ErrNotFound)
+	}
+	signature, err := k.o.key.Sign(rand.Reader, digest, opts)
+	if err != nil {
+		return nil, err
+	}
+	return signature, k.r.end()
+}
+
+// WriteCertificate implements [token.Card].
+func (r *reader) WriteCertificate(_ context.Context, id, der []byte) error {
+	f, err := r.begin("write", CardWriteFails)
+	if err != nil {
+		return err
+	}
+	o := r.p.find(id)
+	if o == nil {
+		return fmt.Errorf("object %s: %w", id, token.ErrNotFound)
+	}
+	if err := r.unlock(o.slot); err != nil {
+		return err
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return err
+	}
+	switch {
+	case f == CardWriteFails:
+		return fmt.Errorf("%w: %s", errInjected, f)
+	case !token.SameKey(o.public, cert.PublicKey):
+		return fmt.Errorf("object %s: the certificate is for another key", id)
+	case o.cert != nil && !bytes.Equal(o.cert, der):
+		return fmt.Errorf("object %s: %w", id, token.ErrOccupied)
+	}
+	o.cert = slices.Clone(der)
+	return r.end()
+}
+
+// ReadCertificate implements [token.Card].
+func (r *reader) ReadCertificate(_ context.Context, id []byte) ([]byte, error) {
+	if _, err := r.begin("read"); err != nil {
+		return nil, err
+	}
+	o := r.p.find(id)
+	if o == nil || o.cert == nil {
+		return nil, fmt.Errorf("certificate %s: %w", id, token.ErrNotFound)
+	}
+	return slices.Clone(o.cert), r.end()
+}
+
+// Delete implements [token.Card].
+func (r *reader) Delete(_ context.Context, id []byte) error {
+	f, err := r.begin("delete", CardDeleteFails, CardDeleteHalf)
+	if err != nil {
+		return err
+	}
+	o := r.p.find(id)
+	if o == nil {
+		return fmt.Errorf("object %s: %w", id, token.ErrNotFound)
+	}
+	if err := r.unlock(o.slot); err != nil {
+		return err
+	}
+	if f == CardDeleteFails {
+		return fmt.Errorf("%w: %s", errInjected, f)
+	}
+	r.c.s.deleting(r.c.h, o)
+	if f == CardDeleteHalf {
+		o.key = nil
+		r.p.epoch++
+		return errPulled
+	}
+	r.p.objects = slices.DeleteFunc(r.p.objects, func(x *cardObject) bool { return x == o })
+	return r.end()
+}
+
+// Close implements [token.Card].
+func (r *reader) Close() error { return nil }

@@ -1,0 +1,271 @@
+package simulate
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"sigill/internal/store"
+	"sigill/internal/world"
+)
+
+func sumOf(der []byte) [32]byte { return sha256.Sum256(der) }
+
+func lower(s string) string { return strings.ToLower(s) }
+
+func errorAs[T error](err error) (T, bool) { return errors.AsType[T](err) }
+
+// model is what the simulation itself remembers of a schedule, to hold against
+// what the rows say.
+type model struct {
+	had        map[place]bool      // a current eID was seen here
+	blocked    map[string]bool     // cards
+	signed     map[[32]byte]bool   // digests by the key of the person CA
+	confirmed  map[[32]byte]string // certificates that presented themselves to confirm
+	superseded map[string]bool     // serials
+	refusals   map[string]int      // told, by rule
+	before     map[[32]byte]bool   // certificates of the base
+}
+
+// place is where one eID stands.
+type place struct{ card, organisation, kind string }
+
+func (m *model) init() {
+	*m = model{had: map[place]bool{}, blocked: map[string]bool{}, signed: map[[32]byte]bool{}, confirmed: map[[32]byte]string{},
+		superseded: map[string]bool{}, refusals: map[string]int{}, before: map[[32]byte]bool{}}
+}
+
+// rows runs a query over the committed state and calls scan for each row.
+func (s *Sim) rows(query string, args []any, scan func(*sql.Rows) error) {
+	stmt, err := s.prepared(query)
+	if err != nil {
+		s.wrong("looking: %v", err)
+		return
+	}
+	rows, err := stmt.Query(args...)
+	if err != nil {
+		s.wrong("looking: %v", err)
+		return
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			s.wrong("looking: %v", err)
+			return
+		}
+	}
+	if err := rows.Err(); err != nil {
+		s.wrong("looking: %v", err)
+	}
+}
+
+func (s *Sim) prepared(query string) (*sql.Stmt, error) {
+	if stmt := s.statements[query]; stmt != nil {
+		return stmt, nil
+	}
+	stmt, err := s.raw.Prepare(query)
+	if err == nil {
+		s.statements[query] = stmt
+	}
+	return stmt, err
+}
+
+func (s *Sim) text(query string, args ...any) string {
+	out := ""
+	s.rows(query, args, func(r *sql.Rows) error { return r.Scan(&out) })
+	return out
+}
+
+func (s *Sim) count(from string, args ...any) int {
+	n := 0
+	s.rows("SELECT count(*) FROM "+from, args, func(r *sql.Rows) error { return r.Scan(&n) })
+	return n
+}
+
+// signing is called before the key of the person CA signs digest.
+func (s *Sim) signing(digest []byte) {
+	d := [32]byte(digest)
+	if s.signed[d] {
+		s.wrong("the issuing key is asked to sign the same twice")
+	}
+	s.signed[d] = true
+	known := false
+	s.rows(`SELECT tbs FROM intents WHERE issuer = ? ORDER BY recorded_at DESC LIMIT 20`, []any{string(world.PersonCA)}, func(r *sql.Rows) error {
+		var tbs []byte
+		if err := r.Scan(&tbs); err != nil {
+			return err
+		}
+		known = known || sha256.Sum256(tbs) == d
+		return nil
+	})
+	if !known {
+		s.wrong("the issuing key is asked to sign what the database does not know")
+	}
+}
+
+// confirming is called when a certificate presents itself to confirm.
+func (s *Sim) confirming(der []byte) { s.confirmed[sumOf(der)] = hex.EncodeToString(der[:4]) }
+
+// deleting is called before a client deletes an object from a card.
+func (s *Sim) deleting(h *holder, o *cardObject) {
+	if o.cert == nil {
+		return
+	}
+	fp := sumOf(o.cert)
+	kind := s.text(`SELECT kind FROM standings WHERE certificate = ?`, fp[:])
+	if kind != "" {
+		s.wrong("%s: the client deletes a %s certificate from the card", h.name, kind)
+	}
+}
+
+// checkStep looks at the rows of the holders' cards after something was committed.
+func (s *Sim) checkStep() {
+	s.checks++
+	current := map[place]int{}
+	s.rows(`SELECT s.card, s.organisation, s.id_kind, s.kind, s.certificate, c.serial, k.state,
+		EXISTS (SELECT 1 FROM revocations r WHERE r.serial = c.serial)
+		FROM standings s JOIN certificates c ON c.fingerprint = s.certificate JOIN cards k ON k.number = s.card
+		WHERE s.slot = 'authentication' AND s.card IN (`+s.cards()+`)`, nil, func(r *sql.Rows) error {
+		var p place
+		var kind, state string
+		var fp, serial []byte
+		var revoked bool
+		if err := r.Scan(&p.card, &p.organisation, &p.kind, &kind, &fp, &serial, &state, &revoked); err != nil {
+			return err
+		}
+		s.standing(p, kind, state, [32]byte(fp), revoked)
+		if kind == "current" {
+			current[p]++
+		}
+		return nil
+	})
+	for _, h := range s.holders {
+		s.checkHolder(h, current)
+	}
+	s.checkSuperseded(current)
+	if s.checks%s.stride() == 0 {
+		s.checkAll()
+	}
+}
+
+// stride is how many commits lie between two looks at everything.
+func (s *Sim) stride() int { return 97 }
+
+func (s *Sim) cards() string {
+	var list []string
+	for _, h := range s.holders {
+		list = append(list, "'"+h.card.number+"'")
+	}
+	return strings.Join(list, ", ")
+}
+
+func (s *Sim) standing(p place, kind, state string, fp [32]byte, revoked bool) {
+	switch {
+	case revoked:
+		s.wrong("a %s certificate on %s is revoked", kind, p.card)
+	case state == "blocked":
+		s.wrong("a %s certificate stands on %s, which is blocked", kind, p.card)
+	case kind != "current":
+	case s.confirmed[fp] == "" && !s.before[fp]:
+		s.wrong("a certificate on %s is current and never presented itself to confirm", p.card)
+	default:
+		s.had[p] = true
+		for _, h := range s.holders {
+			if h.card.number == p.card && !h.card.holds(fp) {
+				s.wrong("%s: the server holds a certificate for current that is not on the card with its key", h.name)
+			}
+		}
+	}
+}
+
+// checkHolder: who had an eID has exactly one, unless somebody ended it; and a
+// blocked card stays so, with nothing on it that is good.
+func (s *Sim) checkHolder(h *holder, current map[place]int) {
+	for _, p := range slices.SortedFunc(maps.Keys(s.had), func(a, b place) int { return cmp.Compare(a.organisation, b.organisation) }) {
+		if p.card != h.card.number {
+			continue
+		}
+		if n := current[p]; n > 1 || n == 0 && !h.mayEnd {
+			s.wrong("%s has %d current eIDs of %s", h.name, n, p.organisation)
+		}
+	}
+	if !h.mayEnd {
+		return
+	}
+	state := s.text(`SELECT state FROM cards WHERE number = ?`, h.card.number)
+	if state == "blocked" {
+		s.blocked[h.card.number] = true
+	}
+	if !s.blocked[h.card.number] {
+		return
+	}
+	if state != "blocked" {
+		s.wrong("%s: the card was blocked and is %s", h.name, state)
+	}
+	for _, q := range [][2]string{
+		{"certificate that is good", `certificates c WHERE c.card = ? AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.serial = c.serial)`},
+		{"open intent", `intents WHERE card = ? AND state = 'open'`},
+		{"open download", `downloads WHERE card = ? AND state = 'planned'`},
+		{"open order", `orders WHERE card = ? AND state IN ('placed', 'approved')`},
+	} {
+		if n := s.count(q[1], h.card.number); n != 0 {
+			s.wrong("%s: the card is blocked and has %d %s", h.name, n, q[0])
+		}
+	}
+}
+
+// checkSuperseded: an eID is superseded only in the moment in which another, that
+// presented itself, has taken its place.
+func (s *Sim) checkSuperseded(current map[place]int) {
+	s.rows(`SELECT hex(r.serial), c.card, c.organisation, c.id_kind FROM revocations r JOIN certificates c ON c.serial = r.serial
+		WHERE r.rule = 'confirm.superseded' AND c.slot = 'authentication' AND c.card IN (`+s.cards()+`)`, nil, func(r *sql.Rows) error {
+		var serial string
+		var p place
+		if err := r.Scan(&serial, &p.card, &p.organisation, &p.kind); err != nil {
+			return err
+		}
+		if s.superseded[serial] {
+			return nil
+		}
+		s.superseded[serial] = true
+		if current[p] != 1 {
+			s.wrong("an eID on %s was superseded by nothing", p.card)
+		}
+		return nil
+	})
+}
+
+// checkAll is what the operator's check looks for, and what tests look for beside.
+func (s *Sim) checkAll() {
+	err := s.db.Check(s.base.T.Context(), func(v store.Violation) { s.wrong("check: %v", v) })
+	if err != nil {
+		s.wrong("check: %v", err)
+	}
+	for _, q := range [][2]string{
+		{"serial without intent is revoked", `revocations r WHERE NOT EXISTS (SELECT 1 FROM intents i WHERE i.serial = r.serial)`},
+		{"installed download has an order that is not", `downloads d JOIN orders o ON o.id = d.order_id
+			WHERE d.state = 'installed' AND o.state <> 'installed'`},
+		{"installed order has no installed download", `orders o WHERE o.state = 'installed'
+			AND NOT EXISTS (SELECT 1 FROM downloads d WHERE d.order_id = o.id AND d.state = 'installed')`},
+	} {
+		if n := s.count(q[1]); n != 0 {
+			s.wrong("%d times: %s", n, q[0])
+		}
+	}
+	for _, rule := range slices.Sorted(maps.Keys(s.refusals)) {
+		told := s.refusals[rule]
+		if rule == "login.unknown" {
+			continue // anybody can make such a certificate, and rows with them
+		}
+		// Of each rule and caller the first ten of a minute are recorded.
+		if n := s.count(`events WHERE act IN ('request.refused', 'key.refused') AND instr(body, ?) > 0`, fmt.Sprintf("%q", rule)); n < min(told, 10) {
+			s.wrong("%d refusals by %s were told and %d recorded", told, rule, n)
+		}
+	}
+}

@@ -1,0 +1,207 @@
+package simulate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"sigill/ca"
+	"sigill/internal/api"
+	"sigill/internal/audit"
+	"sigill/internal/service"
+	"sigill/internal/store"
+	"sigill/revocation"
+)
+
+// process is a serving process: services, handler and jobs over the one store.
+type process struct {
+	name     string
+	alive    bool // not killed
+	up       bool // has recovered and answers
+	services *service.Services
+	handler  http.Handler
+	seq      *audit.Sequencer
+	pub      *revocation.Publisher
+}
+
+// start makes a process; it does not answer yet.
+func (s *Sim) start(name string) (*process, error) {
+	p := &process{name: name, alive: true}
+	var err error
+	p.services, err = s.world.Process(func(c *service.Config) {
+		if s.several() { // the others may live: only deadlines tell
+			c.Dead = func(string) bool { return false }
+		}
+		s.Options.wire(c)
+	})
+	if err != nil {
+		return nil, err
+	}
+	log := slog.New(&listener{s: s})
+	p.handler = api.New(api.Config{Register: p.services.Register, Orders: p.services.Orders, Downloads: p.services.Downloads,
+		Texts: s.base.texts, Log: log, MinClient: "0.1.0", Unknown: store.ErrOutcomeUnknown,
+		IssuerCertificate: func(id string) []byte { return s.world.Issuers[ca.IssuerID(id)].Certificate().Raw }})
+	p.seq = &audit.Sequencer{Store: s.auditStore()}
+	p.pub = &revocation.Publisher{Store: s.ledger(), Dir: s.public(), Now: s.now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Scopes: s.base.scopes}
+	return p, p.pub.Check()
+}
+
+func (s *Sim) public() string { return filepath.Join(s.dir, "public") }
+
+// several reports whether more than one process serves.
+func (s *Sim) several() bool { return len(s.procs) > 1 }
+
+// boot is what a process does before it answers.
+func (s *Sim) boot(p *process) error {
+	ctx := context.Background()
+	if _, err := p.services.Downloads.Recover(ctx); err != nil {
+		return err
+	}
+	if err := p.seq.CatchUp(ctx); err != nil {
+		return err
+	}
+	if p != s.publisherOf() {
+		return nil
+	}
+	_, err := p.pub.Publish(ctx, s.clock)
+	return err
+}
+
+// publisherOf is the one process that writes the public directory.
+func (s *Sim) publisherOf() *process { return s.procs[0] }
+
+// kill ends a process at once: nothing of it has an effect any more.
+func (s *Sim) kill(p *process) {
+	p.alive, p.up = false, false
+	s.note("killed", p.name)
+}
+
+// supervise keeps process number i running, and is its job that recovers and ends
+// what is due.
+func (s *Sim) supervise(i int) func(*actor) {
+	return func(a *actor) {
+		for n := 1; !s.closing; n++ {
+			p, err := s.start(fmt.Sprintf("server %d.%d", i, n))
+			if err != nil {
+				s.wrong("start: %v", err)
+				return
+			}
+			s.procs[i], a.proc = p, p
+			if err := s.boot(p); err != nil {
+				s.note("boot", outcome(err))
+				s.expected("boot", err)
+				p.alive = false
+			} else {
+				p.up = true
+				s.note("boot", "up")
+			}
+			for p.alive && !s.closing {
+				s.pause(s.between(5*time.Second, 60*time.Second))
+				s.recoverAndEnd(p)
+			}
+			a.proc = nil
+			s.pause(s.between(time.Second, 40*time.Second))
+		}
+	}
+}
+
+func (s *Sim) recoverAndEnd(p *process) {
+	ctx := context.Background()
+	n, err := p.services.Downloads.Recover(ctx)
+	s.told("recover", n, err)
+	n, err = p.services.Downloads.EndDue(ctx)
+	s.told("end due", n, err)
+}
+
+func (s *Sim) told(what string, n int, err error) {
+	if n > 0 || err != nil {
+		s.note(what, fmt.Sprint(n, " ", outcome(err)))
+	}
+	s.expected(what, err)
+}
+
+// expected fails the schedule for an error that no fault made.
+func (s *Sim) expected(what string, err error) {
+	if err != nil && !blameless(err) {
+		s.wrong("%s failed and nothing was wrong: %v", what, err)
+	}
+}
+
+// blameless reports whether an error is the simulation's own doing.
+func blameless(err error) bool {
+	return errors.Is(err, errInjected) || errors.Is(err, store.ErrOutcomeUnknown) || errors.Is(err, context.Canceled)
+}
+
+// number is the job that numbers events.
+func (s *Sim) number(a *actor) {
+	for !s.closing {
+		s.pause(s.between(5*time.Second, 60*time.Second))
+		if p := s.procs[s.rng.IntN(len(s.procs))]; p != nil && p.up {
+			a.proc = p
+			n, err := p.seq.Pass(context.Background())
+			s.told("number", n, err)
+			a.proc = nil
+		}
+	}
+}
+
+// publish is the job that publishes CRLs.
+func (s *Sim) publish(a *actor) {
+	for !s.closing {
+		s.pause(s.between(20*time.Second, 3*time.Minute))
+		if p := s.publisherOf(); p != nil && p.up {
+			a.proc = p
+			n, err := p.pub.Publish(context.Background(), s.clock)
+			s.told("publish", n, err)
+			a.proc = nil
+		}
+	}
+}
+
+// living returns a process that answers, or nil.
+func (s *Sim) living() *process {
+	var up []*process
+	for _, p := range s.procs {
+		if p != nil && p.up {
+			up = append(up, p)
+		}
+	}
+	if len(up) == 0 {
+		return nil
+	}
+	return up[s.rng.IntN(len(up))]
+}
+
+// listener is the log of a process. It hears of what should never be logged.
+type listener struct{ s *Sim }
+
+// Enabled implements [slog.Handler].
+func (l *listener) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelError }
+
+// Handle implements [slog.Handler].
+func (l *listener) Handle(_ context.Context, r slog.Record) error {
+	var cause error
+	text := ""
+	r.Attrs(func(a slog.Attr) bool {
+		if err, ok := a.Value.Any().(error); ok {
+			cause = err
+		}
+		text += " " + a.String()
+		return true
+	})
+	if cause == nil || !blameless(cause) {
+		l.s.wrong("the server logged %q without a fault:%s", r.Message, text)
+	}
+	return nil
+}
+
+// WithAttrs implements [slog.Handler].
+func (l *listener) WithAttrs([]slog.Attr) slog.Handler { return l }
+
+// WithGroup implements [slog.Handler].
+func (l *listener) WithGroup(string) slog.Handler { return l }

@@ -1,0 +1,237 @@
+package simulate
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+)
+
+// What the environment says:
+//
+//	SIGILL_SIMULATE_TIME  how long TestSimulate runs; default 10 s, and 60 s with
+//	                      SIGILL_REQUIRE=1
+//	SIGILL_SIMULATE_FROM  the first seed; default 1
+//	SIGILL_SIMULATE_SEED  this seed alone, with its whole trace
+const (
+	envTime   = "SIGILL_SIMULATE_TIME"
+	envFrom   = "SIGILL_SIMULATE_FROM"
+	envSeed   = "SIGILL_SIMULATE_SEED"
+	envWorker = "SIGILL_SIMULATE_WORKER" // "2/3": every third seed, from the second on
+)
+
+// atLeast is how many schedules a run makes even if its time is over: below it,
+// some kind of fault may not have had its turn.
+const atLeast = 100
+
+func number(t *testing.T, name string, fallback uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return fallback
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+func budget(t *testing.T) time.Duration {
+	t.Helper()
+	text := cmp.Or(os.Getenv(envTime), map[bool]string{true: "60s", false: "10s"}[os.Getenv("SIGILL_REQUIRE") == "1"])
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("%s: %v", envTime, err)
+	}
+	return d
+}
+
+// statistics are sums over schedules.
+type statistics struct {
+	Schedules, Steps int
+	Faults           map[Fault]int
+	Killed, Ends     map[string]int
+	Failed           string // the first violation
+}
+
+func newStatistics() *statistics {
+	return &statistics{Faults: map[Fault]int{}, Killed: map[string]int{}, Ends: map[string]int{}}
+}
+
+func (st *statistics) add(r Result) {
+	st.Schedules++
+	st.Steps += r.Steps
+	sum(st.Faults, r.Faults)
+	sum(st.Killed, r.Killed)
+	sum(st.Ends, r.Ends)
+	if err := r.Error(); err != nil && st.Failed == "" {
+		st.Failed = err.Error()
+	}
+}
+
+func (st *statistics) merge(other *statistics) {
+	st.Schedules += other.Schedules
+	st.Steps += other.Steps
+	sum(st.Faults, other.Faults)
+	sum(st.Killed, other.Killed)
+	sum(st.Ends, other.Ends)
+	st.Failed = cmp.Or(st.Failed, other.Failed)
+}
+
+func sum[K comparable](into, from map[K]int) {
+	for k, n := range from {
+		into[k] += n
+	}
+}
+
+func (st *statistics) injected() (n int) {
+	for _, k := range st.Faults {
+		n += k
+	}
+	return n
+}
+
+func list[K cmp.Ordered](t *testing.T, title string, counts map[K]int) {
+	t.Helper()
+	t.Log(title)
+	for _, k := range slices.Sorted(maps.Keys(counts)) {
+		t.Logf("%8d %v", counts[k], k)
+	}
+}
+
+// TestSimulate makes schedules until its time is over, on every processor.
+func TestSimulate(t *testing.T) {
+	if os.Getenv(envWorker) != "" {
+		work(t)
+		return
+	}
+	if seed := os.Getenv(envSeed); seed != "" {
+		r, err := NewBase(t).Run(number(t, envSeed, 0), Options{Trace: os.Stdout})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Error(); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("seed %s: %d steps, nothing wrong, trace %s", seed, r.Steps, r.Hash)
+		return
+	}
+	begin := time.Now()
+	all := inParallel(t)
+	spent := time.Since(begin)
+	t.Logf("%d schedules, %d steps, %d faults, %.1f schedules a second", all.Schedules, all.Steps, all.injected(), float64(all.Schedules)/spent.Seconds())
+	list(t, "faults:", all.Faults)
+	list(t, "server processes killed before:", all.Killed)
+	list(t, "how things ended:", all.Ends)
+	if all.Failed != "" {
+		t.Fatal(all.Failed)
+	}
+	if all.Schedules < atLeast {
+		t.Errorf("only %d schedules", all.Schedules)
+	}
+	for _, f := range Faults() {
+		if all.Faults[f] == 0 {
+			t.Errorf("never injected: %s", f)
+		}
+	}
+	for _, step := range []string{"client = confirmed", "at last: client = confirmed"} {
+		if all.Ends[step] == 0 {
+			t.Errorf("never reached: %s", step)
+		}
+	}
+}
+
+// inParallel lets one process per processor make schedules: the randomness of a
+// schedule is a whole process's.
+func inParallel(t *testing.T) *statistics {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := runtime.GOMAXPROCS(0)
+	results := make([]*statistics, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		out := fmt.Sprintf("%s/worker-%d.json", t.TempDir(), i)
+		wg.Go(func() {
+			cmd := exec.CommandContext(t.Context(), program, "-test.run=^TestSimulate$", "-test.timeout=0")
+			cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d/%d", envWorker, i, n), "SIGILL_SIMULATE_OUT="+out)
+			said, err := cmd.CombinedOutput()
+			text, readErr := os.ReadFile(out)
+			st := newStatistics()
+			if err != nil || readErr != nil || json.Unmarshal(text, st) != nil {
+				st.Failed = fmt.Sprintf("worker %d: %v\n%s", i, err, said)
+			}
+			results[i] = st
+		})
+	}
+	wg.Wait()
+	all := newStatistics()
+	for _, st := range results {
+		all.merge(st)
+	}
+	return all
+}
+
+// work is one of the processes of TestSimulate.
+func work(t *testing.T) {
+	debug.SetGCPercent(400) // memory is small, and much of it short-lived
+	var i, n uint64
+	if _, err := fmt.Sscanf(os.Getenv(envWorker), "%d/%d", &i, &n); err != nil || n == 0 {
+		t.Fatalf("%s: %v", envWorker, err)
+	}
+	from, end := number(t, envFrom, 1), time.Now().Add(budget(t))
+	b, st := NewBase(t), newStatistics()
+	for seed := from + i; st.Failed == "" && (time.Now().Before(end) || uint64(st.Schedules)*n < atLeast); seed += n {
+		r, err := b.Run(seed, Options{})
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		st.add(r)
+	}
+	text, err := json.Marshal(st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(os.Getenv("SIGILL_SIMULATE_OUT"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSameSeedSameTrace: a schedule is its seed's, to the byte, whatever ran before
+// it; and another seed makes another one.
+func TestSameSeedSameTrace(t *testing.T) {
+	seen := map[string]uint64{}
+	trace := func(b *Base, seed uint64) string {
+		t.Helper()
+		r, err := b.Run(seed, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Hash
+	}
+	first, second := NewBase(t), NewBase(t)
+	for seed := range uint64(8) {
+		hash := trace(first, seed)
+		if other, ok := seen[hash]; ok {
+			t.Errorf("seeds %d and %d have one trace", other, seed)
+		}
+		seen[hash] = seed
+	}
+	for hash, seed := range seen { // in any order, on a base made anew
+		if again := trace(second, seed); again != hash {
+			t.Errorf("seed %d: trace %.16s the first time, %.16s the second", seed, hash, again)
+		}
+	}
+}
