@@ -46,6 +46,10 @@ type Config struct {
 	MinClient string
 	// Unknown is the store's error for a commit whose outcome is not known.
 	Unknown error
+	// Conditions are what the service works under; nil: normal ones, always.
+	Conditions Conditions
+	// Lane bounds how many issue at once; nil: it is not bounded.
+	Lane Lane
 }
 
 const (
@@ -93,9 +97,11 @@ type call struct {
 func New(c Config) http.Handler {
 	h := &handler{c}
 	mux := http.NewServeMux()
-	card := func(pattern string, fn func(*call) (any, error)) { mux.Handle(pattern, h.serve(fn, maxBody, false)) }
+	card := func(pattern string, fn func(*call) (any, error)) {
+		mux.Handle(pattern, h.serve(classOf(pattern), fn, maxBody))
+	}
 	file := func(pattern string, fn func(*call) (any, error)) {
-		mux.Handle(pattern, h.serve(unhurried(fn), maxFile, false))
+		mux.Handle(pattern, h.serve(classOf(pattern), unhurried(fn), maxFile))
 	}
 
 	card("GET /card/v1/me", h.me)
@@ -103,7 +109,7 @@ func New(c Config) http.Handler {
 	card("GET /card/v1/downloads/{id}", h.show)
 	card("POST /card/v1/downloads/{id}/items/{slot}/challenge", h.challenge)
 	card("POST /card/v1/downloads/{id}/items/{slot}", h.submit)
-	mux.Handle("POST /card/v1/downloads/{id}/confirm", h.serve(h.confirm, maxBody, true))
+	card("POST /card/v1/downloads/{id}/confirm", h.confirm)
 	card("POST /card/v1/downloads/{id}/removed", h.removed)
 	card("POST /card/v1/downloads/{id}/abandon", h.abandon)
 	card("POST /card/v1/block", h.blockOwn)
@@ -134,7 +140,7 @@ func New(c Config) http.Handler {
 	card("POST /api/v1/certificates/{serial}/revoke", h.revoke)
 	card("POST /api/v1/people/{id}/end-assignment", h.endAssignment)
 	card("POST /api/v1/people/{id}/revoke", h.revokePerson)
-	none := h.serve(func(*call) (any, error) { return nil, errNoRoute }, maxBody, false)
+	none := h.serve(classOf("/"), func(*call) (any, error) { return nil, errNoRoute }, maxBody)
 	mux.Handle("/", none)
 	return h.guard(asWritten(mux, none))
 }
@@ -183,18 +189,28 @@ func (h *handler) guard(next http.Handler) http.Handler {
 	})
 }
 
-// serve judges the caller, calls fn and writes its result or problem.
-func (h *handler) serve(fn func(*call) (any, error), limit int64, confirming bool) http.Handler {
+// serve judges the caller, calls fn and writes its result or problem. What may not
+// be done under the conditions of the moment is refused before anything is read:
+// they may be that the database does not work.
+func (h *handler) serve(cl class, fn func(*call) (any, error), limit int64) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer h.traced(w, r)()
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
-		c, err := h.login(r, confirming)
+		stopped := h.mayWork(cl.work)
+		if stopped != nil && !cl.issues {
+			h.problem(w, r, stopped)
+			return
+		}
+		c, err := h.login(r, cl.pending)
 		if err == nil {
 			var result any
-			if result, err = fn(&call{r, c, http.NewResponseController(w)}); err == nil {
+			if result, err = h.run(cl, &call{r, c, http.NewResponseController(w)}, fn); err == nil {
 				h.write(w, http.StatusOK, "application/json", result)
 				return
 			}
+		}
+		if _, refused := errors.AsType[*policy.Refusal](err); stopped != nil && !refused {
+			err = stopped // what went wrong is part of what was announced
 		}
 		h.problem(w, r, err)
 	})

@@ -57,21 +57,25 @@ func (j *journal) String() string {
 	return j.all.String()
 }
 
-func serve(t *testing.T) *server {
+func serve(t *testing.T, change ...func(*server, *api.Config)) *server {
 	t.Helper()
 	catalogue, err := texts.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &server{Scene: worldtest.New(t), t: t, log: new(journal)}
-	s.http = httptest.NewUnstartedServer(api.New(api.Config{Register: s.Register, Orders: s.Orders, Downloads: s.Downloads,
+	c := api.Config{Register: s.Register, Orders: s.Orders, Downloads: s.Downloads,
 		IssuerCertificate: func(id string) []byte {
 			if i, err := s.Issuers.Issuer(ca.IssuerID(id)); err == nil {
 				return i.Certificate().Raw
 			}
 			return nil
 		},
-		Texts: catalogue, Log: slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})), MinClient: "0.1", Unknown: store.ErrOutcomeUnknown}))
+		Texts: catalogue, Log: slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})), MinClient: "0.1", Unknown: store.ErrOutcomeUnknown}
+	for _, f := range change {
+		f(s, &c)
+	}
+	s.http = httptest.NewUnstartedServer(api.New(c))
 	s.http.TLS = api.TLS(&tls.Config{})
 	s.http.StartTLS()
 	t.Cleanup(s.http.Close)

@@ -29,6 +29,7 @@ func (h *handler) me(c *call) (any, error) {
 		me.Offers = append(me.Offers, wire.Offer{Order: string(o.ID), Type: string(o.Type), Organisation: v.Organisations[o.Organisation].Name,
 			IDKind: string(o.IDKind), LoA: int(o.LoA), ExpiresAt: o.ExpiresAt})
 	}
+	me.Notice = h.notice(c.Request)
 	if v.Open != nil {
 		me.Open = h.download(v.Open)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"sigill/internal/lanes"
 	"sigill/internal/texts"
 	"sigill/internal/wire"
 	"sigill/orders/download"
@@ -34,6 +35,9 @@ var statusOf = map[policy.Rule]int{
 	policy.LoginExpired:       http.StatusUnauthorized,
 	policy.IntentLimit:        http.StatusTooManyRequests,
 	policy.OrderUpdateNothing: http.StatusConflict,
+	policy.ServiceOutage:      http.StatusServiceUnavailable,
+	policy.ServiceRevokeOnly:  http.StatusServiceUnavailable,
+	policy.ServiceBusy:        http.StatusServiceUnavailable,
 }
 
 // problem is the one place that turns an error into HTTP. What is not a refusal
@@ -42,13 +46,15 @@ func (h *handler) problem(w http.ResponseWriter, r *http.Request, err error) {
 	lang := texts.Language(r.Header.Get("Accept-Language"))
 	p := h.problemFor(lang, err)
 	p.Request = w.Header().Get("X-Request-Id")
-	if p.Status >= http.StatusInternalServerError {
+	if p.Status >= http.StatusInternalServerError && p.Rule == "" {
 		h.Log.Error("request failed", "request", p.Request, "route", r.Pattern, "status", p.Status, "err", err)
 	} else {
 		h.Log.Info("request refused", "request", p.Request, "route", r.Pattern, "status", p.Status, "rule", p.Rule)
 	}
-	if p.Status == http.StatusServiceUnavailable || errors.Is(err, download.ErrBusy) {
+	if p.Rule == "" && p.Status == http.StatusServiceUnavailable || errors.Is(err, download.ErrBusy) {
 		w.Header().Set("Retry-After", "1")
+	} else if after := askAgain(policy.Rule(p.Rule)); after != "" {
+		w.Header().Set("Retry-After", after)
 	}
 	w.Header().Set("Content-Language", lang)
 	h.write(w, p.Status, "application/problem+json", p)
@@ -63,6 +69,8 @@ func (h *handler) problemFor(lang string, err error) *wire.Problem {
 		return h.refusal(lang, refusal)
 	}
 	switch {
+	case errors.Is(err, lanes.ErrBusy):
+		return h.refusal(lang, &policy.Refusal{Rule: policy.ServiceBusy, Detail: "no turn to issue came in time"})
 	case errors.Is(err, errNoCertificate):
 		return named(http.StatusUnauthorized, "no-certificate")
 	case errors.Is(err, errCrossOrigin):
@@ -99,6 +107,10 @@ func (h *handler) refusal(lang string, r *policy.Refusal) *wire.Problem {
 		return &wire.Problem{Type: "urn:sigill:problem:not-found", Status: status,
 			Title: h.Texts.Title(lang, "not-found"), Next: h.Texts.Next(lang, "not-found")}
 	}
-	return &wire.Problem{Type: "urn:sigill:problem:refused", Status: status, Rule: string(r.Rule), Detail: r.Detail,
+	detail := r.Detail
+	if text := h.announced(lang); r.Rule == policy.ServiceOutage && text != "" {
+		detail = text
+	}
+	return &wire.Problem{Type: "urn:sigill:problem:refused", Status: status, Rule: string(r.Rule), Detail: detail,
 		Title: h.Texts.Title(lang, string(r.Rule)), Next: h.Texts.Next(lang, string(r.Rule))}
 }

@@ -85,6 +85,19 @@ type Me struct {
 	// one of which the card has not reported the old objects gone.
 	Open      *Download `json:"open,omitempty"`
 	MinClient string    `json:"minClient"` // lowest client version served
+	// Notice tells what the service does not do right now; absent: it does all.
+	Notice *Notice `json:"notice,omitempty"`
+}
+
+// Notice tells what the service does not do right now, in the language that was
+// asked for.
+type Notice struct {
+	Rule  string `json:"rule"` // by which it is refused: service.outage, service.revoke-only
+	Title string `json:"title"`
+	Text  string `json:"text,omitempty"` // why, as it was announced
+	Next  string `json:"next"`
+	// Until is when it is expected to be over, if that is known.
+	Until time.Time `json:"until,omitzero"`
 }
 
 // Begin is the body of POST /card/v1/downloads: an order is fetched, or a signing
