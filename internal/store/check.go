@@ -98,7 +98,7 @@ var rules = []rule{
 			AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.serial = c.serial)`},
 	{code: "incident.key", query: `SELECT i.id, i.fingerprint FROM incidents i
 		WHERE NOT EXISTS (SELECT 1 FROM blocked_keys b WHERE b.fingerprint = i.fingerprint)
-			OR NOT EXISTS (SELECT 1 FROM incident_certificates v WHERE v.incident = i.id AND v.role = 'carries')`},
+			OR NOT EXISTS (SELECT 1 FROM incident_certificates v WHERE v.incident = i.id)`},
 	{code: "queue.done", query: `SELECT q.certificate, c.serial FROM queued_revocations q JOIN certificates c ON c.fingerprint = q.certificate
 		WHERE q.done_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.serial = c.serial)`},
 

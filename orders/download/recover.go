@@ -228,7 +228,8 @@ func ordersDue(tx *Tx, now time.Time) ([]*orders.Order, error) {
 	}
 }
 
-// Run recovers and ends what is due until ctx ends, reporting what fails.
+// Run recovers, ends what is due and revokes what is queued until ctx ends,
+// reporting what fails.
 func (s *Service) Run(ctx context.Context, every time.Duration, report func(error)) {
 	t := time.NewTicker(every)
 	defer t.Stop()
@@ -238,6 +239,9 @@ func (s *Service) Run(ctx context.Context, every time.Duration, report func(erro
 		}
 		if _, err := s.EndDue(ctx); err != nil && ctx.Err() == nil {
 			report(fmt.Errorf("ending what is due: %w", err))
+		}
+		if _, err := s.RevokeQueued(ctx); err != nil && ctx.Err() == nil {
+			report(fmt.Errorf("revoking what is queued: %w", err))
 		}
 		select {
 		case <-ctx.Done():

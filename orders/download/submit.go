@@ -239,7 +239,12 @@ func signerName(tx *Tx, st *register.Statement) string {
 // verdict is told: it is refused everywhere from now on.
 func (j *job) refuseKey(ctx context.Context, d policy.Decision) error {
 	now := j.s.now()
+	var found *issue.Incident
 	err := j.s.Store.Update(context.WithoutCancel(ctx), func(tx *Tx) error {
+		var err error
+		if found, err = j.copied(tx); err != nil {
+			return err
+		}
 		k := issue.KeySeen{Fingerprint: j.key, Card: j.caller.Card, Download: j.id, Slot: j.slot, Verdict: string(d.Rule), SeenAt: now}
 		if err := tx.MarkKey(k); err != nil && !errors.Is(err, issue.ErrConflict) {
 			return err
@@ -250,6 +255,7 @@ func (j *job) refuseKey(ctx context.Context, d policy.Decision) error {
 	if err != nil {
 		return fmt.Errorf("recording refused key: %w", err)
 	}
+	j.revokeCopied(context.WithoutCancel(ctx), found)
 	return d.Err()
 }
 
@@ -279,7 +285,7 @@ func (j *job) issue(ctx context.Context) (*State, error) {
 			// once, the card need not wait until its deadline has passed.
 			err = errors.Join(err, s.giveUp(context.WithoutCancel(ctx), j.intent))
 		}
-		return nil, err
+		return nil, j.refuseSeen(ctx, err)
 	}
 	// From here on the serial is known: whatever happens now, Recover or
 	// giveUp revokes it unless the certificate is stored.

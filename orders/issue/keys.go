@@ -161,10 +161,10 @@ func Enqueue(tx *Tx, c *Certificate, key ca.KeyFingerprint, by string, now time.
 }
 
 // Copied records that provedOn, logged in with login, proved that it has a key
-// that is certified on another card or in a technical certificate, and blocks it.
-// Both sides' certificates are queued: one of the two has the copy, and nobody can
-// tell which. It returns nil if the key is certified nowhere else: then there is no
-// incident, only a refusal. The same once more gives the incident that is there.
+// that another card has proved before, or that is in a technical certificate, and
+// blocks it. Both sides' certificates are queued: one of the two has the copy, and
+// nobody can tell which. It returns nil if the key is nowhere else: then there is
+// no incident, only a refusal. The same once more gives the incident that is there.
 func Copied(tx *Tx, key ca.KeyFingerprint, provedOn policy.CardNumber, login ca.Fingerprint, download policy.DownloadID, by string, now time.Time) (*Incident, error) {
 	carry, err := tx.CertificatesOfKey(key)
 	if err != nil {
@@ -177,6 +177,15 @@ func Copied(tx *Tx, key ca.KeyFingerprint, provedOn policy.CardNumber, login ca.
 		if c.Card != provedOn {
 			in.Card, elsewhere = c.Card, true
 		}
+	}
+	seen, err := tx.KeySeen(key)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	// Admitted and not yet certified: the signature may be on its way, and the
+	// block is what stops it.
+	if err == nil && seen.Verdict == Admitted && seen.Card != provedOn {
+		in.Card, elsewhere = seen.Card, true
 	}
 	if !elsewhere {
 		return nil, nil
