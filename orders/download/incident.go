@@ -1,0 +1,116 @@
+package download
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"sigill/ca"
+	"sigill/orders/issue"
+	"sigill/policy"
+)
+
+// refuseSeen records that a key with a valid proof of possession was refused for
+// what is known of it, and gives err back. Its transaction stands alone: the one
+// that refused was rolled back. A key that is certified on another card is an
+// incident; both sides' certificates are queued in the same transaction, and
+// revoked at once. If that is cut off, the queue is worked through by whoever is
+// alive ([Service.RevokeQueued]).
+func (j *job) refuseSeen(ctx context.Context, err error) error {
+	refusal, ok := errors.AsType[*policy.Refusal](err)
+	if !ok || !strings.HasPrefix(string(refusal.Rule), "key.") {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	var found *issue.Incident
+	failed := j.s.Store.Update(ctx, func(tx *Tx) error {
+		now := j.s.now()
+		var err error
+		if found, err = j.copied(tx); err != nil {
+			return err
+		}
+		return tx.Events.Append(issue.NewEvent("key.refused", now, j.caller.Name(), issue.F("rule", string(refusal.Rule)),
+			issue.F("key", fmt.Sprintf("%x", j.key)), issue.F("download", string(j.id))))
+	})
+	if failed != nil { // the verdict is not told before it is durable
+		return fmt.Errorf("recording refused key: %w", failed)
+	}
+	j.revokeCopied(ctx, found)
+	return err
+}
+
+// copied records an incident if the key, which the caller has proved to have, is
+// certified elsewhere; nil: it is not.
+func (j *job) copied(tx *Tx) (*issue.Incident, error) {
+	return issue.Copied(tx.issue(), j.key, j.caller.Card, j.caller.Certificate, j.id, j.caller.Name(), j.s.now())
+}
+
+// revokeCopied revokes at once what an incident has queued. What fails here is
+// still in the queue, and the background job reports it.
+func (j *job) revokeCopied(ctx context.Context, found *issue.Incident) {
+	if found != nil {
+		j.s.RevokeQueued(ctx)
+	}
+}
+
+// RevokeQueued revokes every certificate in the queue as keyCompromise, each with
+// what ends with it (an eID with its signing certificate, the downloads that it
+// began) and in a transaction of its own, and returns how many. It may run in
+// several processes at once, and be cut off anywhere: what was settled was revoked in
+// the same transaction.
+func (s *Service) RevokeQueued(ctx context.Context) (int, error) {
+	total := 0
+	tried := map[ca.Fingerprint]bool{} // and failed: they must not hide the others
+	var failed []error
+	for {
+		var open []*issue.Queued
+		err := s.Store.View(ctx, func(tx *Tx) error {
+			var err error
+			open, err = tx.QueuedOpen(batch + len(tried))
+			return err
+		})
+		if err != nil {
+			return total, errors.Join(append(failed, fmt.Errorf("reading queued revocations: %w", err))...)
+		}
+		n := 0
+		for _, q := range open {
+			if tried[q.Certificate] {
+				continue
+			}
+			if err := s.revokeQueued(ctx, q.Certificate); err != nil {
+				tried[q.Certificate] = true
+				failed = append(failed, fmt.Errorf("revoking queued certificate %s: %w", q.Certificate, err))
+			} else {
+				n++
+			}
+			if ctx.Err() != nil {
+				return total + n, ctx.Err()
+			}
+		}
+		total += n
+		if len(open) < batch+len(tried) || n == 0 {
+			return total, errors.Join(failed...)
+		}
+	}
+}
+
+func (s *Service) revokeQueued(ctx context.Context, fp ca.Fingerprint) error {
+	return s.Store.Update(ctx, func(tx *Tx) error {
+		q, err := tx.Queued(fp)
+		if err != nil {
+			return err
+		}
+		if !q.DoneAt.IsZero() {
+			return nil // another process was faster
+		}
+		cert, err := tx.Certificate(fp)
+		if err != nil {
+			return err
+		}
+		if err := s.revokeEID(tx, cert, ca.KeyCompromise, q.By); err != nil {
+			return err
+		}
+		return tx.SettleQueued(fp, s.now())
+	})
+}
