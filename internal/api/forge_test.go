@@ -78,8 +78,10 @@ func attribute(t testing.TB, oid asn1.ObjectIdentifier, values ...[]byte) []byte
 
 func bindingAttribute(t testing.TB, values ...[]byte) []byte {
 	t.Helper()
-	return attribute(t, asn1.ObjectIdentifier{2, 999, 752, 2, 1}, values...)
+	return attribute(t, bindingOID(), values...)
 }
+
+func bindingOID() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{2, 999, 752, 2, 1} }
 
 func (f forgery) der() []byte {
 	f.t.Helper()
@@ -174,9 +176,9 @@ func encodingForgeries(t testing.TB, f forgery, digest [32]byte) map[string][]by
 		"value as BIT STRING":        tlv(0xa0, bindingAttribute(t, tlv(3, []byte{0}, digest[:]))),
 		"value in two parts (BER)":   tlv(0xa0, bindingAttribute(t, tlv(0x24, tlv(4, digest[:16]), tlv(4, digest[16:])))),
 		"value in a SEQUENCE":        tlv(0xa0, bindingAttribute(t, tlv(0x30, value))),
-		"values as SEQUENCE":         tlv(0xa0, tlv(0x30, marshal(t, asn1.ObjectIdentifier{2, 999, 752, 2, 1}), tlv(0x30, value))),
+		"values as SEQUENCE":         tlv(0xa0, tlv(0x30, marshal(t, bindingOID()), tlv(0x30, value))),
 		"another attribute's name":   tlv(0xa0, attribute(t, asn1.ObjectIdentifier{2, 999, 752, 2, 2}, value)),
-		"something in the attribute": tlv(0xa0, tlv(0x30, marshal(t, asn1.ObjectIdentifier{2, 999, 752, 2, 1}), tlv(0x31, value), []byte{5, 0})),
+		"something in the attribute": tlv(0xa0, tlv(0x30, marshal(t, bindingOID()), tlv(0x31, value), []byte{5, 0})),
 		"something after it":         tlv(0xa0, binding, []byte{5, 0}),
 		"attributes primitive":       append([]byte{0x80}, tlv(0xa0, binding)[1:]...),
 		"attributes as [1]":          tlv(0xa1, binding),
@@ -279,11 +281,26 @@ func keyForgeries(t testing.TB, f forgery) map[string][]byte {
 	for name, bits := range map[string]int{"RSA of 1024 bits": 1024, "RSA of 2047 bits": 2047, "RSA of 16384 bits": 16384} {
 		public(name, &rsa.PublicKey{N: odd(bits), E: 65537})
 	}
+	rsaForgeries(t, spki, marshal(t, odd(2048)))
+	spki("DSA", tlv(0x30, tlv(0x30, marshal(t, asn1.ObjectIdentifier{1, 2, 840, 10040, 4, 1}), tlv(0x30, []byte{2, 1, 23}, []byte{2, 1, 11}, []byte{2, 1, 2})),
+		tlv(3, []byte{0}, []byte{2, 1, 4})))
+	spki("X25519", tlv(0x30, tlv(0x30, marshal(t, asn1.ObjectIdentifier{1, 3, 101, 110})), tlv(3, []byte{0}, make([]byte, 32))))
+	pointForgeries(t, f, spki)
+	for name, oid := range map[string]asn1.ObjectIdentifier{"SHA-1": {1, 2, 840, 10045, 4, 1}, "SHA-512": {1, 2, 840, 10045, 4, 3, 4}, "MD5 with RSA": {1, 2, 840, 113549, 1, 1, 4}, "none known": {2, 999, 1}} {
+		g := f
+		g.algorithm = tlv(0x30, marshal(t, oid))
+		all["signed with "+name] = g.der()
+	}
+	return all
+}
+
+func rsaForgeries(t testing.TB, spki func(string, []byte), modulus []byte) {
+	t.Helper()
 	rsaOID := tlv(0x30, marshal(t, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}), []byte{5, 0})
 	rsaKey := func(name string, n, e []byte) {
 		spki(name, tlv(0x30, rsaOID, tlv(3, []byte{0}, tlv(0x30, n, e))))
 	}
-	exponent, modulus := []byte{2, 3, 1, 0, 1}, marshal(t, odd(2048))
+	exponent := []byte{2, 3, 1, 0, 1}
 	rsaKey("RSA without modulus", []byte{2, 0}, exponent)
 	rsaKey("RSA with modulus 0", []byte{2, 1, 0}, exponent)
 	rsaKey("RSA with a negative modulus", tlv(2, bytes.Repeat([]byte{0xff}, 256)), exponent)
@@ -291,9 +308,10 @@ func keyForgeries(t testing.TB, f forgery) map[string][]byte {
 	rsaKey("RSA without exponent", modulus, []byte{2, 0})
 	rsaKey("RSA with a negative exponent", modulus, []byte{2, 1, 0xfd})
 	rsaKey("RSA with a huge exponent", modulus, modulus)
-	spki("DSA", tlv(0x30, tlv(0x30, marshal(t, asn1.ObjectIdentifier{1, 2, 840, 10040, 4, 1}), tlv(0x30, []byte{2, 1, 23}, []byte{2, 1, 11}, []byte{2, 1, 2})),
-		tlv(3, []byte{0}, []byte{2, 1, 4})))
-	spki("X25519", tlv(0x30, tlv(0x30, marshal(t, asn1.ObjectIdentifier{1, 3, 101, 110})), tlv(3, []byte{0}, make([]byte, 32))))
+}
+
+func pointForgeries(t testing.TB, f forgery, spki func(string, []byte)) {
+	t.Helper()
 	p256 := tlv(0x30, marshal(t, asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}), marshal(t, asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7}))
 	point, err := f.key.PublicKey.Bytes()
 	if err != nil {
@@ -308,12 +326,6 @@ func keyForgeries(t testing.TB, f forgery) map[string][]byte {
 	spki("left out", nil)
 	spki("without curve", tlv(0x30, tlv(0x30, marshal(t, asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1})), tlv(3, []byte{0}, point)))
 	spki("something after it", tlv(0x30, p256, tlv(3, []byte{0}, point), []byte{5, 0}))
-	for name, oid := range map[string]asn1.ObjectIdentifier{"SHA-1": {1, 2, 840, 10045, 4, 1}, "SHA-512": {1, 2, 840, 10045, 4, 3, 4}, "MD5 with RSA": {1, 2, 840, 113549, 1, 1, 4}, "none known": {2, 999, 1}} {
-		g := f
-		g.algorithm = tlv(0x30, marshal(t, oid))
-		all["signed with "+name] = g.der()
-	}
-	return all
 }
 
 // bindingForgeries are rightly made for something else than the item. They are

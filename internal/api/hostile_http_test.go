@@ -20,6 +20,7 @@ import (
 	"unicode/utf16"
 
 	"sigill/internal/wire"
+	"sigill/internal/world/worldtest"
 	"sigill/policy"
 )
 
@@ -98,31 +99,34 @@ func TestHostileConnection(t *testing.T) {
 		}
 		s.unchanged(before)
 	}
-	t.Run("resumed", func(t *testing.T) {
-		s.t, s.T = t, t
-		cert, err := x509.ParseCertificate(s.h.CertificateOf())
-		if err != nil {
-			t.Fatal(err)
-		}
-		state := &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, DidResume: true, PeerCertificates: []*x509.Certificate{cert}}
-		for name, state := range map[string]*tls.ConnectionState{"no TLS": nil, "a resumed session": state} {
-			r := httptest.NewRequest("POST", "/card/v1/block", strings.NewReader(`{"reason":"lost"}`))
-			r.Header.Set("Content-Type", "application/json")
-			r.TLS = state
-			w := httptest.NewRecorder()
-			s.http.Config.Handler.ServeHTTP(w, r)
-			if w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), "no-certificate") {
-				t.Errorf("%s: %d %s", name, w.Code, w.Body)
-			}
-		}
-		s.unchanged(before)
-	})
-	s.t, s.T = t, t
+	s.withoutHandshake(before)
 	var me wire.Me
 	s.do(s.as(s.other), "GET", "/card/v1/me", nil, forwarded...).read(t, &me)
 	if me.Card != string(s.other.Card) {
 		t.Error("a header made another of the caller")
 	}
+}
+
+// withoutHandshake calls the handler as a listener would that forgot to turn
+// resumption off, or TLS.
+func (s *scene) withoutHandshake(before worldtest.Dump) {
+	s.t.Helper()
+	cert, err := x509.ParseCertificate(s.h.CertificateOf())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	state := &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, DidResume: true, PeerCertificates: []*x509.Certificate{cert}}
+	for name, state := range map[string]*tls.ConnectionState{"no TLS": nil, "a resumed session": state} {
+		r := httptest.NewRequest("POST", "/card/v1/block", strings.NewReader(`{"reason":"lost"}`))
+		r.Header.Set("Content-Type", "application/json")
+		r.TLS = state
+		w := httptest.NewRecorder()
+		s.http.Config.Handler.ServeHTTP(w, r)
+		if w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), "no-certificate") {
+			s.t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+	s.unchanged(before)
 }
 
 // spoilt are documents that are almost the right one.

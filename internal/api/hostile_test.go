@@ -183,37 +183,31 @@ func (s *scene) saysWhatWasOrdered(der []byte) {
 	}
 }
 
-// Only the new certificate confirms, on its own connection, and with what was
-// read back; and another's download is not there for anybody.
-func TestHostileConfirm(t *testing.T) {
-	s := newScene(t)
-	var it wire.Item
-	s.submitted(forge(t, s.key, s.right.Digest()).der()).read(t, &it)
-	otherSt, err := s.Submit(t.Context(), s.other, s.otherSt)
-	if err != nil {
-		t.Fatal(err)
+func evidence(hash string, readBack ...string) wire.Confirm {
+	c := wire.Confirm{PlanHash: hash, ReadBack: map[string]string{}}
+	for i := 0; i < len(readBack); i += 2 {
+		c.ReadBack[readBack[i]] = readBack[i+1]
 	}
-	next, otherNext := s.client(s.key, it.Certificate), s.client(s.other.NextKey(), s.other.NextDER())
-	fp, foreign := ca.FingerprintOf(it.Certificate).String(), ca.FingerprintOf(s.other.NextDER()).String()
+	return c
+}
+
+// confirmation is one that must not be taken.
+type confirmation struct {
+	client *http.Client
+	path   string
+	body   wire.Confirm
+	status int
+	rule   policy.Rule
+}
+
+// confirmations are wrong in one thing each; next and otherNext log in with the
+// released certificates of the two holders, fp is the one of the first.
+func (s *scene) confirmations(next, otherNext *http.Client, otherSt *download.State, fp string) map[string]confirmation {
+	foreign := ca.FingerprintOf(s.other.NextDER()).String()
 	hash, otherHash := hexOf(s.st.Download.PlanHash), hexOf(otherSt.Download.PlanHash)
 	otherPath := "/card/v1/downloads/" + string(otherSt.Download.ID)
-	evidence := func(hash string, readBack ...string) wire.Confirm {
-		c := wire.Confirm{PlanHash: hash, ReadBack: map[string]string{}}
-		for i := 0; i < len(readBack); i += 2 {
-			c.ReadBack[readBack[i]] = readBack[i+1]
-		}
-		return c
-	}
 	right := evidence(hash, "authentication", fp)
-	before := s.Dump()
-	type attempt struct {
-		client *http.Client
-		path   string
-		body   wire.Confirm
-		status int
-		rule   policy.Rule
-	}
-	each(t, s.server, map[string]attempt{
+	return map[string]confirmation{
 		"with the old certificate":           {s.c, s.path, right, 403, policy.DownloadEvidence},
 		"as another card":                    {s.as(s.other), s.path, right, 403, policy.DownloadCard},
 		"as another card's pending":          {otherNext, s.path, right, 403, policy.DownloadCard},
@@ -233,7 +227,24 @@ func TestHostileConfirm(t *testing.T) {
 		"a download that is not there":       {next, "/card/v1/downloads/dl_none", right, 403, policy.DownloadCard},
 		"by the certificate the card had":    {s.client(s.h.TransportKey(), s.h.TransportDER()), s.path, right, 403, policy.LoginUnarmed},
 		"over a connection of an old holder": {s.client(s.Admins[0].CurrentKey(), s.Admins[0].CertificateOf()), s.path, right, 403, policy.DownloadCard},
-	}, func(a attempt) {
+	}
+}
+
+// Only the new certificate confirms, on its own connection, and with what was
+// read back; and another's download is not there for anybody.
+func TestHostileConfirm(t *testing.T) {
+	s := newScene(t)
+	var it wire.Item
+	s.submitted(forge(t, s.key, s.right.Digest()).der()).read(t, &it)
+	otherSt, err := s.Submit(t.Context(), s.other, s.otherSt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, otherNext := s.client(s.key, it.Certificate), s.client(s.other.NextKey(), s.other.NextDER())
+	fp := ca.FingerprintOf(it.Certificate).String()
+	right := evidence(hexOf(s.st.Download.PlanHash), "authentication", fp)
+	before := s.Dump()
+	each(t, s.server, s.confirmations(next, otherNext, otherSt, fp), func(a confirmation) {
 		s.refused(s.do(a.client, "POST", a.path+"/confirm", a.body), a.status, "refused", a.rule)
 		s.unchanged(before)
 	})
