@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -37,7 +39,7 @@ func (a *app) client(fn func(*cardclient.Client) error) error {
 	if a.flags.Server == "" {
 		return usageError{a.say("noserver")}
 	}
-	c := &cardclient.Client{Server: a.flags.Server, Version: version, Language: a.lang}
+	c := &cardclient.Client{Server: a.flags.Server, Version: version, Language: a.lang, SigningDone: func() { a.pins.drop(policy.Signing) }}
 	if a.flags.LoginWith != "" {
 		id, err := hex.DecodeString(a.flags.LoginWith)
 		if err != nil || len(id) == 0 {
@@ -161,18 +163,24 @@ func (a *app) showMe(me *wire.Me) {
 		a.printf("  %s\n", a.say("offer", clean(o.Order), clean(o.Organisation), clean(o.IDKind), o.LoA, o.ExpiresAt.Format(time.DateOnly)))
 	}
 	if me.Open != nil {
-		a.printf("  %s\n", a.say("open", clean(me.Open.Order)))
+		key := "open"
+		if me.Open.Order == "" {
+			key = "open.signing"
+		}
+		a.printf("  %s\n", a.say(key, clean(cmp.Or(me.Open.Order, me.Open.ID))))
 	}
 }
 
 type fetchCmd struct {
-	Order string `placeholder:"ORDER" help:"${order}"`
-	Yes   bool   `help:"${yes}"`
+	Order          string `placeholder:"ORDER" help:"${order}"`
+	WithoutSigning bool   `help:"${withoutsigning}"`
+	Yes            bool   `help:"${yes}"`
 }
 
 func (f fetchCmd) Run(a *app) error {
 	return a.client(func(c *cardclient.Client) error {
-		result, err := c.Fetch(a.ctx, f.Order, &face{a, f.Yes})
+		c.WithoutSigning = f.WithoutSigning
+		result, err := c.Fetch(a.ctx, f.Order, &face{a, c, f.Yes})
 		if choose, ok := errors.AsType[*cardclient.ChooseError](err); ok {
 			a.note("choose")
 			for _, o := range choose.Offers {
@@ -183,8 +191,13 @@ func (f fetchCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		return a.print(fetched(result), func() { a.showResult(result) })
+		return a.ended(c, result)
 	})
+}
+
+// ended tells what a run did.
+func (a *app) ended(c *cardclient.Client, result *cardclient.Result) error {
+	return a.print(fetched(result), func() { a.showResult(result) })
 }
 
 // fetched is a result in JSON.
@@ -222,7 +235,8 @@ func (a *app) showResult(r *cardclient.Result) {
 // face is the holder's face of a run.
 type face struct {
 	*app
-	yes bool
+	client *cardclient.Client
+	yes    bool
 }
 
 // Approve implements [cardclient.UI].
@@ -240,17 +254,36 @@ func (t *face) Approve(_ context.Context, me *wire.Me, plan policy.Plan) (bool, 
 	}
 	for _, rm := range plan.Removes {
 		t.note("plan.remove", t.say("slot."+string(rm.Slot)), clean(rm.Serial), rm.NotAfter.Format(time.DateOnly))
-		if rm.FetchAnew {
-			t.note("plan.anew")
-		}
 	}
+	t.becomes(plan)
 	t.note("plan.pending", plan.PendingUntil.Format(time.RFC3339))
 	t.note("plan.hash", hex.EncodeToString(hash[:]))
 	t.note("stay")
+	if _, signs := plan.Addition(policy.Signing); signs && plan.EID == "" && t.client.Card.Info().SigningPIN {
+		t.note("pin2.needed")
+		t.explainPIN2(policy.PIN2(me.PIN2))
+	}
 	if t.yes {
 		return true, nil
 	}
 	return t.confirm("goon")
+}
+
+// becomes says what becomes of the eID's signing certificate: holders miss it
+// when it is gone, and then it is too late to ask.
+func (t *face) becomes(plan policy.Plan) {
+	_, comes := plan.Addition(policy.Signing)
+	goes := slices.ContainsFunc(plan.Removes, func(r policy.Removal) bool { return r.Slot == policy.Signing })
+	switch {
+	case comes && goes:
+		t.note("plan.signing.replaced")
+	case comes:
+		t.note("plan.signing.comes")
+	case goes:
+		t.note("plan.signing.goes")
+	default:
+		t.note("plan.signing.none")
+	}
 }
 
 // Progress implements [cardclient.UI].

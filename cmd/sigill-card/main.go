@@ -49,6 +49,7 @@ type cli struct {
 	List       listCmd       `cmd:"" help:"${list}"`
 	Login      loginCmd      `cmd:"" help:"${login}"`
 	Fetch      fetchCmd      `cmd:"" help:"${fetch}"`
+	SignCert   signCertCmd   `cmd:"" help:"${signcert}"`
 	Abandon    abandonCmd    `cmd:"" help:"${abandon}"`
 	ReportLoss reportLossCmd `cmd:"" help:"${reportloss}"`
 	SelfTest   selfTestCmd   `cmd:"" help:"${selftest}"`

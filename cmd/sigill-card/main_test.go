@@ -26,6 +26,7 @@ import (
 	"testing"
 	"time"
 
+	"sigill/internal/cardclient"
 	"sigill/internal/token"
 	"sigill/internal/token/tokentest"
 	"sigill/internal/wire"
@@ -255,7 +256,7 @@ func TestApproveShowsEverything(t *testing.T) {
 		a := &app{ctx: t.Context(), lang: "sv", notes: &notes, in: newReader(answer)}
 		plan := policy.Plan{Card: number, Adds: []policy.Addition{{Slot: policy.Authentication, LoA: 3}}, Removes: []policy.Removal{{Serial: "4711", Slot: policy.Signing, FetchAnew: true}}}
 		plan.Adds[0].Content.CommonName, plan.Adds[0].Content.Email = "Åsa Öberg", "asa@example.se"
-		got, err := (&face{a, false}).Approve(t.Context(), &wire.Me{Name: "Åsa Öberg"}, plan)
+		got, err := (&face{a, &cardclient.Client{Card: memoryCard(t)}, false}).Approve(t.Context(), &wire.Me{Name: "Åsa Öberg"}, plan)
 		if err != nil || got != want {
 			t.Errorf("answer %q: %t, %v", answer, got, err)
 		}
@@ -312,7 +313,7 @@ func TestCatalogue(t *testing.T) {
 	if found < 40 {
 		t.Errorf("only %d uses of texts found: the pattern is wrong", found)
 	}
-	for _, step := range []string{"begin", "generated", "submitted", "written", "read-back", "confirmed", "removed"} {
+	for _, step := range []string{"begin", "generated", "submitted", "written", "read-back", "confirmed", "removed", "signs-again"} {
 		if _, ok := all["step."+step]; !ok {
 			t.Errorf("no text for step %s", step)
 		}
@@ -320,6 +321,15 @@ func TestCatalogue(t *testing.T) {
 	if got := say("sv", "state.bogus\x1b"); got != "state.bogus" {
 		t.Errorf("unknown key: %q", got)
 	}
+}
+
+func memoryCard(t *testing.T) token.Card {
+	t.Helper()
+	c, err := token.NewMemory(token.SoftConfig{Number: number})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func newReader(s string) *bufio.Reader { return bufio.NewReader(strings.NewReader(s)) }

@@ -19,6 +19,31 @@ type pinReader struct {
 	fd    *bufio.Reader
 	known [2][]byte // PIN1, PIN2
 	lines int       // read from the descriptor
+	spent [2]bool   // was known, and was dropped
+}
+
+// ask gets the PIN of a slot before a card asks for it.
+func (p *pinReader) ask(ctx context.Context, slot policy.Slot) error {
+	pin, err := p.PIN(ctx, slot)
+	clear(pin)
+	return err
+}
+
+// drop zeroes the PIN of a slot: it is not needed any more.
+func (p *pinReader) drop(slot policy.Slot) {
+	i := place(slot)
+	if p.known[i] != nil {
+		clear(p.known[i])
+		p.known[i], p.spent[i] = nil, true
+	}
+}
+
+// place is where the PIN of a slot is kept: PIN1, PIN2.
+func place(slot policy.Slot) int {
+	if slot == policy.Signing {
+		return 1
+	}
+	return 0
 }
 
 // PIN implements [sigill/internal/token.PIN]. The caller zeroes the copy it
@@ -27,11 +52,11 @@ func (p *pinReader) PIN(ctx context.Context, slot policy.Slot) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	i := 0
-	if slot == policy.Signing {
-		i = 1
-	}
+	i := place(slot)
 	if p.known[i] == nil {
+		if p.spent[i] { // rare: the server could do nothing with the first signature
+			p.app.note("pin.again")
+		}
 		var err error
 		if p.app.flags.PINFD >= 0 {
 			err = p.readLines(i)
@@ -53,6 +78,9 @@ func (p *pinReader) readLines(i int) error {
 		if p.fd, err = terminal.OpenPINs(p.app.flags.PINFD, p.app.in); err != nil {
 			return fmt.Errorf("--pin-fd %d: %w", p.app.flags.PINFD, err)
 		}
+	}
+	if p.spent[i] {
+		return errors.New(p.app.say("pinspent"))
 	}
 	for p.lines <= i {
 		pin, err := terminal.ReadPIN(p.fd)

@@ -39,6 +39,8 @@ var (
 	ErrCertificate = errors.New("the server's certificate does not fit")
 	// ErrReadBack: the card gave back another certificate than was written.
 	ErrReadBack = errors.New("the card does not give back what was written to it")
+	// ErrWrite: the certificate could not be written to the card.
+	ErrWrite = errors.New("the certificate cannot be written to the card")
 	// ErrKeyElsewhere: a certificate waits whose key is not on this card.
 	ErrKeyElsewhere = errors.New("the key that was certified is not on this card: abandon the download and begin anew")
 	// ErrOtherOpen: another order is being fetched to this card.
@@ -47,6 +49,15 @@ var (
 	ErrOtherCard = errors.New("the card in the reader is not the one that the server knows")
 	// ErrNoneOpen: there is no open download to abandon.
 	ErrNoneOpen = errors.New("no download is open for this card")
+	// ErrNoSigning: none of the card's eIDs may have a signing certificate.
+	ErrNoSigning = errors.New("no eID on this card may have a signing certificate")
+	// ErrNoSuchEID: the eID that was named is not one of them.
+	ErrNoSuchEID = errors.New("no such eID on this card")
+	// ErrSigningPIN: the signing PIN failed in the middle of a download that
+	// replaces both certificates of an eID.
+	ErrSigningPIN = errors.New("the signing certificate cannot be made: abandon this, then fetch without it")
+	// ErrStillSigning: the server has not yet given up an interrupted attempt.
+	ErrStillSigning = errors.New("an interrupted attempt is still under way at the server")
 )
 
 // ChooseError says that several orders wait and one must be named.
@@ -54,6 +65,14 @@ type ChooseError struct{ Offers []wire.Offer }
 
 func (e *ChooseError) Error() string {
 	return fmt.Sprintf("%d orders wait for this card: name one of them", len(e.Offers))
+}
+
+// ChooseEIDError says that several eIDs may have a signing certificate and one
+// must be named.
+type ChooseEIDError struct{ EIDs []SigningEID }
+
+func (e *ChooseEIDError) Error() string {
+	return fmt.Sprintf("%d eIDs may have a signing certificate: name one of them", len(e.EIDs))
 }
 
 // Steps of a run, in their order; "generated" to "read-back" once for each
@@ -66,6 +85,10 @@ const (
 	StepReadBack  = "read-back" // and was read back from it
 	StepConfirmed = "confirmed" // the new one is current, the old one revoked
 	StepRemoved   = "removed"   // the old objects are off the card
+	// StepSignsAgain is told before a signing key signs another request: the
+	// server gave a new challenge, and what answered the old one is worth
+	// nothing.
+	StepSignsAgain = "signs-again"
 )
 
 // UI is the holder's face of a run.
@@ -86,7 +109,17 @@ type Client struct {
 	Language string // for the server's texts, "sv" or "en"
 	// LoginWith is the id of the object to log in with; nil: chosen.
 	LoginWith []byte
-	Now       func() time.Time // nil: time.Now
+	// EID names the eID that FetchSigning is for: its organisation, or the
+	// serial or the object's id (hexadecimal) of its authentication
+	// certificate. Empty: the only one that may have a signing certificate.
+	EID string
+	// WithoutSigning: what Fetch begins leaves out the signing certificate of
+	// the eID that it replaces, and never asks for the signing PIN.
+	WithoutSigning bool
+	// SigningDone is called when the signing PIN is not needed any more. Nil:
+	// nothing.
+	SigningDone func()
+	Now         func() time.Time // nil: time.Now
 	// After is called after each step; an error ends the run there, as a
 	// pulled card would. Nil: nothing.
 	After func(step string) error
@@ -95,6 +128,12 @@ type Client struct {
 	// Transport, if set, carries requests in place of TLS (see
 	// [cardhttp.Config]).
 	Transport func(cert *x509.Certificate, key crypto.Signer) http.RoundTripper
+
+	// requests are what keys on the card have signed here, by what they are
+	// bound to: sent again as they are when an answer was lost.
+	requests map[signedRequest][]byte
+	// made are the keys that were made here and have signed nothing yet.
+	made map[string]bool
 }
 
 func (c *Client) now() time.Time {
@@ -151,6 +190,7 @@ func (c *Client) abandon(ctx context.Context, s *session, d *wire.Download) erro
 			dead[fingerprint(it.Certificate)] = true
 		}
 	}
-	_, err := c.remove(ctx, dead, s.identity)
-	return err
+	r := &run{Client: c, session: s}
+	r.remove(ctx, dead, &Result{}, false)
+	return nil
 }

@@ -148,6 +148,12 @@ func (f *fake) me(r *http.Request, as string) (any, *wire.Problem) {
 		return nil, refuse(403, "login.unknown")
 	}
 	me := wire.Me{Card: number, CardState: "active", Name: "Åsa Öberg", LoggedInWith: profile, EIDs: f.eids, Offers: f.offers, MinClient: f.min}
+	if me.EIDs == nil && len(f.removes) > 0 {
+		me.EIDs = []wire.EID{{State: "current"}}
+		for _, fp := range f.removes {
+			me.EIDs[0].Certificates = append(me.EIDs[0].Certificates, wire.Certificate{Fingerprint: fp, State: "current", Slot: "authentication"})
+		}
+	}
 	if f.download != nil && f.download.State == "planned" {
 		me.Open = f.download
 	}

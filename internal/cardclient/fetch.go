@@ -2,15 +2,12 @@ package cardclient
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
-	"sigill/ca"
 	"sigill/internal/cardhttp"
 	"sigill/internal/token"
 	"sigill/internal/wire"
@@ -21,12 +18,20 @@ import (
 type Result struct {
 	Card     string
 	Download string // empty: only leftovers were removed
-	Order    string
-	Resumed  bool // an interrupted download was gone on with
+	Order    string // empty: a signing certificate that the holder asked for
+	Resumed  bool   // an interrupted download was gone on with
 	// Installed are the certificates that are now current.
 	Installed []Installed
 	// Removed are the fingerprints of certificates taken off the card.
 	Removed []string
+	// Kept are objects that are worth nothing any more and are still on the
+	// card; the next run tries again.
+	Kept []Kept
+	// Repaired are the fingerprints of current certificates that were written
+	// to the card again.
+	Repaired []string
+	// Swept is how many remains of interrupted runs were taken off the card.
+	Swept int
 }
 
 // Installed is a certificate that a run put on the card.
@@ -44,61 +49,101 @@ type run struct {
 	ui       UI
 	session  *session // as whoever began the download
 	me       *wire.Me
+	before   [][]byte // ids on the card before the server said what is open
 	download *wire.Download
 	plan     policy.Plan
 	hash     [32]byte
 	resumed  bool
 	done     []Installed
+	// unlocked: the signing PIN was right in this run. denied: it failed, and
+	// is not presented again, because each time costs a try.
+	unlocked bool
+	denied   error
 }
 
 // Fetch carries out an order: the one named, or the only one that waits. Run
-// again after an interruption it goes on with the open download. What earlier
-// runs left on the card and the server says is superseded or revoked is removed
-// first.
+// again after an interruption it goes on with the open download, whatever that
+// was begun for. What earlier runs left on the card and the server says is
+// superseded or revoked is removed first.
 func (c *Client) Fetch(ctx context.Context, order string, ui UI) (*Result, error) {
-	s, me, err := c.login(ctx, Identity{})
+	r, err := c.start(ctx, ui)
 	if err != nil {
 		return nil, err
 	}
-	r := &run{Client: c, ui: ui, session: s, me: me}
 	defer func() { r.session.Close() }()
-	result := &Result{Card: me.Card}
-	if open := me.Open; open != nil && open.State == string(policy.DownloadInstalled) {
+	result := &Result{Card: r.me.Card}
+	if open := r.me.Open; open != nil && open.State == string(policy.DownloadInstalled) {
 		if err := r.finish(ctx, result); err != nil {
 			return nil, err
 		}
-		if order == open.Order || order == "" && len(me.Offers) == 0 {
+		if order != "" && order == open.Order || order == "" && len(r.me.Offers) == 0 {
 			return result, nil
 		}
-		me.Open, r.download, r.done, r.resumed = nil, nil, nil, false
+		r.me.Open, r.download, r.done, r.resumed = nil, nil, nil, false
 	}
-	if me.Open == nil {
-		if result.Removed, err = c.tidy(ctx, me, s.identity); err != nil {
-			return nil, err
-		}
-	}
-	order, err = r.choose(order)
+	r.leftovers(ctx, result)
+	why, err := r.choose(order)
 	if err != nil {
-		if errors.Is(err, ErrNothing) && len(result.Removed) > 0 {
+		if errors.Is(err, ErrNothing) && len(result.Removed)+len(result.Repaired)+result.Swept > 0 {
 			return result, nil
 		}
 		return nil, err
 	}
-	if err := r.begin(ctx, order); err != nil {
+	return result, r.carryOut(ctx, why, result)
+}
+
+// start logs in and reads what is on the card. The card is read before the server
+// is asked: a key that is on it while nothing is open belongs to no download that
+// another program may begin a moment later.
+func (c *Client) start(ctx context.Context, ui UI) (*run, error) {
+	objects, err := c.Card.Objects(ctx)
+	if err != nil {
 		return nil, err
+	}
+	r := &run{Client: c, ui: ui}
+	for _, o := range objects {
+		r.before = append(r.before, o.ID)
+	}
+	r.session, r.me, err = c.login(ctx, Identity{})
+	return r, err
+}
+
+// leftovers takes off the card what no open download can need. That it fails
+// hinders nothing.
+func (r *run) leftovers(ctx context.Context, result *Result) {
+	if r.me.Open != nil {
+		return
+	}
+	r.tidy(ctx, result)
+	r.sweep(ctx, result)
+}
+
+// carryOut brings a download to its end: begun or gone on with, its certificates
+// made, confirmed, the replaced ones removed.
+func (r *run) carryOut(ctx context.Context, why cause, result *Result) error {
+	if err := r.begin(ctx, why); err != nil {
+		return err
 	}
 	if r.download.State == string(policy.DownloadPlanned) {
 		if err := r.install(ctx); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	removed, err := r.clean(ctx)
-	if err != nil {
-		return nil, err
+	return r.end(ctx, result)
+}
+
+// end cleans up after a download that is installed, and tells what it did. From
+// here on nothing is an error that the holder must care for: the new certificate
+// is current.
+func (r *run) end(ctx context.Context, result *Result) error {
+	if err := r.clean(ctx, result); err != nil {
+		return err
 	}
+	r.me.Open = nil
+	r.leftovers(ctx, result)
 	result.Download, result.Order, result.Resumed = r.download.ID, r.download.Order, r.resumed
-	result.Installed, result.Removed = r.done, append(result.Removed, removed...)
-	return result, nil
+	result.Installed = r.done
+	return nil
 }
 
 // finish ends a download whose confirmation arrived although its answer did not,
@@ -106,7 +151,7 @@ func (c *Client) Fetch(ctx context.Context, order string, ui UI) (*Result, error
 // server is told.
 func (r *run) finish(ctx context.Context, result *Result) error {
 	r.download, r.resumed = r.me.Open, true
-	if err := r.checkPlan(r.download.Order); err != nil {
+	if err := r.checkPlan(ctx, causeOf(r.download)); err != nil {
 		return err
 	}
 	for _, add := range r.plan.Adds {
@@ -120,16 +165,14 @@ func (r *run) finish(ctx context.Context, result *Result) error {
 		} else if err != nil {
 			return err
 		}
-		r.done = append(r.done, Installed{Slot: add.Slot, Serial: fmt.Sprintf("%032x", cert.SerialNumber),
-			Fingerprint: fingerprint(cert.Raw), NotAfter: cert.NotAfter, ID: id})
+		r.done = append(r.done, installed(add.Slot, cert, id))
 	}
-	removed, err := r.clean(ctx)
-	if err != nil {
-		return err
-	}
-	result.Download, result.Order, result.Resumed = r.download.ID, r.download.Order, true
-	result.Installed, result.Removed = r.done, append(result.Removed, removed...)
-	return nil
+	return r.end(ctx, result)
+}
+
+func installed(slot policy.Slot, cert *x509.Certificate, id []byte) Installed {
+	return Installed{Slot: slot, Serial: fmt.Sprintf("%032x", cert.SerialNumber), Fingerprint: fingerprint(cert.Raw),
+		NotAfter: cert.NotAfter, ID: id}
 }
 
 // after tells that a step is done, and lets a test stop there.
@@ -141,37 +184,38 @@ func (r *run) after(step string, slot policy.Slot) error {
 	return r.After(step)
 }
 
-// choose returns the order to fetch.
-func (r *run) choose(order string) (string, error) {
+// choose returns what to fetch.
+func (r *run) choose(order string) (cause, error) {
 	if open := r.me.Open; open != nil {
 		if order != "" && order != open.Order {
-			return "", fmt.Errorf("%w: %s", ErrOtherOpen, open.Order)
+			return cause{}, fmt.Errorf("%w: %s", ErrOtherOpen, open.Order)
 		}
 		r.resumed = true
-		return open.Order, nil
+		return causeOf(open), nil
 	}
 	switch {
 	case order != "":
-		return order, nil
+		return cause{order: order}, nil
 	case len(r.me.Offers) == 0:
-		return "", ErrNothing
+		return cause{}, ErrNothing
 	case len(r.me.Offers) > 1:
-		return "", &ChooseError{Offers: r.me.Offers}
+		return cause{}, &ChooseError{Offers: r.me.Offers}
 	}
-	return r.me.Offers[0].Order, nil
+	return cause{order: r.me.Offers[0].Order}, nil
 }
 
 // begin opens the download or takes the open one, verifies its plan and asks
 // the holder.
-func (r *run) begin(ctx context.Context, order string) error {
+func (r *run) begin(ctx context.Context, why cause) error {
 	r.download = r.me.Open
 	if r.download == nil {
 		r.download = &wire.Download{}
-		if err := r.session.post(ctx, wire.Begin{Order: order}, r.download, "downloads"); err != nil {
+		b := wire.Begin{Order: why.order, Signing: why.signing, WithoutSigning: !why.signing && r.WithoutSigning}
+		if err := r.session.post(ctx, b, r.download, "downloads"); err != nil {
 			return err
 		}
 	}
-	if err := r.checkPlan(order); err != nil {
+	if err := r.checkPlan(ctx, why); err != nil {
 		return err
 	}
 	if r.download.State != string(policy.DownloadPlanned) {
@@ -194,46 +238,6 @@ func (r *run) begin(ctx context.Context, order string) error {
 		return ErrDeclined
 	}
 	return r.after(StepBegin, "")
-}
-
-// checkPlan verifies that the plan is what its hash says and is for this card,
-// order and download: what is shown is what is executed.
-func (r *run) checkPlan(order string) error {
-	d := r.download
-	if d.State != string(policy.DownloadPlanned) && d.State != string(policy.DownloadInstalled) {
-		return fmt.Errorf("%w: download %s is %s", ErrPlan, d.ID, d.State)
-	}
-	r.hash = sha256.Sum256(d.Plan)
-	if hex.EncodeToString(r.hash[:]) != d.PlanHash {
-		return fmt.Errorf("%w: its hash is another", ErrPlan)
-	}
-	var err error
-	if r.plan, err = policy.ParsePlan(d.Plan); err != nil {
-		return fmt.Errorf("%w: %w", ErrPlan, err)
-	}
-	p := r.plan
-	switch {
-	case string(p.Download) != d.ID || string(p.Order) != d.Order || d.Order != order:
-		return fmt.Errorf("%w: it is for another download or order", ErrPlan)
-	case string(p.Card) != r.me.Card:
-		return fmt.Errorf("%w: it is for another card", ErrPlan)
-	case len(p.Adds) == 0 || len(p.Adds) != len(d.Items):
-		return fmt.Errorf("%w: it adds %d certificates, the download has %d", ErrPlan, len(p.Adds), len(d.Items))
-	}
-	for _, add := range p.Adds {
-		if r.item(add.Slot) == nil {
-			return fmt.Errorf("%w: the download has no %s certificate", ErrPlan, add.Slot)
-		}
-	}
-	return nil
-}
-
-func (r *run) item(slot policy.Slot) *wire.Item {
-	i := slices.IndexFunc(r.download.Items, func(it wire.Item) bool { return it.Slot == string(slot) })
-	if i < 0 {
-		return nil
-	}
-	return &r.download.Items[i]
 }
 
 // asBeginner makes sure that the session is the one the plan names: a request
@@ -267,11 +271,24 @@ func (r *run) asBeginner(ctx context.Context) error {
 // install makes every certificate of the plan and confirms them.
 func (r *run) install(ctx context.Context) error {
 	for _, add := range r.plan.Adds {
-		if err := r.make(ctx, add); err != nil {
+		err := r.make(ctx, add)
+		if add.Slot == policy.Signing {
+			r.unlocked = err == nil
+			if err != nil && len(r.plan.Adds) > 1 && pinFailed(err) {
+				err = fmt.Errorf("%w: %w", ErrSigningPIN, err)
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("%s certificate: %w", add.Slot, err)
 		}
 	}
 	return r.confirm(ctx)
+}
+
+// pinFailed reports whether a PIN was wrong or is locked.
+func pinFailed(err error) bool {
+	_, wrong := errors.AsType[token.ErrPIN](err)
+	return wrong || errors.Is(err, token.ErrPINLocked)
 }
 
 // confirm tells the server, over a full handshake with the new certificate,
@@ -305,71 +322,4 @@ func (r *run) confirm(ctx context.Context) error {
 	}
 	r.download = &answer
 	return r.after(StepConfirmed, "")
-}
-
-// clean removes from the card what the plan said and the server now says is
-// revoked, and reports it.
-func (r *run) clean(ctx context.Context) ([]string, error) {
-	planned := map[string]bool{}
-	for _, rm := range r.plan.Removes {
-		planned[rm.Fingerprint] = true
-	}
-	gone := map[string]bool{}
-	for _, f := range r.download.Remove {
-		if !planned[f] {
-			return nil, fmt.Errorf("%w: the server wants a certificate removed that the plan does not name", ErrPlan)
-		}
-		gone[f] = true
-	}
-	removed, err := r.remove(ctx, gone, r.session.identity)
-	if err != nil {
-		return nil, err
-	}
-	if err := r.after(StepRemoved, ""); err != nil {
-		return nil, err
-	}
-	// All of them are off the card now, those of an earlier run too.
-	report := wire.Removed{Fingerprints: append([]string{}, r.download.Remove...)}
-	return removed, r.session.post(ctx, report, nil, "downloads", r.download.ID, "removed")
-}
-
-// tidy removes what interrupted runs left on the card: certificates that the
-// server says were superseded or revoked.
-func (c *Client) tidy(ctx context.Context, me *wire.Me, self Identity) ([]string, error) {
-	dead := map[string]bool{}
-	for _, e := range me.EIDs {
-		for _, cert := range e.Certificates {
-			if (cert.State == "superseded" || cert.State == "revoked") && cert.Profile != string(policy.Transport) {
-				dead[cert.Fingerprint] = true
-			}
-		}
-	}
-	return c.remove(ctx, dead, self)
-}
-
-// remove deletes the objects with the certificates of the set, never the one
-// that is logged in with.
-func (c *Client) remove(ctx context.Context, set map[string]bool, self Identity) ([]string, error) {
-	if len(set) == 0 {
-		return nil, nil
-	}
-	objects, err := c.Card.Objects(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var removed []string
-	for _, o := range objects {
-		if o.Certificate == nil {
-			continue
-		}
-		f := ca.FingerprintOf(o.Certificate).String()
-		if !set[f] || string(o.ID) == string(self.ID) {
-			continue
-		}
-		if err := c.Card.Delete(ctx, o.ID); err != nil && !errors.Is(err, token.ErrNotFound) {
-			return removed, fmt.Errorf("removing the old certificate from the card: %w", err)
-		}
-		removed = append(removed, f)
-	}
-	return removed, nil
 }

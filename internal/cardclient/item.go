@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"sigill/ca"
 	"sigill/internal/card"
 	"sigill/internal/cardhttp"
 	"sigill/internal/token"
@@ -27,10 +26,25 @@ const challengeMargin = 30 * time.Second
 // an intent, and each intent is an entry in a revocation list for years.
 const maxSubmits = 3
 
+const (
+	// lookPause and maxLooks say how long an interrupted attempt is waited for:
+	// a dead server process is found dead within seconds.
+	lookPause = time.Second
+	maxLooks  = 15
+)
+
 // make brings one certificate of the plan onto the card, from wherever an
 // earlier run stopped.
 func (r *run) make(ctx context.Context, add policy.Addition) error {
+	if add.Slot == policy.Signing && r.denied != nil {
+		return r.denied
+	}
 	it := r.item(add.Slot)
+	if add.Slot == policy.Signing {
+		if err := r.settled(ctx, it); err != nil {
+			return err
+		}
+	}
 	if it.State == string(policy.ItemPlanned) || it.State == string(policy.ItemIntended) {
 		if err := r.request(ctx, add, it); err != nil {
 			return err
@@ -48,7 +62,10 @@ func (r *run) make(ctx context.Context, add policy.Addition) error {
 		return err
 	}
 	if err := r.Card.WriteCertificate(ctx, id, it.Certificate); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrWrite, err)
+	}
+	if add.Slot == policy.Signing {
+		r.signingDone()
 	}
 	if err := r.after(StepWritten, add.Slot); err != nil {
 		return err
@@ -60,8 +77,7 @@ func (r *run) make(ctx context.Context, add policy.Addition) error {
 	if !bytes.Equal(back, it.Certificate) {
 		return ErrReadBack
 	}
-	r.done = append(r.done, Installed{Slot: add.Slot, Serial: fmt.Sprintf("%032x", cert.SerialNumber),
-		Fingerprint: ca.FingerprintOf(back).String(), NotAfter: cert.NotAfter, ID: id})
+	r.done = append(r.done, installed(add.Slot, cert, id))
 	return r.after(StepReadBack, add.Slot)
 }
 
@@ -92,6 +108,10 @@ func (r *run) request(ctx context.Context, add policy.Addition, it *wire.Item) e
 	if err != nil {
 		return err
 	}
+	if r.Client.made == nil {
+		r.Client.made, r.requests = map[string]bool{}, map[signedRequest][]byte{}
+	}
+	r.Client.made[string(id)] = true
 	if err := r.after(StepGenerated, add.Slot); err != nil {
 		return err
 	}
@@ -143,7 +163,7 @@ func (r *run) submit(ctx context.Context, slot policy.Slot, it *wire.Item, id []
 		return err
 	}
 	for try := 1; ; try++ {
-		err := r.submitOnce(ctx, slot, it, key)
+		err := r.submitOnce(ctx, slot, it, id, key)
 		var p *wire.Problem
 		if errors.As(err, &p) && p.Rule == string(policy.DownloadChallenge) && try < maxSubmits {
 			it.ChallengeExpires = time.Time{}
@@ -156,26 +176,14 @@ func (r *run) submit(ctx context.Context, slot policy.Slot, it *wire.Item, id []
 	}
 }
 
-func (r *run) submitOnce(ctx context.Context, slot policy.Slot, it *wire.Item, key crypto.Signer) error {
-	if it.State == string(policy.ItemPlanned) {
-		if err := r.freshChallenge(ctx, it); err != nil {
-			return err
-		}
-	}
-	b := card.Binding{Download: r.download.ID, Slot: string(slot), Card: string(r.plan.Card),
-		Login: sha256.Sum256(r.session.identity.Certificate.Raw), PlanHash: r.hash}
-	copy(b.Challenge[:], it.Challenge)
-	csr, err := card.NewRequest(key, b)
+func (r *run) submitOnce(ctx context.Context, slot policy.Slot, it *wire.Item, id []byte, key crypto.Signer) error {
+	csr, err := r.signed(ctx, slot, it, id, key)
 	if err != nil {
 		return err
 	}
 	var answer wire.Item
 	if err := r.session.post(ctx, wire.Submit{CSR: csr}, &answer, "downloads", r.download.ID, "items", string(slot)); err != nil {
-		var p *wire.Problem
-		if errors.As(err, &p) && p.Rule == string(policy.DownloadChallenge) {
-			it.State = string(policy.ItemPlanned) // an interrupted attempt was given up
-		}
-		return err
+		return r.changed(ctx, it, err)
 	}
 	if answer.Slot != string(slot) || answer.State != string(policy.ItemSigned) {
 		return fmt.Errorf("%w: submitted, but the item is %s", cardhttp.ErrAnswer, answer.State)
@@ -186,6 +194,73 @@ func (r *run) submitOnce(ctx context.Context, slot policy.Slot, it *wire.Item, k
 	}
 	*it = answer
 	return nil
+}
+
+// changed looks whether a refusal means only that the challenge is another one
+// by now: an interrupted attempt was given up, perhaps by this very request when
+// it was sent for the second time.
+func (r *run) changed(ctx context.Context, it *wire.Item, refusal error) error {
+	p, ok := errors.AsType[*wire.Problem](refusal)
+	switch {
+	case ok && p.Rule == string(policy.DownloadChallenge):
+		it.State = string(policy.ItemPlanned)
+	case ok && p.Rule == string(policy.DownloadBinding):
+		sent := it.Challenge
+		if r.look(ctx, it) == nil && !bytes.Equal(sent, it.Challenge) {
+			return &wire.Problem{Title: p.Title, Status: p.Status, Rule: string(policy.DownloadChallenge), Request: p.Request}
+		}
+	}
+	return refusal
+}
+
+// signedRequest names a certification request: its key, and what it is bound to.
+type signedRequest struct {
+	key    string
+	digest [32]byte
+}
+
+// signed returns the request of a key for an item: the one that the key has
+// signed already as long as the challenge is the same, or else a new one. Of a key
+// for signing that an earlier run made nobody knows what it has signed: it is
+// given a new challenge first, which makes what it signed worth nothing.
+func (r *run) signed(ctx context.Context, slot policy.Slot, it *wire.Item, id []byte, key crypto.Signer) ([]byte, error) {
+	b := card.Binding{Download: r.download.ID, Slot: string(slot), Card: string(r.plan.Card),
+		Login: sha256.Sum256(r.session.identity.Certificate.Raw), PlanHash: r.hash}
+	name := func() signedRequest {
+		b.Challenge = [32]byte{}
+		copy(b.Challenge[:], it.Challenge)
+		return signedRequest{string(id), b.Digest()}
+	}
+	again := slot == policy.Signing && !r.Client.made[string(id)] && r.requests[name()] == nil
+	if again {
+		r.ui.Progress(StepSignsAgain, slot)
+		it.ChallengeExpires = time.Time{}
+	}
+	if it.State == string(policy.ItemPlanned) {
+		if err := r.freshChallenge(ctx, it); err != nil {
+			return nil, err
+		}
+	}
+	if csr := r.requests[name()]; csr != nil {
+		return csr, nil
+	}
+	if slot == policy.Signing && !again && !r.Client.made[string(id)] {
+		r.ui.Progress(StepSignsAgain, slot)
+	}
+	csr, err := card.NewRequest(key, b)
+	if err != nil {
+		return nil, err
+	}
+	if r.requests == nil {
+		r.requests = map[signedRequest][]byte{}
+	}
+	r.requests[name()] = csr
+	delete(r.Client.made, string(id))
+	if slot == policy.Signing {
+		r.unlocked = true
+		r.signingDone()
+	}
+	return csr, nil
 }
 
 // freshChallenge asks for a new challenge where the one at hand is too old.

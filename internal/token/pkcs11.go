@@ -105,7 +105,7 @@ func (m *Module) Open(ctx context.Context, u URI, pin PIN) (Card, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	first := c.places[0].token
-	c.info = Info{Label: first.Label, Serial: first.SerialNumber, Product: first.Model}
+	c.info = Info{Label: first.Label, Serial: first.SerialNumber, Product: first.Model, SigningPIN: len(c.places) > 1}
 	c.info.Number = numberOf(objects, first.Label)
 	return c, nil
 }
@@ -387,7 +387,7 @@ func (p *place) login(ctx context.Context) error {
 func (p *place) present(ctx context.Context, user uint) error {
 	info, err := p.ctx.GetTokenInfo(p.id)
 	if err == nil && info.Flags&pkcs11.CKF_USER_PIN_LOCKED != 0 {
-		return fmt.Errorf("PIN for %s: %w", p.slot, ErrPINLocked)
+		return LockedError{Slot: p.slot}
 	}
 	if p.pin == nil {
 		return fmt.Errorf("the PIN for %s is needed, and nobody can be asked", p.slot)
@@ -402,7 +402,7 @@ func (p *place) present(ctx context.Context, user uint) error {
 	case err == nil, is(err, pkcs11.CKR_USER_ALREADY_LOGGED_IN):
 		return nil
 	case is(err, pkcs11.CKR_PIN_LOCKED):
-		return fmt.Errorf("PIN for %s: %w", p.slot, ErrPINLocked)
+		return LockedError{Slot: p.slot}
 	case is(err, pkcs11.CKR_PIN_INCORRECT), is(err, pkcs11.CKR_PIN_LEN_RANGE), is(err, pkcs11.CKR_PIN_INVALID):
 		return ErrPIN{Slot: p.slot, Left: p.triesLeft()}
 	}

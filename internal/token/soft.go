@@ -120,7 +120,7 @@ func NewMemory(c SoftConfig) (*Soft, error) {
 
 func newSoft(im *image, pin PIN) *Soft {
 	return &Soft{
-		info:   Info{Number: im.Number, Product: im.Product, Label: im.Label, Serial: im.Serial},
+		info:   Info{Number: im.Number, Product: im.Product, Label: im.Label, Serial: im.Serial, SigningPIN: im.PINs[area(policy.Signing)] != nil},
 		pin:    pin,
 		master: map[string][]byte{}, signers: map[string]crypto.Signer{},
 	}
@@ -205,7 +205,7 @@ func (s *Soft) try(name string, slot policy.Slot, pin []byte) ([]byte, error) {
 	master, err := opened.open(name, pin)
 	if errors.Is(err, errWrongPIN) {
 		if opened.Left == 0 {
-			return nil, fmt.Errorf("PIN for %s: %w", slot, ErrPINLocked)
+			return nil, LockedError{Slot: slot}
 		}
 		return nil, ErrPIN{Slot: slot, Left: opened.Left}
 	}
@@ -221,7 +221,7 @@ func canTry(a *pinArea, slot policy.Slot) error {
 		return fmt.Errorf("soft card: it has no PIN for %s", slot)
 	}
 	if a.Left == 0 {
-		return fmt.Errorf("PIN for %s: %w", slot, ErrPINLocked)
+		return LockedError{Slot: slot}
 	}
 	return nil
 }

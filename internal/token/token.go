@@ -26,9 +26,18 @@ var (
 	// ErrNoCard is returned, wrapped, if no card or token is found where the
 	// name says.
 	ErrNoCard = errors.New("no card found")
-	// ErrPINLocked is returned, wrapped, when a PIN was wrong too many times.
+	// ErrPINLocked is returned, in a [LockedError], when a PIN was wrong too
+	// many times.
 	ErrPINLocked = errors.New("the PIN is locked")
 )
+
+// LockedError says which PIN is locked; it is [ErrPINLocked].
+type LockedError struct{ Slot policy.Slot }
+
+func (e LockedError) Error() string { return fmt.Sprintf("PIN for %s: %s", e.Slot, ErrPINLocked) }
+
+// Unwrap returns [ErrPINLocked].
+func (e LockedError) Unwrap() error { return ErrPINLocked }
 
 // ErrPIN is the error of a wrong PIN.
 type ErrPIN struct {
@@ -70,6 +79,9 @@ type Info struct {
 	Product string
 	Label   string
 	Serial  string
+	// SigningPIN: keys for signing stand behind a PIN of their own. Otherwise
+	// one PIN opens all.
+	SigningPIN bool
 }
 
 // Object is a key pair, a certificate, or both, under one id.
