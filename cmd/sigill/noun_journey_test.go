@@ -334,6 +334,11 @@ func TestNounsWrongUse(t *testing.T) {
 		{"whoami", "--identity", "soft:x", "--dir", dir}, // no root there
 		{"ceremony", "found", "f.json", "--officer1", "soft:x"},
 		{"verify", "x.pem"},
+		{"organisation", "create", "--number", "5560001009", "--identity", "soft:x", "--second", "soft:y"},
+		{"organisation", "create", "--number", "5560001009", "--name", "X", "--identity", "soft:x"}, // one alone
+		{"organisation", "signing", "--identity", "soft:x", "--second", "soft:y"},
+		{"role", "grant", "--person", "per_1", "--role", "officer", "--identity", "soft:x", "--second", "soft:y"},
+		{"role", "end", "--person", "per_1", "--identity", "soft:x"},
 	} {
 		if got := program(t, "", args...); got.code != exitUsage || got.err == "" {
 			t.Errorf("%q: %+v, want exit %d", args, got, exitUsage)
