@@ -123,6 +123,7 @@ func TestJourney(t *testing.T) {
 	}
 	j.register()
 	j.orders()
+	j.organisations()
 	j.ends()
 }
 
