@@ -1,8 +1,8 @@
 // Command sigill is the certificate authority and issuance backend: it makes an
 // installation and serves it, and it is the administrators' client of its API.
 //
-// Only init, serve, migrate, doctor, audit and bench open the installation's
-// directory; every other noun goes through the API with the caller's own card,
+// Only init, serve, migrate, doctor, audit, outage and bench open the
+// installation's directory; every other noun goes through the API with the caller's own card,
 // so that who runs the machine is not above the rules. This package wires flags,
 // signals and exit codes and holds no rules.
 package main
@@ -52,6 +52,7 @@ type cli struct {
 	Audit   auditCmd   `cmd:"" group:"service" help:"Verify what was done."`
 	CA      caCmd      `cmd:"" name:"ca" group:"service" help:"What the CAs may issue."`
 	Config  configCmd  `cmd:"" group:"service" help:"Print sigill.yaml with every key explained."`
+	Outage  outageCmd  `cmd:"" group:"service" help:"Announce planned work: issuing stops, revoking and status go on."`
 	Bench   benchCmd   `cmd:"" group:"service" help:"Measure, with the ceiling beside each figure."`
 	Version versionCmd `cmd:"" group:"service" help:"Print the version."`
 

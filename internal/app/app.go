@@ -24,7 +24,9 @@ import (
 	"sigill/internal/audit"
 	"sigill/internal/config"
 	"sigill/internal/keys"
+	"sigill/internal/lanes"
 	"sigill/internal/lint"
+	"sigill/internal/mode"
 	"sigill/internal/profiles"
 	"sigill/internal/service"
 	"sigill/internal/store"
@@ -51,6 +53,9 @@ type App struct {
 	Issuers   issue.Issuers
 	Sequencer *audit.Sequencer
 	Publisher *revocation.Publisher
+	// Modes knows the conditions that the service works under, Lane who issues.
+	Modes *mode.Keeper
+	Lane  *lanes.Lane
 
 	log      *slog.Logger
 	now      func() time.Time
@@ -59,6 +64,8 @@ type App struct {
 	signers  revocation.Signers
 	crl      []revocation.CRLSigner
 	closers  []io.Closer
+
+	precedence precedence
 }
 
 // Open opens the installation in dir under its lock and checks it. Close it.
@@ -251,18 +258,23 @@ func (a *App) wire() error {
 	for loa, p := range a.Config.Provenance {
 		provenance[policy.LoA(loa)] = policy.Provenance(p)
 	}
+	if err := errors.Join(a.watch(), a.lane()); err != nil {
+		return err
+	}
+	stores := a.stores()
+	a.precedence = precedence{numbers: a.Config.Capacity.Priority, view: stores.Register.View, failed: func(err error) { a.log.Error("reading who has priority", "err", err) }}
 	d := a.Config.Download
 	a.Services, err = service.New(service.Config{
-		Stores:  service.Stores{Downloads: a.DB.Downloads(), Orders: a.DB.Orders(), Register: a.DB.Register(), Issue: a.DB.Issue()},
-		Issuers: a.Issuers, For: issuesFor, CardCA: keys.CardCA, Bureaus: bureaus, Provenance: provenance,
+		Stores: stores, Issuers: a.Issuers, For: issuesFor, CardCA: keys.CardCA, Bureaus: bureaus, Provenance: provenance,
 		Owner: a.owner, Dead: a.dead, Now: a.now,
 		PendingTTL: time.Duration(d.PendingTTL), ArmedFor: time.Duration(d.ArmedFor), OrderOpen: time.Duration(d.OrderOpen), Validity: time.Duration(d.Validity),
 	})
 	if err != nil {
 		return err
 	}
-	a.Sequencer = &audit.Sequencer{Store: a.DB.Audit(), Failed: func(err error) { a.log.Error("sequencer", "err", err) }}
-	a.Publisher = &revocation.Publisher{Store: a.DB.Revocation(), Dir: a.Hierarchy.PublicDir(), Now: a.now, Log: a.log,
+	a.Downloads.Gate = a.Modes.MayIssue
+	a.Sequencer = &audit.Sequencer{Store: mode.Watch(a.Modes, a.DB.Audit()), Failed: func(err error) { a.log.Error("sequencer", "err", err) }}
+	a.Publisher = &revocation.Publisher{Store: mode.Watch(a.Modes, a.DB.Revocation()), Dir: a.Hierarchy.PublicDir(), Now: a.now, Log: a.log,
 		Lifetime: time.Duration(a.Config.CRL.Lifetime)}
 	for i, each := range a.Hierarchy.Issuers {
 		issuer := a.Issuers[each.ID]

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -13,17 +12,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
 	"sigill/internal/api"
 	"sigill/internal/audit"
 	"sigill/internal/durable"
 	"sigill/internal/responder"
 	"sigill/internal/store"
 	"sigill/internal/texts"
-	"sigill/orders/download"
-	"sigill/policy"
 	"sigill/revocation"
 )
 
@@ -93,6 +87,7 @@ func (a *App) Serve(ctx context.Context, ready func(Addresses)) error {
 // prepare recovers what an earlier process left and makes what a first request
 // needs: technical certificates, numbered events, CRLs.
 func (a *App) prepare(ctx context.Context, technical []renewal) error {
+	a.Modes.Look(ctx) // what was announced holds from the first request on
 	if _, err := a.Downloads.Recover(ctx); err != nil {
 		return fmt.Errorf("recovering what an earlier process left: %w", err)
 	}
@@ -135,6 +130,7 @@ func (a *App) background(ctx context.Context, wg *sync.WaitGroup, technical []re
 		wg.Go(func() { r.keep(ctx, a.log) })
 	}
 	wg.Go(func() { a.watchRootCRL(ctx) })
+	wg.Go(func() { a.Modes.Run(ctx) })
 	wg.Go(func() {
 		t := time.NewTicker(headEvery)
 		defer t.Stop()
@@ -270,7 +266,7 @@ func (a *App) card() (http.Handler, error) {
 		return nil, err
 	}
 	return api.New(api.Config{Register: a.Register, Orders: a.Orders, Downloads: a.Downloads, Texts: catalogue, Log: a.log,
-		MinClient: MinClient, Unknown: store.ErrOutcomeUnknown,
+		MinClient: MinClient, Unknown: store.ErrOutcomeUnknown, Conditions: a.Modes, Lane: a.turn,
 		IssuerCertificate: func(id string) []byte {
 			for _, each := range a.Hierarchy.Issuers {
 				if string(each.ID) == id {
@@ -279,67 +275,4 @@ func (a *App) card() (http.Handler, error) {
 			}
 			return nil
 		}}), nil
-}
-
-// ops serves operators.
-func (a *App) ops() (http.Handler, error) {
-	registry := prometheus.NewRegistry()
-	gauge := func(name, help string, value func() float64) error {
-		return registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
-	}
-	counter := func(name, help string, value func() int64) error {
-		return registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value()) }))
-	}
-	err := errors.Join(
-		gauge("sigill_pending_certificates", "Released certificates that wait for their confirmation, beside the ones they replace.",
-			func() float64 { return float64(a.pending()) }),
-		counter("sigill_store_commits_total", "Durable commits since start.", func() int64 { return a.DB.Stats().Commits }),
-		counter("sigill_store_updates_total", "Transactions committed since start; several share a commit.", func() int64 { return a.DB.Stats().Updates }),
-	)
-	if err != nil {
-		return nil, err
-	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		state, status := "ready", http.StatusOK
-		if _, err := audit.ReadHead(r.Context(), a.DB.Audit(), a.now()); err != nil {
-			state, status = "the store does not answer", http.StatusServiceUnavailable
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		json.NewEncoder(w).Encode(map[string]string{"state": state})
-	})
-	return mux, nil
-}
-
-// pending counts pending certificates of open downloads, up to a thousand.
-func (a *App) pending() int {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	n := 0
-	err := a.DB.Downloads().View(ctx, func(tx *download.Tx) error {
-		n = 0
-		open, err := tx.OpenDownloadsBefore(a.now(), 1000)
-		if err != nil {
-			return err
-		}
-		for _, d := range open {
-			_, items, err := tx.Download(d.ID)
-			if err != nil {
-				return err
-			}
-			for _, it := range items {
-				if it.State == policy.ItemSigned {
-					n++
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		a.log.Error("counting pending certificates", "err", err)
-	}
-	return n
 }

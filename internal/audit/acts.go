@@ -55,6 +55,10 @@ const (
 	SignerIssued          = "signer.issued"
 	CRLPublished          = "crl.published"
 
+	// The service.
+	OutageBegun = "outage.begun"
+	OutageEnded = "outage.ended"
+
 	// Refusals that belong to no other act.
 	LoginRefused   = "login.refused"
 	RequestRefused = "request.refused"
@@ -71,6 +75,7 @@ func Acts() []string {
 		DownloadBegun, DownloadConfirmed, DownloadAbandoned, DownloadLapsed, DownloadCleaned,
 		KeyAdmitted, KeyRefused, KeyBlocked, KeyIncident, IntentRecorded, IntentAbandoned,
 		CertificateIssued, CertificateSuperseded, CertificateRevoked, SignerIssued, CRLPublished,
+		OutageBegun, OutageEnded,
 		LoginRefused, RequestRefused,
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"text/template"
@@ -53,6 +54,8 @@ type Config struct {
 	Download          Download          `yaml:"download" json:"download"`
 	CRL               CRL               `yaml:"crl" json:"crl"`
 	OCSP              OCSP              `yaml:"ocsp" json:"ocsp"`
+	Capacity          Capacity          `yaml:"capacity" json:"capacity"`
+	Disk              Disk              `yaml:"disk" json:"disk"`
 }
 
 // Listen are the listeners' addresses.
@@ -79,6 +82,46 @@ type CRL struct {
 type OCSP struct {
 	Validity Duration `yaml:"validity" json:"validity"`
 }
+
+// Capacity says how much is issued at once.
+type Capacity struct {
+	IssuingAtOnce int      `yaml:"issuing_at_once" json:"issuing_at_once"` // 0: by the number of cores
+	Wait          Duration `yaml:"wait" json:"wait"`
+	Reserved      int      `yaml:"reserved_for_priority" json:"reserved_for_priority"`
+	Priority      []string `yaml:"priority" json:"priority"` // numbers of organisations
+}
+
+// Disk says what room must be left.
+type Disk struct {
+	StopIssuingBelow Size `yaml:"stop_issuing_below" json:"stop_issuing_below"`
+	Reserve          Size `yaml:"reserve" json:"reserve"`
+}
+
+// Size is a number of octets, "512MiB".
+type Size uint64
+
+// MiB is 2²⁰ octets.
+const MiB Size = 1 << 20
+
+// UnmarshalText reads a size in MiB or GiB.
+func (s *Size) UnmarshalText(b []byte) error {
+	for unit, octets := range map[string]Size{"MiB": MiB, "GiB": 1024 * MiB} {
+		digits, ok := strings.CutSuffix(string(b), unit)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(digits, 10, 32)
+		*s = Size(n) * octets
+		return err
+	}
+	return fmt.Errorf("%q is not a size as 512MiB or 2GiB", b)
+}
+
+// MarshalText writes a size as the configuration does.
+func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// String writes a size in MiB.
+func (s Size) String() string { return fmt.Sprintf("%dMiB", s/MiB) }
 
 // Duration is a length of time, "90d" or as Go writes it, "2h".
 type Duration time.Duration
@@ -188,7 +231,8 @@ func Load(dir string) (*Config, error) {
 
 // Parse reads and checks a configuration; unknown keys are errors.
 func Parse(b []byte) (*Config, error) {
-	var c Config
+	// What an older file does not know has the value of a new production one.
+	c := Config{Capacity: Capacity{Wait: Duration(10 * time.Second)}, Disk: Disk{StopIssuingBelow: 512 * MiB, Reserve: 64 * MiB}}
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
@@ -216,7 +260,39 @@ func (c *Config) check() error {
 	if err := c.checkProvenance(); err != nil {
 		return err
 	}
+	if err := c.checkCapacity(); err != nil {
+		return err
+	}
 	return c.checkTimes()
+}
+
+// organisationNumber is ten digits (lag 1974:174).
+var organisationNumber = regexp.MustCompile(`^[0-9]{10}$`)
+
+// checkCapacity holds capacity and disk to the bounds that template.yaml tells.
+func (c *Config) checkCapacity() error {
+	p := c.Capacity
+	switch {
+	case p.IssuingAtOnce < 0 || p.IssuingAtOnce > 10_000:
+		return fmt.Errorf("capacity.issuing_at_once is %d, and must be from 1 to 10000, or 0", p.IssuingAtOnce)
+	case p.Reserved < 0 || p.Reserved > 0 && p.IssuingAtOnce == 0 || p.Reserved > 0 && p.Reserved >= p.IssuingAtOnce:
+		return fmt.Errorf("capacity.reserved_for_priority is %d: it is a part of issuing_at_once, which must then be told", p.Reserved)
+	case p.Reserved > 0 && len(p.Priority) == 0:
+		return errors.New("capacity.reserved_for_priority keeps places for nobody: name who has priority")
+	}
+	for _, number := range p.Priority {
+		if !organisationNumber.MatchString(number) {
+			return fmt.Errorf("capacity.priority: %q is not an organisation's number of ten digits; write it in quotes", number)
+		}
+	}
+	d := c.Disk
+	switch {
+	case d.Reserve != 0 && d.Reserve < MiB || d.Reserve > 4096*MiB:
+		return fmt.Errorf("disk.reserve is %s, and must be from 1MiB to 4096MiB, or 0MiB", d.Reserve)
+	case d.StopIssuingBelow < 2*d.Reserve || d.StopIssuingBelow < 16*MiB:
+		return fmt.Errorf("disk.stop_issuing_below is %s, and must be at least 16MiB and twice the reserve", d.StopIssuingBelow)
+	}
+	return nil
 }
 
 // CheckStatusURL returns an error unless text is an address that relying parties
@@ -274,6 +350,7 @@ func (c *Config) checkTimes() error {
 		{"download.validity", c.Download.Validity, time.Minute, 1826 * day},
 		{"crl.lifetime", c.CRL.Lifetime, time.Hour, 72 * time.Hour},
 		{"ocsp.validity", c.OCSP.Validity, time.Minute, 12 * time.Hour},
+		{"capacity.wait", c.Capacity.Wait, time.Second, 25 * time.Second},
 	} {
 		if t.is < Duration(t.min) || t.is > Duration(t.max) {
 			return fmt.Errorf("%s is %s, and must be from %s to %s", t.name, t.is, Duration(t.min), Duration(t.max))

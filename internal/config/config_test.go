@@ -58,9 +58,27 @@ func TestParseRefuses(t *testing.T) {
 		{"CRL for too short", "lifetime: 24h", "lifetime: 59m", "crl.lifetime"},
 		{"OCSP for too long", "validity: 1h", "validity: 13h", "ocsp.validity"},
 		{"OCSP for too short", "validity: 1h", "validity: 59s", "ocsp.validity"},
+		{"less than nothing at once", "issuing_at_once: 0", "issuing_at_once: -1", "issuing_at_once"},
+		{"too much at once", "issuing_at_once: 0", "issuing_at_once: 10001", "issuing_at_once"},
+		{"wait of none", "wait: 10s", "wait: 0s", "capacity.wait"},
+		{"wait longer than connections", "wait: 10s", "wait: 26s", "capacity.wait"},
+		{"a part of what is not told", "reserved_for_priority: 0\n", "reserved_for_priority: 1\n", "reserved_for_priority"},
+		{"all is reserved", "issuing_at_once: 0", "issuing_at_once: 4\n  reserved_for_priority: 4", "reserved_for_priority"},
+		{"reserved for nobody", "issuing_at_once: 0", "issuing_at_once: 4\n  reserved_for_priority: 1", "nobody"},
+		{"priority of no number", "priority: []", "priority: ['556000-0000']", "556000-0000"},
+		{"no size", "stop_issuing_below: 64MiB", "stop_issuing_below: 64", "size"},
+		{"stops too late", "stop_issuing_below: 64MiB", "stop_issuing_below: 15MiB", "stop_issuing_below"},
+		{"reserve too large for it", "stop_issuing_below: 64MiB", "stop_issuing_below: 16MiB\n  reserve: 9MiB", "twice the reserve"},
+		{"reserve too large", "stop_issuing_below: 64MiB", "stop_issuing_below: 100GiB\n  reserve: 5GiB", "disk.reserve"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			changed := strings.Replace(string(good), test.from, test.to, 1)
+			for _, again := range []string{"\n  reserved_for_priority: 0", "\n  reserve: 8MiB"} {
+				key, _, _ := strings.Cut(again, ": ")
+				if strings.Contains(test.to, key) { // told by the case itself
+					changed = strings.Replace(changed, again, "", 1)
+				}
+			}
 			if changed == string(good) {
 				t.Fatalf("%q is not in the template", test.from)
 			}
@@ -80,9 +98,14 @@ func TestBoundsAreAllowed(t *testing.T) {
 	}
 	changed := strings.NewReplacer("pending_ttl: 24h", "pending_ttl: 72h", "armed_for: 2h", "armed_for: 24h", "order_open: 90d", "order_open: 366d",
 		"validity: 1825d", "validity: 1826d", "lifetime: 24h", "lifetime: 72h", "validity: 1h", "validity: 12h").Replace(string(good))
+	changed = strings.NewReplacer("issuing_at_once: 0", "issuing_at_once: 10000", "wait: 10s", "wait: 25s", "reserved_for_priority: 0", "reserved_for_priority: 9999",
+		"priority: []", "priority: ['2321000016']", "stop_issuing_below: 64MiB", "stop_issuing_below: 8GiB", "reserve: 8MiB", "reserve: 4096MiB").Replace(changed)
 	c, err := Parse([]byte(changed))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if c.Capacity.Reserved != 9999 || c.Disk.StopIssuingBelow != 2*c.Disk.Reserve || c.Capacity.Priority[0] != "2321000016" {
+		t.Errorf("the bounds were not set: %+v, %+v", c.Capacity, c.Disk)
 	}
 	if time.Duration(c.OCSP.Validity) != 12*time.Hour || time.Duration(c.Download.Validity) != 1826*24*time.Hour {
 		t.Errorf("the bounds were not set: %+v", c)
@@ -132,6 +155,46 @@ func TestDurationText(t *testing.T) {
 		}
 		if err := again.UnmarshalText(got); err != nil || again != d {
 			t.Errorf("%s is read back as %v, %v", got, again, err)
+		}
+	}
+}
+
+// TestOlderFile: a configuration of before there were these keys means what a new
+// production one says.
+func TestOlderFile(t *testing.T) {
+	s := Defaults()
+	s.Environment, s.Passphrase = Production, "credential"
+	made, err := s.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := Parse(made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, _, found := strings.Cut(string(made), "\ncapacity:")
+	if !found {
+		t.Fatal("there is no capacity in the template")
+	}
+	was, err := Parse([]byte(old))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if was.Disk != now.Disk || was.Capacity.Wait != now.Capacity.Wait || was.Capacity.IssuingAtOnce != now.Capacity.IssuingAtOnce {
+		t.Errorf("without the keys: %+v %+v; with them: %+v %+v", was.Capacity, was.Disk, now.Capacity, now.Disk)
+	}
+}
+
+func TestSizeText(t *testing.T) {
+	for text, want := range map[string]string{"512MiB": "512MiB", "2GiB": "2048MiB", "0MiB": "0MiB"} {
+		var s Size
+		if err := s.UnmarshalText([]byte(text)); err != nil || s.String() != want {
+			t.Errorf("%s is read as %s, %v", text, s, err)
+		}
+	}
+	for _, text := range []string{"", "512", "512MB", "-1MiB", "1.5GiB", "MiB", "99999999999MiB"} {
+		if err := new(Size).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is a size", text)
 		}
 	}
 }
