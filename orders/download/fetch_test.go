@@ -402,7 +402,7 @@ func TestIntentsAreLimited(t *testing.T) {
 
 // A key is certified once, on one card. The same item may come again with its
 // key; nobody else ever may, and a key that was refused once is refused
-// everywhere.
+// everywhere. What another card's key leads to, is in incident_test.go.
 func TestKeySeenBefore(t *testing.T) {
 	s := worldtest.New(t)
 	ctx := t.Context()
@@ -418,10 +418,8 @@ func TestKeySeenBefore(t *testing.T) {
 	}
 	ofFirst, ofSecond := s.Ordered(first, policy.OrderRenewal), s.Ordered(second, policy.OrderRenewal)
 	for name, key := range map[string]*ecdsa.PrivateKey{
-		"of another card's eID":     first.CurrentKey().(*ecdsa.PrivateKey),
 		"of the own eID":            second.CurrentKey().(*ecdsa.PrivateKey),
 		"of the own transport cert": second.TransportKey().(*ecdsa.PrivateKey),
-		"of another's transport":    first.TransportKey().(*ecdsa.PrivateKey),
 	} {
 		t.Log(name)
 		second.SetNextKey(key)
