@@ -82,7 +82,7 @@ func play(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	for _, chapter := range []func() error{d.bootstrap, d.people, d.firstEID, d.update, d.lost, d.relyingParties, d.refused} {
+	for _, chapter := range []func() error{d.bootstrap, d.people, d.firstEID, d.update, d.several, d.lost, d.relyingParties, d.refused} {
 		if err := chapter(); err != nil {
 			return fmt.Errorf("chapter %d: %w", d.chapter, err)
 		}

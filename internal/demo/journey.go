@@ -24,6 +24,9 @@ type told struct{ *demo }
 
 func (t told) Approve(_ context.Context, _ *wire.Me, p policy.Plan) (bool, error) {
 	for _, a := range p.Adds {
+		if a.Slot == policy.Signing {
+			a.Content.UPN = "" // is for logging on: the profile leaves it out
+		}
 		t.tell("plan: comes  %s, %s %s, level %d, %s, until %s", a.Slot, a.IDKind, a.Content.SerialNumber, a.LoA, contact(a.Content.Email, a.Content.UPN), a.NotAfter.Format("2006-01-02"))
 	}
 	for _, r := range p.Removes {
