@@ -307,7 +307,7 @@ func (s *Service) EndAssignment(ctx context.Context, c register.Caller, person p
 				return err
 			}
 		}
-		if err := endRoles(tx, person, org, c.Name(), now); err != nil {
+		if err := register.EndRoles(tx.register(), person, org, c.Name(), now); err != nil {
 			return err
 		}
 		e := ending{organisation: org, reason: ca.AffiliationChanged, rule: "assignment.ended", by: c.Name()}
@@ -318,28 +318,6 @@ func (s *Service) EndAssignment(ctx context.Context, c register.Caller, person p
 			issue.F("organisation", string(org)), issue.F("ended", "yes")))
 	})
 	return s.keep(ctx, err, c, "", issue.F("person", string(person)))
-}
-
-// endRoles ends the roles that a person had by the assignment: who has left does
-// not administer with another organisation's eID.
-func endRoles(tx *Tx, person policy.PersonID, org policy.OrganisationID, by string, now time.Time) error {
-	grants, err := tx.GrantsOf(person)
-	if err != nil {
-		return err
-	}
-	for _, g := range grants {
-		if g.Organisation != org {
-			continue
-		}
-		if err := tx.EndGrant(person, org, g.Role, now); err != nil {
-			return err
-		}
-		if err := tx.Events.Append(issue.NewEvent("role.ended", now, by, issue.F("person", string(person)),
-			issue.F("organisation", string(org)), issue.F("role", string(g.Role)))); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (s *Service) endOnCards(tx *Tx, person policy.PersonID, e ending) error {

@@ -168,6 +168,58 @@ func othersCanAct(tx *Tx, person policy.PersonID, org policy.OrganisationID) err
 	return policy.Refuse(policy.RoleLast, "no other administrator with an eID at level 3 would be left").Err()
 }
 
+// EndRoles ends, in the caller's transaction, the roles that a person had by an
+// assignment in org that ended: those in org, and those in branches below it unless
+// another assignment carries them. Who has left, and comes back one day, does not
+// find the roles that nobody thought of.
+func EndRoles(tx *Tx, person policy.PersonID, org policy.OrganisationID, by string, now time.Time) error {
+	grants, err := tx.GrantsOf(person)
+	if err != nil {
+		return err
+	}
+	for _, g := range grants {
+		hangs, err := hangsOn(tx, g, org, now)
+		if err != nil {
+			return err
+		}
+		if !hangs {
+			continue
+		}
+		if err := tx.EndGrant(person, g.Organisation, g.Role, now); err != nil {
+			return err
+		}
+		if err := tx.Events.Append(issue.NewEvent(audit.RoleEnded, now, by, issue.F("person", string(person)),
+			issue.F("organisation", string(g.Organisation)), issue.F("role", string(g.Role)))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hangsOn reports whether a role ends with an assignment in org that has ended.
+func hangsOn(tx *Tx, g Grant, org policy.OrganisationID, now time.Time) (bool, error) {
+	if g.Organisation == org {
+		return true, nil
+	}
+	below := false
+	for at, depth := g.Organisation, 0; at != "" && depth < MaxBranchDepth; depth++ {
+		o, err := tx.Organisation(at)
+		if err != nil {
+			return false, err
+		}
+		at = o.Parent
+		below = below || at == org
+	}
+	if !below {
+		return false, nil
+	}
+	err := assigned(tx, g.Person, g.Organisation, now)
+	if _, refused := errors.AsType[*policy.Refusal](err); refused {
+		return true, nil
+	}
+	return false, err
+}
+
 // RoleHolder is a role in force and who has it.
 type RoleHolder struct {
 	Grant

@@ -148,6 +148,48 @@ func TestRoleIsUsedAndEnded(t *testing.T) {
 	o.Sound()
 }
 
+// With an assignment end the roles that rested on it, in branches too; those that
+// another assignment carries, and other people's, stay.
+func TestRolesEndWithTheirAssignment(t *testing.T) {
+	o := newOrganisation(t)
+	ctx := t.Context()
+	other, err := o.CreateBranch(ctx, "Syskonet", o.Org)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := o.nobody
+	if err := o.Employ(ctx, h, other); err != nil {
+		t.Fatal(err)
+	}
+	roles := map[policy.OrganisationID]bool{o.Org: false, o.branch: false, other.ID: true} // which stay
+	for org := range roles {
+		if err := o.give(h, org, policy.RoleReader); err != nil {
+			t.Fatal(err)
+		}
+	}
+	others := o.Rows("grants", "ended_at IS NULL AND person <> ?", string(h.Person))
+	if err := o.Downloads.EndAssignment(ctx, o.caller(o.one), h.Person, o.Org); err != nil {
+		t.Fatal(err)
+	}
+	for org, stays := range roles {
+		if n := o.Rows("grants", "ended_at IS NULL AND person = ? AND organisation = ?", string(h.Person), string(org)); (n == 1) != stays {
+			t.Errorf("%s: %d roles, stays: %t", org, n, stays)
+		}
+	}
+	if n := o.Rows("events", "act = 'role.ended'"); n != 2 {
+		t.Errorf("%d roles ended in the chain", n)
+	}
+	if err := o.Downloads.EndAssignment(ctx, o.caller(o.one), h.Person, other.ID); err != nil {
+		t.Fatal(err)
+	}
+	if n := o.Rows("grants", "ended_at IS NULL AND person = ?", string(h.Person)); n != 0 {
+		t.Errorf("%d roles of one who has left", n)
+	}
+	if n := o.Rows("grants", "ended_at IS NULL AND person <> ?", string(h.Person)); n != others {
+		t.Errorf("others' roles: %d, were %d", n, others)
+	}
+}
+
 // The last administrator who can act stays: nobody else could ever give a role.
 func TestLastAdministratorStays(t *testing.T) {
 	o := newOrganisation(t)
