@@ -308,12 +308,8 @@ func checkCertificate(it *wire.Item, add policy.Addition, number policy.CardNumb
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCertificate, err)
 	}
-	usage := x509.KeyUsageDigitalSignature
-	if add.Slot == policy.Signing {
-		usage = x509.KeyUsageContentCommitment
-	}
 	switch {
-	case cert.KeyUsage != usage:
+	case cert.KeyUsage != usageOf(add.Slot):
 		return nil, fmt.Errorf("%w: key usage %b", ErrCertificate, cert.KeyUsage)
 	case add.Content.CardNumber != "" && token.NumberOf(cert) != string(number):
 		return nil, fmt.Errorf("%w: it names another card", ErrCertificate)

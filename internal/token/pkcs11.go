@@ -62,7 +62,10 @@ type hardCard struct {
 	info   Info
 }
 
-var _ Card = (*hardCard)(nil)
+var (
+	_ Card   = (*hardCard)(nil)
+	_ Mender = (*hardCard)(nil)
+)
 
 func openPKCS11(ctx context.Context, u URI, pin PIN) (Card, error) {
 	m, err := LoadModule(u.Module)
@@ -325,17 +328,38 @@ func (c *hardCard) Delete(ctx context.Context, id []byte) error {
 		return err
 	}
 	for _, class := range []uint{pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY, pkcs11.CKO_CERTIFICATE} {
-		handles, err := p.find(class, id)
-		if err != nil {
+		if err := p.destroy(class, id); err != nil {
 			return err
-		}
-		for _, h := range handles {
-			if err := p.ctx.DestroyObject(p.session, h); err != nil {
-				return fmt.Errorf("deleting %x from the card: %w", id, err)
-			}
 		}
 	}
 	return nil
+}
+
+// DropCertificate implements [Mender].
+func (c *hardCard) DropCertificate(ctx context.Context, id []byte) error {
+	p, err := c.placeOf(id)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.login(ctx); err != nil {
+		return err
+	}
+	return p.destroy(pkcs11.CKO_CERTIFICATE, id)
+}
+
+// Nameless implements [Mender].
+func (c *hardCard) Nameless(ctx context.Context, drop bool) (int, error) {
+	total := 0
+	for _, p := range c.places {
+		n, err := p.nameless(ctx, drop)
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
 }
 
 // Close implements [Card].

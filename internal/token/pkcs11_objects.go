@@ -4,6 +4,7 @@ package token
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -13,6 +14,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 
 	"github.com/miekg/pkcs11"
 	"golang.org/x/crypto/cryptobyte"
@@ -193,11 +195,18 @@ func (p *place) note(o *Object, class uint, h pkcs11.ObjectHandle) {
 	switch class {
 	case pkcs11.CKO_CERTIFICATE:
 		der := p.value(h, pkcs11.CKA_VALUE)
-		if cert, err := x509.ParseCertificate(der); err == nil {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil || o.Certificate != nil {
+			o.Damaged = true
+		}
+		if err == nil {
 			o.Certificate, o.Public = der, cert.PublicKey
 		}
 	case pkcs11.CKO_PUBLIC_KEY:
-		if public := p.publicOf(h); public != nil {
+		public := p.publicOf(h)
+		if public == nil {
+			o.Damaged = true
+		} else {
 			o.Public = public
 		}
 		// Private keys are not seen before log-in: the public key stands for
@@ -206,6 +215,50 @@ func (p *place) note(o *Object, class uint, h pkcs11.ObjectHandle) {
 	case pkcs11.CKO_PRIVATE_KEY:
 		o.HasKey = true
 	}
+}
+
+// destroy removes every object of a class and id.
+func (p *place) destroy(class uint, id []byte) error {
+	handles, err := p.find(class, id)
+	if err != nil {
+		return err
+	}
+	for _, h := range handles {
+		if err := p.ctx.DestroyObject(p.session, h); err != nil {
+			return fmt.Errorf("deleting %x from the card: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// nameless counts, and with drop removes, what has this package's label and no
+// id; it takes p.mu. Private keys among them are seen after log-in only.
+func (p *place) nameless(ctx context.Context, drop bool) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, class := range []uint{pkcs11.CKO_CERTIFICATE, pkcs11.CKO_PUBLIC_KEY, pkcs11.CKO_PRIVATE_KEY} {
+		handles, err := p.find(class, nil)
+		if err != nil {
+			return n, err
+		}
+		for _, h := range handles {
+			if p.value(h, pkcs11.CKA_ID) != nil || !strings.HasPrefix(string(p.value(h, pkcs11.CKA_LABEL)), LabelPrefix) {
+				continue
+			}
+			n++
+			if !drop {
+				continue
+			}
+			if err := p.login(ctx); err != nil {
+				return n, err
+			}
+			if err := p.ctx.DestroyObject(p.session, h); err != nil {
+				return n, fmt.Errorf("deleting an object without id: %w", err)
+			}
+		}
+	}
+	return n, nil
 }
 
 // certificate reads the certificate id from the token.

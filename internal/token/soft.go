@@ -43,7 +43,10 @@ type Soft struct {
 	closed  bool
 }
 
-var _ Card = (*Soft)(nil)
+var (
+	_ Card   = (*Soft)(nil)
+	_ Mender = (*Soft)(nil)
+)
 
 func newImage(c SoftConfig) (*image, error) {
 	number, err := policy.ParseCardNumber(c.Number)
@@ -141,8 +144,9 @@ func (s *Soft) Objects(ctx context.Context) ([]Object, error) {
 			if err != nil {
 				return fmt.Errorf("soft card: public key of %x: %w", o.ID, err)
 			}
+			_, bad := x509.ParseCertificate(o.Certificate)
 			all = append(all, Object{ID: slices.Clone(o.ID), Slot: o.Slot, Label: o.Label,
-				Certificate: slices.Clone(o.Certificate), HasKey: true, Public: public})
+				Certificate: slices.Clone(o.Certificate), HasKey: true, Public: public, Damaged: o.Certificate != nil && bad != nil})
 		}
 		return nil
 	})
@@ -413,6 +417,17 @@ func (s *Soft) Delete(ctx context.Context, id []byte) error {
 	}
 	return err
 }
+
+// DropCertificate implements [Mender].
+func (s *Soft) DropCertificate(ctx context.Context, id []byte) error {
+	return s.change(ctx, id, func(_ *image, o *softObject) error {
+		o.Certificate = nil
+		return nil
+	})
+}
+
+// Nameless implements [Mender]: each change of a soft card is whole or not there.
+func (s *Soft) Nameless(context.Context, bool) (int, error) { return 0, nil }
 
 // Close implements [Card].
 func (s *Soft) Close() error {

@@ -94,7 +94,14 @@ type Object struct {
 	// the PIN is given, the public key counts until then.
 	HasKey bool
 	Public crypto.PublicKey // nil: not known
+	// Damaged: something under this id can't be read, or is there twice: its
+	// writer was killed.
+	Damaged bool
 }
+
+// Made reports whether this package wrote the object: nothing else is to be
+// mended or swept.
+func (o Object) Made() bool { return strings.HasPrefix(o.Label, LabelPrefix) }
 
 // Card is an open card. It is safe for concurrent use; what needs the card
 // itself is done one thing after the other. An error that a pulled card causes
@@ -124,6 +131,17 @@ type Card interface {
 	Delete(ctx context.Context, id []byte) error
 	// Close forgets PINs and ends the session.
 	Close() error
+}
+
+// Mender is a card on which what a killed writer left can be mended.
+type Mender interface {
+	// DropCertificate takes every certificate of an id away and leaves its
+	// key. It asks for the PIN.
+	DropCertificate(ctx context.Context, id []byte) error
+	// Nameless counts the objects that carry this package's label and have no
+	// id, by which [Card.Objects] could list and [Card.Delete] find them; drop
+	// removes them, and asks for the PIN.
+	Nameless(ctx context.Context, drop bool) (int, error)
 }
 
 // Open opens the card that name tells: "soft:FILE", "soft:DIRECTORY" with one
