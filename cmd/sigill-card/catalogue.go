@@ -118,7 +118,7 @@ var texts = map[string]text{
 	"err.nocertificate":  {sv: "kortet har inget certifikat att logga in med: vänd dig till din ID-administratör", en: "the card has no certificate to log in with: turn to your ID administrator"},
 	"err.nothing":        {sv: "det finns inget att hämta till kortet: be din ID-administratör beställa", en: "there is nothing to fetch for this card: ask your ID administrator for an order"},
 	"err.declined":       {sv: "planen godkändes inte: inget är ändrat", en: "the plan was declined: nothing was changed"},
-	"err.old":            {sv: "programmet är för gammalt: installera en nyare version", en: "this program is too old: install a newer version"},
+	"err.old":            {sv: "programmet är för gammalt: installera en nyare version, från din it-avdelning eller därifrån du fick det", en: "this program is too old: install a newer version, from your IT department or from where you got it"},
 	"err.plan":           {sv: "serverns plan stämmer inte med vad den säger: inget är ändrat, anmäl detta", en: "the server's plan is not what it says: nothing was changed, report this"},
 	"err.certificate":    {sv: "certifikatet från servern passar inte nyckeln eller planen: anmäl detta", en: "the server's certificate does not fit key or plan: report this"},
 	"err.readback":       {sv: "kortet ger inte tillbaka det som skrevs: det gamla gäller, kör fetch igen", en: "the card does not give back what was written: the old one lives, run fetch again"},

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"sigill/ca"
 	"sigill/internal/wire"
@@ -106,9 +107,24 @@ func (h *handler) answer(st *download.State, err error) (any, error) {
 	return h.download(st), nil
 }
 
+// newEnough refuses a card program that says of itself that it is too old. It
+// protects nobody from a program that lies; it keeps a download from being begun,
+// or a key from being certified, by one whose faults are known.
+func (h *handler) newEnough(c *call) error {
+	version, ok := strings.CutPrefix(c.UserAgent(), wire.CardAgent)
+	version, _, _ = strings.Cut(version, " ")
+	if ok && wire.Older(version, h.MinClient) {
+		return policy.Refuse(policy.ClientVersion, "this is sigill-card %s, %s or newer is served", version, h.MinClient).Err()
+	}
+	return nil
+}
+
 func (h *handler) begin(c *call) (any, error) {
 	b, err := decode[wire.Begin](c)
 	if err != nil {
+		return nil, err
+	}
+	if err := h.newEnough(c); err != nil {
 		return nil, err
 	}
 	if (b.Order == "") != b.Signing || b.Signing && b.WithoutSigning {
@@ -143,6 +159,9 @@ func (h *handler) challenge(c *call) (any, error) {
 func (h *handler) submit(c *call) (any, error) {
 	b, err := decode[wire.Submit](c)
 	if err != nil {
+		return nil, err
+	}
+	if err := h.newEnough(c); err != nil {
 		return nil, err
 	}
 	st, err := h.Downloads.Submit(c.Context(), c.caller, downloadID(c), policy.Slot(c.PathValue("slot")), b.CSR)

@@ -171,9 +171,11 @@ func (r *run) finish(ctx context.Context, result *Result) error {
 }
 
 func installed(slot policy.Slot, cert *x509.Certificate, id []byte) Installed {
-	return Installed{Slot: slot, Serial: fmt.Sprintf("%032x", cert.SerialNumber), Fingerprint: fingerprint(cert.Raw),
+	return Installed{Slot: slot, Serial: serialOf(cert), Fingerprint: fingerprint(cert.Raw),
 		NotAfter: cert.NotAfter, ID: id}
 }
+
+func serialOf(cert *x509.Certificate) string { return fmt.Sprintf("%032x", cert.SerialNumber) }
 
 // after tells that a step is done, and lets a test stop there.
 func (r *run) after(step string, slot policy.Slot) error {

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"sigill/internal/token"
 	"sigill/internal/wire"
@@ -132,36 +130,11 @@ func (c *Client) loginWith(ctx context.Context, i Identity) (*session, *wire.Me,
 
 // accept checks what the server says against this program and the card.
 func (c *Client) accept(me *wire.Me) error {
-	if older(c.Version, me.MinClient) {
+	if wire.Older(c.Version, me.MinClient) {
 		return fmt.Errorf("%w: this is %s, it wants %s or newer", ErrClientTooOld, c.Version, me.MinClient)
 	}
 	if n := c.Card.Info().Number; n != "" && n != me.Card {
 		return fmt.Errorf("%w: the reader has %s, logged in as %s", ErrOtherCard, n, me.Card)
 	}
 	return nil
-}
-
-// older reports whether version a ("1.2.3") is older than b. What is no version
-// (a development build) is not older than anything.
-func older(a, b string) bool {
-	va, oka := version(a)
-	vb, okb := version(b)
-	return oka && okb && slices.Compare(va, vb) < 0
-}
-
-func version(s string) ([]int, bool) {
-	s, _, _ = strings.Cut(strings.TrimPrefix(s, "v"), "-")
-	v := make([]int, 3)
-	parts := strings.Split(s, ".")
-	if len(parts) > len(v) {
-		return nil, false
-	}
-	for i, p := range parts {
-		n, err := strconv.Atoi(p)
-		if err != nil || n < 0 {
-			return nil, false
-		}
-		v[i] = n
-	}
-	return v, true
 }

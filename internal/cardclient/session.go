@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sigill/internal/cardhttp"
+	"sigill/internal/wire"
 )
 
 const (
@@ -24,7 +25,7 @@ type session struct {
 
 // session prepares connections that present the certificate of i.
 func (c *Client) session(ctx context.Context, i Identity) (*session, error) {
-	s, err := cardhttp.Open(ctx, cardhttp.Config{Server: c.Server, Roots: c.Roots, Card: c.Card, Agent: "sigill-card/" + c.Version, Language: c.Language,
+	s, err := cardhttp.Open(ctx, cardhttp.Config{Server: c.Server, Roots: c.Roots, Card: c.Card, Agent: wire.CardAgent + c.Version, Language: c.Language,
 		Tries: maxTries, MaxAnswer: maxAnswer, HeaderTimeout: headerTimeout, Keep: true, Redial: true, Wait: c.Wait, Transport: c.Transport}, i.ID, i.Certificate)
 	if err != nil {
 		return nil, err
