@@ -102,6 +102,15 @@ var rules = []rule{
 	{code: "queue.done", query: `SELECT q.certificate, c.serial FROM queued_revocations q JOIN certificates c ON c.fingerprint = q.certificate
 		WHERE q.done_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.serial = c.serial)`},
 
+	// Rights and switches: what two administrators state, they did state. The
+	// first two have their role by the founding.
+	{code: "grant.statement", query: `SELECT g.person, g.organisation, g.role FROM grants g
+		WHERE NOT EXISTS (SELECT 1 FROM statements s WHERE s.id = g.statement AND s.act = 'role.grant' AND s.subject = g.organisation)
+			AND NOT EXISTS (SELECT 1 FROM ceremony c WHERE g.statement IS NULL AND g.role = 'administrator'
+				AND c.organisation = g.organisation AND g.person IN (c.administrator_1, c.administrator_2))`},
+	{code: "organisation.signing", query: `SELECT o.id FROM organisations o WHERE o.signing_allowed = 1
+		AND NOT EXISTS (SELECT 1 FROM statements s WHERE s.subject = o.id AND s.act = 'organisation.signing')`},
+
 	// Revocations and the chain.
 	{code: "revocation.event", query: `SELECT r.serial, r.version, r.event FROM revocations r
 		WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.id = r.event)`},

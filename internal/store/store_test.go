@@ -13,6 +13,7 @@ import (
 	"sigill/internal/store/storetest"
 	"sigill/orders/download"
 	"sigill/orders/issue"
+	"sigill/orders/register"
 	"sigill/policy"
 )
 
@@ -134,6 +135,21 @@ func incident(tx *download.Tx) error {
 		tx.InsertIncident(i, []issue.Involved{{Certificate: ca.Fingerprint{1}, Role: issue.Carries}, {Certificate: ca.Fingerprint{2}, Role: issue.LogIn}}))
 }
 
+// stated is a statement of an act about a subject.
+func stated(act, subject string) *register.Statement {
+	return &register.Statement{ID: "st_x", Act: act, Subject: subject, By: "per_a", Certificate: ca.Fingerprint{1}, Content: []byte("c"), Signature: []byte("s"), At: storetest.T0}
+}
+
+// roles gives a person one role by the founding, and another by a statement about
+// an organisation.
+func roles(tx *download.Tx, about string) error {
+	g := register.Grant{Person: "per_a", Organisation: "org_a", Role: policy.RoleAdministrator, GrantedAt: storetest.T0}
+	reader := g
+	reader.Role, reader.Statement = policy.RoleReader, "st_x"
+	return errors.Join(tx.PutCeremony(&register.Ceremony{Organisation: "org_a", Officers: [2]ca.Fingerprint{{1}, {2}}, OfficerNames: [2]string{"a", "b"},
+		Administrators: [2]policy.PersonID{"per_a", ""}}), tx.InsertGrant(g), tx.InsertStatement(stated("role.grant", about)), tx.InsertGrant(reader))
+}
+
 func TestCheck(t *testing.T) {
 	serial := func(n byte) string { return storetest.Serial(n).String() }
 	finger := func(n byte) string { return ca.Fingerprint{n}.String() }
@@ -199,6 +215,15 @@ func TestCheck(t *testing.T) {
 			want: []string{"incident.certificate: inc_b " + finger(1), "key.standing: 01" + strings.Repeat("00", 31) + " " + finger(1)}},
 		{name: "incident of no certificate", fn: incident, sql: `DELETE FROM incident_certificates; DELETE FROM queued_revocations; DELETE FROM blocked_keys`,
 			want: []string{"incident.key: inc_b 01" + strings.Repeat("00", 31)}},
+		{name: "roles of the founding and by statement", fn: func(tx *download.Tx) error { return roles(tx, "org_a") }},
+		{name: "role without statement", fn: func(tx *download.Tx) error { return roles(tx, "org_a") },
+			sql:  `UPDATE ceremony SET administrator_1 = NULL; UPDATE statements SET act = 'order.place'`,
+			want: []string{"grant.statement: per_a org_a administrator", "grant.statement: per_a org_a reader"}},
+		{name: "role by a statement about another", fn: func(tx *download.Tx) error { return roles(tx, "org_b") }, want: []string{"grant.statement: per_a org_a reader"}},
+		{name: "switch by statement", fn: func(tx *download.Tx) error {
+			return errors.Join(tx.SetSigningAllowed("org_a", true), tx.InsertStatement(stated("organisation.signing", "org_a")))
+		}},
+		{name: "switch without statement", fn: func(tx *download.Tx) error { return tx.SetSigningAllowed("org_a", true) }, want: []string{"organisation.signing: org_a"}},
 		{name: "gap", sql: `UPDATE events SET number = 2, hash = leaf WHERE id = '` + storetest.EventID(5, 1) + `'`, want: []string{"chain.gap: 1 2"}},
 	}
 	proved := make(map[string]bool)

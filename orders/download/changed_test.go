@@ -336,10 +336,7 @@ func TestApprovalOfOneWhoIsNoLongerAdministrator(t *testing.T) {
 		id := s.Ordered(h, policy.OrderOrdinary)
 		// Who orders for an administrator is another one: a third.
 		third := s.Holder()
-		err := s.Views.Register.Update(t.Context(), func(tx *register.Tx) error {
-			return tx.InsertGrant(register.Grant{Person: third.Person, Organisation: s.Org, Role: policy.RoleAdministrator, GrantedAt: s.Now()})
-		})
-		if err != nil {
+		if err := s.GrantRole(t.Context(), third, s.Org, policy.RoleAdministrator); err != nil {
 			t.Fatal(err)
 		}
 		second := s.Admins[1]

@@ -294,7 +294,10 @@ func TestListOrganisations(t *testing.T) {
 					t.Errorf("%+v", org)
 				}
 			}
-			if len(list) < size || len(list) == 0 {
+			if len(list) > size {
+				t.Fatalf("%d on a page of %d", len(list), size)
+			}
+			if len(list) < size {
 				return all
 			}
 		}

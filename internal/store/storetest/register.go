@@ -14,7 +14,7 @@ import (
 func testOrganisations(t *testing.T, db *store.DB) {
 	branch := &register.Organisation{ID: "org_b", Number: "5560000000", Name: "Branch", Parent: "org_a", CreatedAt: T0}
 	update(t, db, func(tx *download.Tx) error {
-		if err := tx.InsertOrganisation(Organisation()); err != nil {
+		if err := tx.InsertOrganisation(allowing()); err != nil {
 			return err
 		}
 		return tx.InsertOrganisation(branch)
@@ -29,7 +29,7 @@ func testOrganisations(t *testing.T, db *store.DB) {
 	refused(t, db, issue.ErrNotFound, func(tx *download.Tx) error { _, err := tx.OrganisationByNumber("1"); return err })
 	view(t, db, func(tx *download.Tx) error {
 		o, err := tx.Organisation("org_a")
-		same(t, o, err, Organisation())
+		same(t, o, err, allowing())
 		o, err = tx.OrganisationByNumber("5560000000")
 		same(t, o, err, branch)
 		for _, c := range []struct {
@@ -44,6 +44,13 @@ func testOrganisations(t *testing.T, db *store.DB) {
 	})
 }
 
+// allowing is the organisation with its switch on.
+func allowing() *register.Organisation {
+	o := Organisation()
+	o.SigningAllowed = true
+	return o
+}
+
 // testSwitch turns a branch's switch on and off again; each way is refused when it
 // stands so already, and another organisation's stays as it is.
 func testSwitch(t *testing.T, db *store.DB, branch *register.Organisation) {
@@ -56,7 +63,7 @@ func testSwitch(t *testing.T, db *store.DB, branch *register.Organisation) {
 			o, err := tx.Organisation(branch.ID)
 			same(t, o, err, &want)
 			o, err = tx.Organisation("org_a")
-			same(t, o, err, Organisation())
+			same(t, o, err, allowing())
 			return nil
 		})
 	}

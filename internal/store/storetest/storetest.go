@@ -67,7 +67,7 @@ var T0 = time.Date(2026, 3, 1, 12, 0, 0, 123000, time.UTC)
 // Records that others refer to. Each call returns new ones.
 
 func Organisation() *register.Organisation {
-	return &register.Organisation{ID: "org_a", Number: "2321000016", Name: "Region Å", SigningAllowed: true, CreatedAt: T0}
+	return &register.Organisation{ID: "org_a", Number: "2321000016", Name: "Region Å", CreatedAt: T0}
 }
 
 func Person() *register.Person {
