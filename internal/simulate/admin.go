@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -37,7 +38,7 @@ func (s *Sim) act(w *world.World, h *holder, n int) (string, error) {
 	ctx := context.Background()
 	var admin register.Caller
 	login := func() (err error) { admin, err = w.Login(ctx, w.Admins[s.rng.IntN(2)]); return err }
-	switch s.draw(AdminAbandons, AdminWithdraws, AdminBlocks, AdminRevokes, AdminEnds, AdminEdits) {
+	switch s.draw(AdminAbandons, AdminWithdraws, AdminBlocks, AdminRevokes, AdminEnds, AdminEdits, AdminSwitches) {
 	case AdminAbandons:
 		id := s.text(`SELECT id FROM downloads WHERE card = ? AND state = 'planned'`, h.card.number)
 		if err := login(); err != nil || id == "" {
@@ -52,24 +53,25 @@ func (s *Sim) act(w *world.World, h *holder, n int) (string, error) {
 		_, err := w.Downloads.Withdraw(ctx, admin, policy.OrderID(id))
 		return "withdraw", err
 	case AdminBlocks:
-		h.mayEnd = true
+		h.ended[everyOne] = true
 		if err := login(); err != nil {
 			return "block", err
 		}
 		return "block", w.Downloads.BlockCard(ctx, admin, policy.CardNumber(h.card.number), "stolen")
 	case AdminRevokes:
-		h.mayEnd = true
 		if err := login(); err != nil {
 			return "revoke", err
 		}
 		return "revoke", s.revoke(ctx, w, admin, h)
 	case AdminEnds:
-		h.mayEnd = true
+		org := []policy.OrganisationID{w.Org, h.branch}[s.rng.IntN(2)]
+		h.ended[org] = true
 		if err := login(); err != nil {
 			return "end assignment", err
 		}
-		org := []policy.OrganisationID{w.Org, h.branch}[s.rng.IntN(2)]
 		return "end assignment", w.Downloads.EndAssignment(ctx, admin, h.world.Person, org)
+	case AdminSwitches:
+		return "switch", w.SetSigning(ctx, []policy.OrganisationID{w.Org, h.branch}[s.rng.IntN(2)], s.chance(.5))
 	case AdminEdits:
 		return "edit", s.edit(ctx, w, h, n)
 	}
@@ -82,12 +84,16 @@ func (s *Sim) act(w *world.World, h *holder, n int) (string, error) {
 // revoke revokes the person's eIDs of an organisation, or one certificate.
 func (s *Sim) revoke(ctx context.Context, w *world.World, admin register.Caller, h *holder) error {
 	if s.chance(.5) {
+		h.ended[w.Org] = true
 		return w.Downloads.RevokePerson(ctx, admin, h.world.Person, w.Org, ca.AffiliationChanged)
 	}
-	serial := s.text(`SELECT hex(c.serial) FROM certificates c WHERE c.card = ? AND c.slot <> 'transport' ORDER BY c.stored_at DESC LIMIT 1`, h.card.number)
+	serial, org := "", ""
+	s.rows(`SELECT hex(c.serial), c.organisation FROM certificates c WHERE c.card = ? AND c.slot <> 'transport' ORDER BY c.stored_at DESC, c.serial LIMIT 1`,
+		[]any{h.card.number}, func(r *sql.Rows) error { return r.Scan(&serial, &org) })
 	if serial == "" {
 		return nil
 	}
+	h.ended[policy.OrganisationID(org)] = true
 	parsed, err := ca.ParseSerial(lower(serial))
 	if err != nil {
 		return err
@@ -104,7 +110,7 @@ func (s *Sim) edit(ctx context.Context, w *world.World, h *holder, n int) error 
 	}
 	row.Email = fmt.Sprintf("ny%d.%s@region.example", n, h.name)
 	err = w.Import(ctx, row)
-	if err != nil && h.mayEnd && !blameless(err) {
+	if err != nil && len(h.ended) > 0 && !blameless(err) {
 		return nil // a row of an assignment that has ended is refused
 	}
 	return err

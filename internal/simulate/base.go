@@ -47,8 +47,9 @@ type person struct {
 // the card.
 const basePeople = 5
 
-// baseSeed is the seed of the base's own keys and identifiers.
-const baseSeed = 1
+// baseSeed is the seed of the base's own keys and identifiers. No schedule may have
+// it: it would draw the same ones again.
+const baseSeed = 1 << 63
 
 // NewBase makes the installation in a directory of its own, in memory where there
 // is a file system in memory.
@@ -94,6 +95,9 @@ func (b *Base) make(ctx context.Context) error {
 			return fmt.Errorf("person %d: %w", i, err)
 		}
 	}
+	if err := b.world.SetSigning(ctx, b.world.Org, true); err != nil {
+		return err
+	}
 	if err := b.addStatus(); err != nil {
 		return err
 	}
@@ -123,6 +127,11 @@ func (b *Base) addPerson(ctx context.Context, equipped bool) error {
 	p := person{holder: h}
 	if p.branch, err = b.world.AddOrganisation(ctx, fmt.Sprintf("Sjukhus %d", len(b.people)), h); err != nil {
 		return err
+	}
+	if len(b.people)%2 == 0 { // every other branch allows signing certificates
+		if err := b.world.SetSigning(ctx, p.branch, true); err != nil {
+			return err
+		}
 	}
 	err = b.world.Register.Store.View(ctx, func(tx *register.Tx) error {
 		a, err := tx.Assignment(h.Person, p.branch)

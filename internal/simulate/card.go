@@ -22,9 +22,27 @@ type plastic struct {
 	objects []*cardObject
 	// epoch counts how often it was taken out of the reader: a client that began
 	// in an earlier one has a pulled card.
-	epoch  int
-	left   int // tries of the PIN
+	epoch int
+	// left are the tries of each PIN: one for authentication, one for signing.
+	left   [2]int
 	serial uint64
+}
+
+func newPlastic(number string) *plastic {
+	p := &plastic{number: number}
+	p.heal()
+	return p
+}
+
+// heal is what the desk does with the PUK.
+func (p *plastic) heal() { p.left = [2]int{pinTries, pinTries} }
+
+// pin is which PIN a slot has.
+func pin(slot policy.Slot) int {
+	if slot == policy.Signing {
+		return 1
+	}
+	return 0
 }
 
 // cardObject is a key pair, of which the private half or the certificate may be
@@ -71,7 +89,7 @@ type reader struct {
 	c      *client
 	p      *plastic
 	epoch  int
-	opened bool // the PIN was given
+	opened [2]bool // which PINs were given
 }
 
 var _ token.Card = (*reader)(nil)
@@ -108,20 +126,20 @@ var errPulled = fmt.Errorf("%w: the card was pulled", errInjected)
 
 // unlock gives the PIN once a client.
 func (r *reader) unlock(slot policy.Slot) error {
-	if r.opened {
+	i := pin(slot)
+	if r.opened[i] {
 		return nil
 	}
-	if r.p.left == 0 {
+	if r.p.left[i] > 0 && r.c.s.drawAt(CardWrongPIN) {
+		r.p.left[i]--
+		if r.p.left[i] > 0 {
+			return token.ErrPIN{Slot: slot, Left: r.p.left[i]}
+		}
+	}
+	if r.p.left[i] == 0 {
 		return fmt.Errorf("PIN for %s: %w", slot, token.ErrPINLocked)
 	}
-	if r.c.s.drawAt(CardWrongPIN) {
-		r.p.left--
-		if r.p.left == 0 {
-			return fmt.Errorf("PIN for %s: %w", slot, token.ErrPINLocked)
-		}
-		return token.ErrPIN{Slot: slot, Left: r.p.left}
-	}
-	r.p.left, r.opened = pinTries, true
+	r.p.left[i], r.opened[i] = pinTries, true
 	return nil
 }
 

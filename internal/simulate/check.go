@@ -3,6 +3,7 @@ package simulate
 import (
 	"cmp"
 	"crypto/sha256"
+	"crypto/x509"
 	"database/sql"
 	"encoding/hex"
 	"errors"
@@ -10,9 +11,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"sigill/internal/store"
+	"sigill/internal/token"
 	"sigill/internal/world"
+	"sigill/policy"
 )
 
 func sumOf(der []byte) [32]byte { return sha256.Sum256(der) }
@@ -24,20 +28,20 @@ func errorAs[T error](err error) (T, bool) { return errors.AsType[T](err) }
 // model is what the simulation itself remembers of a schedule, to hold against
 // what the rows say.
 type model struct {
-	had        map[place]bool      // a current eID was seen here
-	blocked    map[string]bool     // cards
-	signed     map[[32]byte]bool   // digests by the key of the person CA
-	confirmed  map[[32]byte]string // certificates that presented themselves to confirm
-	superseded map[string]bool     // serials
-	refusals   map[string]int      // told, by rule
-	before     map[[32]byte]bool   // certificates of the base
+	had        map[place]bool    // a current eID was seen here
+	blocked    map[string]bool   // cards
+	signed     map[[32]byte]bool // digests by the key of the person CA
+	confirmed  map[string]bool   // downloads that a certificate presented itself to confirm, and which
+	superseded map[string]bool   // serials
+	refusals   map[string]int    // told, by rule
+	before     map[[32]byte]bool // certificates of the base
 }
 
 // place is where one eID stands.
 type place struct{ card, organisation, kind string }
 
 func (m *model) init() {
-	*m = model{had: map[place]bool{}, blocked: map[string]bool{}, signed: map[[32]byte]bool{}, confirmed: map[[32]byte]string{},
+	*m = model{had: map[place]bool{}, blocked: map[string]bool{}, signed: map[[32]byte]bool{}, confirmed: map[string]bool{},
 		superseded: map[string]bool{}, refusals: map[string]int{}, before: map[[32]byte]bool{}}
 }
 
@@ -96,12 +100,16 @@ func (s *Sim) signing(digest []byte) {
 	}
 	s.signed[d] = true
 	known := false
-	s.rows(`SELECT tbs FROM intents WHERE issuer = ? ORDER BY recorded_at DESC LIMIT 20`, []any{string(world.PersonCA)}, func(r *sql.Rows) error {
+	s.rows(`SELECT tbs, state FROM intents WHERE issuer = ? ORDER BY recorded_at DESC LIMIT 20`, []any{string(world.PersonCA)}, func(r *sql.Rows) error {
 		var tbs []byte
-		if err := r.Scan(&tbs); err != nil {
+		var state string
+		if err := r.Scan(&tbs, &state); err != nil || sha256.Sum256(tbs) != d {
 			return err
 		}
-		known = known || sha256.Sum256(tbs) == d
+		known = true
+		if state != "open" {
+			s.ends["signed too late"]++ // and will lose the guard
+		}
 		return nil
 	})
 	if !known {
@@ -109,38 +117,48 @@ func (s *Sim) signing(digest []byte) {
 	}
 }
 
-// confirming is called when a certificate presents itself to confirm.
-func (s *Sim) confirming(der []byte) { s.confirmed[sumOf(der)] = hex.EncodeToString(der[:4]) }
+// confirming is called when a certificate presents itself to confirm a download.
+func (s *Sim) confirming(download string, der []byte) {
+	fp := sumOf(der)
+	s.confirmed[download], s.confirmed[download+" by "+hex.EncodeToString(fp[:])] = true, true
+}
 
 // deleting is called before a client deletes an object from a card.
 func (s *Sim) deleting(h *holder, o *cardObject) {
-	if o.cert == nil {
-		return
+	if o.key == nil {
+		return // remains of something
 	}
-	fp := sumOf(o.cert)
-	kind := s.text(`SELECT kind FROM standings WHERE certificate = ?`, fp[:])
-	if kind != "" {
-		s.wrong("%s: the client deletes a %s certificate from the card", h.name, kind)
-	}
+	s.rows(`SELECT s.kind, c.der FROM standings s JOIN certificates c ON c.fingerprint = s.certificate WHERE s.card = ?`, []any{h.card.number}, func(r *sql.Rows) error {
+		var kind string
+		var der []byte
+		if err := r.Scan(&kind, &der); err != nil {
+			return err
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err == nil && token.SameKey(o.public, cert.PublicKey) {
+			s.wrong("%s: the client deletes the key of a %s certificate from the card", h.name, kind)
+		}
+		return err
+	})
 }
 
 // checkStep looks at the rows of the holders' cards after something was committed.
 func (s *Sim) checkStep() {
 	s.checks++
 	current := map[place]int{}
-	s.rows(`SELECT s.card, s.organisation, s.id_kind, s.kind, s.certificate, c.serial, k.state,
+	s.rows(`SELECT s.card, s.organisation, s.id_kind, s.kind, s.slot, s.certificate, COALESCE(c.download, ''), k.state,
 		EXISTS (SELECT 1 FROM revocations r WHERE r.serial = c.serial)
 		FROM standings s JOIN certificates c ON c.fingerprint = s.certificate JOIN cards k ON k.number = s.card
-		WHERE s.slot = 'authentication' AND s.card IN (`+s.cards()+`)`, nil, func(r *sql.Rows) error {
+		WHERE s.slot <> 'transport' AND s.card IN (`+s.cards()+`)`, nil, func(r *sql.Rows) error {
 		var p place
-		var kind, state string
-		var fp, serial []byte
-		var revoked bool
-		if err := r.Scan(&p.card, &p.organisation, &p.kind, &kind, &fp, &serial, &state, &revoked); err != nil {
+		var st standing
+		var fp []byte
+		if err := r.Scan(&p.card, &p.organisation, &p.kind, &st.kind, &st.slot, &fp, &st.download, &st.state, &st.revoked); err != nil {
 			return err
 		}
-		s.standing(p, kind, state, [32]byte(fp), revoked)
-		if kind == "current" {
+		st.fp = [32]byte(fp)
+		s.checkStanding(p, st)
+		if st.kind == "current" && st.slot == "authentication" {
 			current[p]++
 		}
 		return nil
@@ -165,20 +183,34 @@ func (s *Sim) cards() string {
 	return strings.Join(list, ", ")
 }
 
-func (s *Sim) standing(p place, kind, state string, fp [32]byte, revoked bool) {
+// standing is a certificate that stands, and what else is known of it.
+type standing struct {
+	kind, slot, download string
+	state                string // of the card
+	fp                   [32]byte
+	revoked              bool
+}
+
+func (s *Sim) checkStanding(p place, st standing) {
+	presented := st.download
+	if st.slot == "authentication" {
+		presented += " by " + hex.EncodeToString(st.fp[:])
+	}
 	switch {
-	case revoked:
-		s.wrong("a %s certificate on %s is revoked", kind, p.card)
-	case state == "blocked":
-		s.wrong("a %s certificate stands on %s, which is blocked", kind, p.card)
-	case kind != "current":
-	case s.confirmed[fp] == "" && !s.before[fp]:
-		s.wrong("a certificate on %s is current and never presented itself to confirm", p.card)
+	case st.revoked:
+		s.wrong("a %s %s certificate on %s is revoked", st.kind, st.slot, p.card)
+	case st.state == "blocked":
+		s.wrong("a %s %s certificate stands on %s, which is blocked", st.kind, st.slot, p.card)
+	case st.kind != "current":
+	case !s.confirmed[presented] && !s.before[st.fp]:
+		s.wrong("a %s certificate on %s is current and never presented itself to confirm", st.slot, p.card)
 	default:
-		s.had[p] = true
+		if st.slot == "authentication" {
+			s.had[p] = true
+		}
 		for _, h := range s.holders {
-			if h.card.number == p.card && !h.card.holds(fp) {
-				s.wrong("%s: the server holds a certificate for current that is not on the card with its key", h.name)
+			if h.card.number == p.card && !h.card.holds(st.fp) {
+				s.wrong("%s: the server holds a %s certificate for current that is not on the card with its key", h.name, st.slot)
 			}
 		}
 	}
@@ -191,11 +223,11 @@ func (s *Sim) checkHolder(h *holder, current map[place]int) {
 		if p.card != h.card.number {
 			continue
 		}
-		if n := current[p]; n > 1 || n == 0 && !h.mayEnd {
+		if n := current[p]; n > 1 || n == 0 && !h.mayEnd(policy.OrganisationID(p.organisation)) {
 			s.wrong("%s has %d current eIDs of %s", h.name, n, p.organisation)
 		}
 	}
-	if !h.mayEnd {
+	if !h.ended[everyOne] {
 		return
 	}
 	state := s.text(`SELECT state FROM cards WHERE number = ?`, h.card.number)
@@ -240,6 +272,27 @@ func (s *Sim) checkSuperseded(current map[place]int) {
 		return nil
 	})
 }
+
+// recovered: what recovery has gone through, and whose deadline had passed when it
+// began, is not open any more.
+func (s *Sim) recovered(begun time.Time) {
+	if n := s.count(`intents WHERE state = 'open' AND deadline < ?`, begun.UnixMicro()); n != 0 {
+		s.wrong("%d intents are open after recovery, past their deadline", n)
+	}
+}
+
+// endedDue: what time alone ends has ended when that job has gone through.
+func (s *Sim) endedDue(begun time.Time) {
+	if n := s.count(`standings WHERE kind = 'pending' AND since < ?`, begun.Add(-pendingTTL).UnixMicro()); n != 0 {
+		s.wrong("%d certificates are pending after their time", n)
+	}
+	if n := s.count(`downloads d WHERE d.state = 'planned' AND d.created_at < ?`, begun.Add(-pendingTTL).UnixMicro()); n != 0 {
+		s.wrong("%d downloads are open after their time", n)
+	}
+}
+
+// pendingTTL is how long a certificate may be pending, as the services have it.
+const pendingTTL = 24 * time.Hour
 
 // checkAll is what the operator's check looks for, and what tests look for beside.
 func (s *Sim) checkAll() {

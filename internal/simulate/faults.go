@@ -40,6 +40,7 @@ const (
 	ClockSeconds Fault = "clock: seconds on"
 	ClockHour    Fault = "clock: an hour on"
 	ClockDay     Fault = "clock: days on"
+	ClockMonths  Fault = "clock: months on"
 	ClockBack    Fault = "clock: back"
 
 	HolderDeclines Fault = "holder: declines the plan"
@@ -52,6 +53,7 @@ const (
 	AdminBlocks    Fault = "administrator: blocks the card"
 	AdminRevokes   Fault = "administrator: revokes"
 	AdminEnds      Fault = "administrator: ends the assignment"
+	AdminSwitches  Fault = "administrator: signing certificates off and on"
 	AdminEdits     Fault = "administrator: directory changed"
 )
 
@@ -63,9 +65,9 @@ var typical = map[Fault]float64{
 	CardPulledBefore: .015, CardPulledAfter: .015, CardWriteFails: .1, CardDeleteFails: .15, CardDeleteHalf: .15, CardKeyHalf: .12,
 	CardWrongPIN: .05, CardShared: .3, ClientKilled: .008,
 	NetRequestLost: .03, NetAnswerLost: .03, NetTwice: .05, NetDelayed: .04,
-	ClockSeconds: .02, ClockHour: .004, ClockDay: .0015, ClockBack: .01,
+	ClockSeconds: .02, ClockHour: .004, ClockDay: .0015, ClockMonths: .0006, ClockBack: .01,
 	HolderDeclines: .1, HolderAbandons: .08, HolderReports: .02, HolderSlow: .08,
-	AdminAbandons: .1, AdminWithdraws: .08, AdminBlocks: .03, AdminRevokes: .04, AdminEnds: .02, AdminEdits: .1,
+	AdminAbandons: .1, AdminWithdraws: .08, AdminBlocks: .03, AdminRevokes: .04, AdminEnds: .02, AdminEdits: .1, AdminSwitches: .05,
 }
 
 // Faults returns every kind, in a fixed order.
@@ -82,6 +84,10 @@ func Faults() []Fault {
 // each, find more than all kinds seldom: a disk that is always full hides what a
 // lost answer does.
 func (s *Sim) chooseFaults() {
+	if s.Rates != nil {
+		s.rates = s.Rates
+		return
+	}
 	s.rates = map[Fault]float64{}
 	share := []float64{0, .15, .3, .3, .5, .8}[s.rng.IntN(6)]
 	for _, f := range Faults() {

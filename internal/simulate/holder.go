@@ -23,18 +23,25 @@ type holder struct {
 	world   *world.Holder
 	card    *plastic
 	clients []*client // that run now
-	// mayEnd: somebody has begun to end this person's eIDs, so that having none is
-	// no fault of the service.
-	mayEnd bool
+	// ended are the organisations whose eIDs somebody has begun to end, everyOne all
+	// of them: then having none is no fault of the service.
+	ended map[policy.OrganisationID]bool
 	// last is how the last run of the client ended.
 	last error
 	// ends is how the last try to fetch each order that is left ended.
 	ends map[string]error
 }
 
+// everyOne stands for all organisations.
+const everyOne policy.OrganisationID = ""
+
+// mayEnd reports whether an organisation's eID on the card may be gone.
+func (h *holder) mayEnd(org policy.OrganisationID) bool { return h.ended[everyOne] || h.ended[org] }
+
 // newHolder puts a person of the base, with the card, into a schedule.
 func newHolder(p person, name string) *holder {
-	h := &holder{person: p, name: name, world: p.holder.Twin(), card: &plastic{number: string(p.holder.Card), left: pinTries}}
+	h := &holder{person: p, name: name, world: p.holder.Twin(), card: newPlastic(string(p.holder.Card)),
+		ended: map[policy.OrganisationID]bool{}}
 	h.card.add(policy.Transport, p.holder.TransportKey(), p.holder.TransportDER())
 	if key := p.holder.CurrentKey(); key != nil {
 		h.card.add(policy.Authentication, key, p.holder.CertificateOf())
@@ -116,13 +123,17 @@ func (s *Sim) unexpected(h *holder, what string, err error) {
 	switch {
 	case err == nil, blameless(err), errors.Is(err, token.ErrPINLocked), errors.As(err, &locked),
 		errors.Is(err, cardclient.ErrNothing), errors.Is(err, cardclient.ErrDeclined), errors.Is(err, cardclient.ErrNoneOpen),
-		errors.Is(err, cardclient.ErrOtherOpen), errors.Is(err, cardclient.ErrKeyElsewhere):
+		errors.Is(err, cardclient.ErrOtherOpen), errors.Is(err, cardclient.ErrKeyElsewhere), errors.Is(err, cardclient.ErrNoSigning),
+		errors.Is(err, cardclient.ErrNoSuchEID), errors.Is(err, cardclient.ErrStillSigning):
 		return
 	}
 	if _, ok := errorAs[*wire.Problem](err); ok {
 		return
 	}
 	if _, ok := errorAs[*cardclient.ChooseError](err); ok {
+		return
+	}
+	if _, ok := errorAs[*cardclient.ChooseEIDError](err); ok {
 		return
 	}
 	if len(h.clients) > 0 || s.shared(h) {
@@ -171,15 +182,19 @@ func (s *Sim) useCard(h *holder) {
 		s.abandon(h)
 		return
 	case s.drawAt(HolderReports):
-		h.mayEnd = true
+		h.ended[everyOne] = true
 		h.last = s.runClient(h, "report lost", func(ctx context.Context, c *cardclient.Client) error { return c.ReportLost(ctx) })
 		return
 	}
-	s.fetch(h, "")
+	if s.chance(.2) {
+		s.fetchSigning(h)
+	} else {
+		s.fetch(h, "")
+	}
 	switch {
 	case errors.Is(h.last, token.ErrPINLocked):
 		s.pause(s.between(time.Minute, 10*time.Minute)) // to the desk, with the PUK
-		h.card.left = pinTries
+		h.card.heal()
 	case errors.Is(h.last, cardclient.ErrKeyElsewhere) && s.chance(.5):
 		s.abandon(h) // as the message says
 	}
@@ -196,9 +211,23 @@ func (s *Sim) abandon(h *holder) {
 // any.
 func (s *Sim) fetch(h *holder, order string) {
 	h.last = s.runClient(h, "fetch", func(ctx context.Context, c *cardclient.Client) error {
+		c.WithoutSigning = s.chance(.2)
 		_, err := c.Fetch(ctx, order, face{s})
 		if choose, ok := errorAs[*cardclient.ChooseError](err); ok {
 			_, err = c.Fetch(ctx, choose.Offers[s.rng.IntN(len(choose.Offers))].Order, face{s})
+		}
+		return err
+	})
+}
+
+// fetchSigning lets the client fetch a signing certificate; where it asks for which
+// eID, for any.
+func (s *Sim) fetchSigning(h *holder) {
+	h.last = s.runClient(h, "sign-cert", func(ctx context.Context, c *cardclient.Client) error {
+		_, err := c.FetchSigning(ctx, face{s})
+		if choose, ok := errorAs[*cardclient.ChooseEIDError](err); ok {
+			c.EID = choose.EIDs[s.rng.IntN(len(choose.EIDs))].Serial
+			_, err = c.FetchSigning(ctx, face{s})
 		}
 		return err
 	})

@@ -108,6 +108,9 @@ func (t *wireless) connect() error {
 		return nil
 	}
 	t.conn = nil
+	if t.cert.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
+		s.wrong("%s: the client logs in with a key for signatures that bind", t.c.h.name)
+	}
 	proc := s.living()
 	if proc == nil {
 		return &net.OpError{Op: "dial", Net: "tcp", Err: fmt.Errorf("%w: connection refused", errInjected)}
@@ -161,7 +164,7 @@ func (s *Sim) serve(ctx context.Context, p *process, m message) *http.Response {
 	r.RequestURI, r.Header = m.path, m.header.Clone()
 	r.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, PeerCertificates: []*x509.Certificate{m.cert}}
 	if strings.HasSuffix(m.route, "/confirm") {
-		s.confirming(m.cert.Raw)
+		s.confirming(strings.Split(m.path, "/")[4], m.cert.Raw)
 	}
 	w := &answer{header: http.Header{}}
 	if a := s.current; a != nil {
@@ -174,8 +177,12 @@ func (s *Sim) serve(ctx context.Context, p *process, m message) *http.Response {
 		return nil
 	}
 	s.heard(m, w)
+	body := w.body.Bytes()
+	if s.Answer != nil {
+		body = s.Answer(m.route, body)
+	}
 	return &http.Response{StatusCode: w.status, Status: fmt.Sprint(w.status), Header: w.header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Body: io.NopCloser(bytes.NewReader(w.body.Bytes())), ContentLength: int64(w.body.Len()), Request: r}
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Request: r}
 }
 
 // answer is a [http.ResponseWriter] in memory.

@@ -14,8 +14,8 @@ import (
 
 	"sigill/internal/service"
 	"sigill/internal/wire"
-	"sigill/orders/download"
 	"sigill/policy"
+	"sigill/revocation"
 )
 
 // Options alter a schedule, so that a test may plant a mistake that the
@@ -25,23 +25,22 @@ type Options struct {
 	Trace io.Writer
 	// Wire alters how a process is wired.
 	Wire func(*service.Config)
-	// Downloads stands between the store and the service that downloads.
-	Downloads func(download.Store) download.Store
+	// Stores stands between the services and their stores.
+	Stores func(service.Stores) service.Stores
+	// Ledger stands between the publisher and its store.
+	Ledger func(revocation.Store) revocation.Store
+	// Answer may alter what a server answers to a route.
+	Answer func(route string, body []byte) []byte
 	// Steps bounds a schedule; 0: as the seed says.
 	Steps int
+	// Rates are the faults and how often each strikes; nil: as the seed says.
+	Rates map[Fault]float64
 }
 
 func (o Options) wire(c *service.Config) {
 	if o.Wire != nil {
 		o.Wire(c)
 	}
-}
-
-func (o Options) downloads(st download.Store) download.Store {
-	if o.Downloads != nil {
-		return o.Downloads(st)
-	}
-	return st
 }
 
 // Result is what became of a schedule.

@@ -111,11 +111,18 @@ func (s *Sim) supervise(i int) func(*actor) {
 }
 
 func (s *Sim) recoverAndEnd(p *process) {
-	ctx := context.Background()
+	ctx, begun := context.Background(), s.clock
 	n, err := p.services.Downloads.Recover(ctx)
 	s.told("recover", n, err)
+	if err == nil && p.alive {
+		s.recovered(begun)
+	}
+	begun = s.clock
 	n, err = p.services.Downloads.EndDue(ctx)
 	s.told("end due", n, err)
+	if err == nil && p.alive {
+		s.endedDue(begun)
+	}
 }
 
 func (s *Sim) told(what string, n int, err error) {

@@ -23,6 +23,7 @@ import (
 	"io"
 	"iter"
 	"math/rand/v2"
+	"regexp"
 	"time"
 
 	"sigill/internal/store"
@@ -173,8 +174,11 @@ func (s *Sim) ended(what, outcome string) {
 	if s.calm {
 		what = "at last: " + what
 	}
-	s.ends[what+" = "+outcome]++
+	s.ends[what+" = "+anonymous.ReplaceAllString(outcome, "…")]++
 }
+
+// anonymous are identifiers, which would make each end one of its own.
+var anonymous = regexp.MustCompile(`(ord|dl|req|evt|proc)_[0-9a-z]+|holder[0-9] |[0-9a-f]{32}|object-[0-9]+`)
 
 // wrong notes a violation. The first one ends the schedule.
 func (s *Sim) wrong(format string, args ...any) {
@@ -242,13 +246,15 @@ func (s *Sim) pick() *actor {
 // passTime lets the clock go on, mostly by little.
 func (s *Sim) passTime() {
 	s.clock = s.clock.Add(time.Duration(s.rng.Int64N(int64(20 * time.Millisecond))))
-	switch f := s.draw(ClockSeconds, ClockHour, ClockDay, ClockBack); f {
+	switch f := s.draw(ClockSeconds, ClockHour, ClockDay, ClockMonths, ClockBack); f {
 	case ClockSeconds:
 		s.clock = s.clock.Add(s.between(time.Second, time.Minute))
 	case ClockHour:
 		s.clock = s.clock.Add(s.between(5*time.Minute, 3*time.Hour))
 	case ClockDay:
 		s.clock = s.clock.Add(s.between(20*time.Hour, 100*time.Hour))
+	case ClockMonths:
+		s.clock = s.clock.Add(s.between(60*24*time.Hour, 95*24*time.Hour))
 	case ClockBack:
 		// What a start would still accept; more is a clock that somebody set.
 		s.clock = s.clock.Add(-s.between(time.Second, 20*time.Second))

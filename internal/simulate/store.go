@@ -95,18 +95,26 @@ func (s *Sim) alive() error {
 
 // stores returns the views that services work in.
 func (s *Sim) stores() service.Stores {
-	return service.Stores{
-		Downloads: s.Options.downloads(scoped[download.Tx]{s, "download", s.db.Downloads()}),
+	all := service.Stores{
+		Downloads: scoped[download.Tx]{s, "download", s.db.Downloads()},
 		Orders:    scoped[orders.Tx]{s, "orders", s.db.Orders()},
 		Register:  scoped[register.Tx]{s, "register", s.db.Register()},
 		Issue:     scoped[issue.Tx]{s, "issue", s.db.Issue()},
 	}
+	if s.Options.Stores != nil {
+		return s.Options.Stores(all)
+	}
+	return all
 }
 
 func (s *Sim) auditStore() audit.Store { return scoped[audit.Tx]{s, "audit", s.db.Audit()} }
 
 func (s *Sim) ledger() revocation.Store {
-	return scoped[revocation.Tx]{s, "revocation", s.db.Revocation()}
+	var ledger revocation.Store = scoped[revocation.Tx]{s, "revocation", s.db.Revocation()}
+	if s.Options.Ledger != nil {
+		ledger = s.Options.Ledger(ledger)
+	}
+	return ledger
 }
 
 // outcome names an error in a trace.
