@@ -30,10 +30,11 @@ const (
 	ActBranch   = "organisation.create"
 	ActSigning  = "organisation.signing"
 	ActGrant    = "role.grant"
+	ActKeyBlock = "key.block"
 )
 
 var acts = map[string]bool{ActPlace: true, ActApprove: true, ActHandOut: true, ActArm: true, ActBlock: true,
-	ActDelivery: true, ActFound: true, ActBranch: true, ActSigning: true, ActGrant: true}
+	ActDelivery: true, ActFound: true, ActBranch: true, ActSigning: true, ActGrant: true, ActKeyBlock: true}
 
 // Statement is what is signed.
 type Statement struct {

@@ -113,7 +113,11 @@ func (s *Service) judge(tx *Tx, fp ca.Fingerprint, confirming bool) (Caller, err
 			c.Person = card.Holder
 		}
 	}
-	return c, policy.Login(f).Err()
+	if err := policy.Login(f).Err(); err != nil {
+		return c, err
+	}
+	// Its revocation is queued; until it is done, the key opens nothing.
+	return c, issue.Blocked(&tx.Tx, cert.Key)
 }
 
 func standing(tx *Tx, cert *issue.Certificate) (revoked, current, pending bool, err error) {
