@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
@@ -10,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
-	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -73,10 +71,12 @@ type listCmd struct{}
 
 // listed is an object on the card in JSON.
 type listed struct {
-	ID          string    `json:"id"`
-	Slot        string    `json:"slot"`
-	Label       string    `json:"label"`
-	HasKey      bool      `json:"hasKey"`
+	ID     string `json:"id"`
+	Slot   string `json:"slot"`
+	Label  string `json:"label"`
+	HasKey bool   `json:"hasKey"`
+	// Leftover: this program made it, and it is not whole.
+	Leftover    bool      `json:"leftover,omitempty"`
 	Serial      string    `json:"serial,omitempty"`
 	Fingerprint string    `json:"fingerprint,omitempty"`
 	Subject     string    `json:"subject,omitempty"`
@@ -111,6 +111,7 @@ func (listCmd) Run(a *app) error {
 
 func describe(o token.Object) listed {
 	l := listed{ID: hex.EncodeToString(o.ID), Slot: string(o.Slot), Label: o.Label, HasKey: o.HasKey}
+	l.Leftover = o.Made() && o.Slot != policy.Transport && (o.Certificate == nil || !o.HasKey || o.Damaged)
 	if cert, err := x509.ParseCertificate(o.Certificate); err == nil {
 		l.Serial = fmt.Sprintf("%032x", cert.SerialNumber)
 		l.Fingerprint = ca.FingerprintOf(o.Certificate).String()
@@ -126,6 +127,9 @@ func (a *app) showCard(info token.Info, all []listed) {
 	defer w.Flush()
 	for _, l := range all {
 		what := a.say("nocertificate")
+		if l.Leftover {
+			what = a.say("leftover")
+		}
 		if l.Serial != "" {
 			what = fmt.Sprintf("%s\t%s – %s\t%s", l.Serial, l.NotBefore.Format(time.DateOnly), l.NotAfter.Format(time.DateOnly), clean(l.Issuer))
 			if now := time.Now(); now.Before(l.NotBefore) || !now.Before(l.NotAfter) {
@@ -143,11 +147,14 @@ type loginCmd struct{}
 
 func (loginCmd) Run(a *app) error {
 	return a.client(func(c *cardclient.Client) error {
-		me, err := c.Me(a.ctx, cardclient.Identity{})
+		now, err := c.Compare(a.ctx)
 		if err != nil {
 			return err
 		}
-		return a.print(me, func() { a.showMe(me) })
+		return a.print(now.Me, func() {
+			a.showMe(now.Me)
+			a.showDifferences(now)
+		})
 	})
 }
 
@@ -169,130 +176,6 @@ func (a *app) showMe(me *wire.Me) {
 		}
 		a.printf("  %s\n", a.say(key, clean(cmp.Or(me.Open.Order, me.Open.ID))))
 	}
-}
-
-type fetchCmd struct {
-	Order          string `placeholder:"ORDER" help:"${order}"`
-	WithoutSigning bool   `help:"${withoutsigning}"`
-	Yes            bool   `help:"${yes}"`
-}
-
-func (f fetchCmd) Run(a *app) error {
-	return a.client(func(c *cardclient.Client) error {
-		c.WithoutSigning = f.WithoutSigning
-		result, err := c.Fetch(a.ctx, f.Order, &face{a, c, f.Yes})
-		if choose, ok := errors.AsType[*cardclient.ChooseError](err); ok {
-			a.note("choose")
-			for _, o := range choose.Offers {
-				fmt.Fprintf(a.notes, "  --order %s  %s  %s  LoA %d\n", clean(o.Order), clean(o.Organisation), clean(o.IDKind), o.LoA)
-			}
-			return errTold
-		}
-		if err != nil {
-			return err
-		}
-		return a.ended(c, result)
-	})
-}
-
-// ended tells what a run did.
-func (a *app) ended(c *cardclient.Client, result *cardclient.Result) error {
-	return a.print(fetched(result), func() { a.showResult(result) })
-}
-
-// fetched is a result in JSON.
-func fetched(r *cardclient.Result) any {
-	type installed struct {
-		Slot        string    `json:"slot"`
-		Serial      string    `json:"serial"`
-		Fingerprint string    `json:"fingerprint"`
-		NotAfter    time.Time `json:"notAfter"`
-	}
-	out := struct {
-		Card      string      `json:"card"`
-		Download  string      `json:"download,omitempty"`
-		Order     string      `json:"order,omitempty"`
-		Resumed   bool        `json:"resumed"`
-		Installed []installed `json:"installed"`
-		Removed   []string    `json:"removed"`
-	}{r.Card, r.Download, r.Order, r.Resumed, []installed{}, append([]string{}, r.Removed...)}
-	for _, in := range r.Installed {
-		out.Installed = append(out.Installed, installed{string(in.Slot), in.Serial, in.Fingerprint, in.NotAfter})
-	}
-	return out
-}
-
-func (a *app) showResult(r *cardclient.Result) {
-	for _, in := range r.Installed {
-		a.printf("%s\n", a.say("installed", a.say("slot."+string(in.Slot)), in.Serial, in.NotAfter.Format(time.DateOnly)))
-	}
-	if len(r.Removed) > 0 {
-		a.printf("%s\n", a.say("removed", len(r.Removed)))
-	}
-	a.printf("%s\n", a.say("finished", clean(r.Card)))
-}
-
-// face is the holder's face of a run.
-type face struct {
-	*app
-	client *cardclient.Client
-	yes    bool
-}
-
-// Approve implements [cardclient.UI].
-func (t *face) Approve(_ context.Context, me *wire.Me, plan policy.Plan) (bool, error) {
-	_, hash := plan.Bytes()
-	t.note("plan", clean(me.Name), clean(string(plan.Card)))
-	for _, add := range plan.Adds {
-		t.note("plan.add", t.say("slot."+string(add.Slot)), clean(add.Content.CommonName), clean(add.Content.Organisation),
-			clean(add.Content.SerialNumber), add.LoA, add.NotAfter.Format(time.DateOnly))
-		for _, v := range []string{add.Content.Email, add.Content.UPN} {
-			if v != "" {
-				fmt.Fprintf(t.notes, "       %s\n", clean(v))
-			}
-		}
-	}
-	for _, rm := range plan.Removes {
-		t.note("plan.remove", t.say("slot."+string(rm.Slot)), clean(rm.Serial), rm.NotAfter.Format(time.DateOnly))
-	}
-	t.becomes(plan)
-	t.note("plan.pending", plan.PendingUntil.Format(time.RFC3339))
-	t.note("plan.hash", hex.EncodeToString(hash[:]))
-	t.note("stay")
-	if _, signs := plan.Addition(policy.Signing); signs && plan.EID == "" && t.client.Card.Info().SigningPIN {
-		t.note("pin2.needed")
-		t.explainPIN2(policy.PIN2(me.PIN2))
-	}
-	if t.yes {
-		return true, nil
-	}
-	return t.confirm("goon")
-}
-
-// becomes says what becomes of the eID's signing certificate: holders miss it
-// when it is gone, and then it is too late to ask.
-func (t *face) becomes(plan policy.Plan) {
-	_, comes := plan.Addition(policy.Signing)
-	goes := slices.ContainsFunc(plan.Removes, func(r policy.Removal) bool { return r.Slot == policy.Signing })
-	switch {
-	case comes && goes:
-		t.note("plan.signing.replaced")
-	case comes:
-		t.note("plan.signing.comes")
-	case goes:
-		t.note("plan.signing.goes")
-	default:
-		t.note("plan.signing.none")
-	}
-}
-
-// Progress implements [cardclient.UI].
-func (t *face) Progress(step string, slot policy.Slot) {
-	if slot == "" {
-		t.note("step." + step)
-		return
-	}
-	t.note("step."+step, t.say("slot."+string(slot)))
 }
 
 type abandonCmd struct{}

@@ -50,6 +50,7 @@ type cli struct {
 	Login      loginCmd      `cmd:"" help:"${login}"`
 	Fetch      fetchCmd      `cmd:"" help:"${fetch}"`
 	SignCert   signCertCmd   `cmd:"" help:"${signcert}"`
+	Sweep      sweepCmd      `cmd:"" help:"${sweep}"`
 	Abandon    abandonCmd    `cmd:"" help:"${abandon}"`
 	ReportLoss reportLossCmd `cmd:"" help:"${reportloss}"`
 	SelfTest   selfTestCmd   `cmd:"" help:"${selftest}"`

@@ -58,7 +58,7 @@ func (a *app) explain(err error) string {
 		{cardclient.ErrNoneOpen, "err.noneopen"}, {cardclient.ErrInspected, "err.inspected"},
 		{cardclient.ErrNotValidNow, "err.notvalid"}, {cardclient.ErrWrite, "err.write"},
 		{cardclient.ErrNoSigning, "err.nosigning"}, {cardclient.ErrNoSuchEID, "err.noeid"},
-		{cardclient.ErrStillSigning, "err.still"},
+		{cardclient.ErrStillSigning, "err.still"}, {cardclient.ErrSweepOpen, "err.sweepopen"},
 	} {
 		if errors.Is(err, e.err) {
 			return a.say(e.key) + " (" + clean(err.Error()) + ")"
@@ -100,7 +100,7 @@ func (a *app) explainPIN(err error) string {
 func helpTexts(lang string) map[string]string {
 	vars := map[string]string{}
 	for _, key := range []string{"card", "server", "ca", "pinfd", "loginwith", "lang", "json", "list", "login", "fetch", "abandon",
-		"reportloss", "selftest", "version", "order", "yes", "yesloss", "signcert", "eid", "withoutsigning"} {
+		"reportloss", "selftest", "version", "order", "yes", "yesloss", "signcert", "eid", "withoutsigning", "existing", "sweep", "yessweep"} {
 		vars[key] = say(lang, "help."+key)
 	}
 	return vars
