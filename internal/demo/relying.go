@@ -25,6 +25,7 @@ import (
 	"sigill/internal/keys"
 	"sigill/internal/token"
 	"sigill/internal/wire"
+	"sigill/policy"
 	"sigill/revocation"
 	data "sigill/testdata/demo"
 )
@@ -329,8 +330,8 @@ func (d *demo) call(card token.Card, fp, method, path string, body any) ([]byte,
 	}
 	var with *tls.Certificate
 	for _, o := range objects {
-		if len(o.Certificate) == 0 || fp != "" && fingerprint(o.Certificate) != fp {
-			continue
+		if len(o.Certificate) == 0 || fp != "" && fingerprint(o.Certificate) != fp || fp == "" && o.Slot == policy.Signing {
+			continue // what signs does not log in
 		}
 		key, err := card.Signer(d.ctx, o.ID)
 		if err != nil {
