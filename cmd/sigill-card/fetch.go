@@ -25,7 +25,7 @@ func (f fetchCmd) Run(a *app) error {
 			return a.existing(c)
 		}
 		c.WithoutSigning = f.WithoutSigning
-		result, err := c.Fetch(a.ctx, f.Order, &face{a, c, f.Yes})
+		result, err := c.Fetch(a.ctx, f.Order, &face{app: a, client: c, yes: f.Yes})
 		if choose, ok := errors.AsType[*cardclient.ChooseError](err); ok {
 			a.note("choose")
 			for _, o := range choose.Offers {

@@ -256,7 +256,7 @@ func TestApproveShowsEverything(t *testing.T) {
 		a := &app{ctx: t.Context(), lang: "sv", notes: &notes, in: newReader(answer)}
 		plan := policy.Plan{Card: number, Adds: []policy.Addition{{Slot: policy.Authentication, LoA: 3}}, Removes: []policy.Removal{{Serial: "4711", Slot: policy.Signing, FetchAnew: true}}}
 		plan.Adds[0].Content.CommonName, plan.Adds[0].Content.Email = "Åsa Öberg", "asa@example.se"
-		got, err := (&face{a, &cardclient.Client{Card: memoryCard(t)}, false}).Approve(t.Context(), &wire.Me{Name: "Åsa Öberg"}, plan)
+		got, err := (&face{app: a, client: &cardclient.Client{Card: memoryCard(t)}}).Approve(t.Context(), &wire.Me{Name: "Åsa Öberg"}, plan)
 		if err != nil || got != want {
 			t.Errorf("answer %q: %t, %v", answer, got, err)
 		}

@@ -17,11 +17,14 @@ type face struct {
 	*app
 	client *cardclient.Client
 	yes    bool
+	// alone: only a signing certificate is new, and it does not log in.
+	alone bool
 }
 
 // Approve implements [cardclient.UI].
 func (t *face) Approve(_ context.Context, me *wire.Me, plan policy.Plan) (bool, error) {
 	_, hash := plan.Bytes()
+	t.alone = plan.EID != ""
 	t.note("plan", clean(me.Name), clean(string(plan.Card)))
 	for _, add := range plan.Adds {
 		t.note("plan.add", t.say("slot."+string(add.Slot)), clean(add.Content.CommonName), clean(add.Content.Organisation),
@@ -36,7 +39,11 @@ func (t *face) Approve(_ context.Context, me *wire.Me, plan policy.Plan) (bool, 
 		t.note("plan.remove", t.say("slot."+string(rm.Slot)), clean(rm.Serial), rm.NotAfter.Format(time.DateOnly))
 	}
 	t.becomes(plan)
-	t.note("plan.pending", plan.PendingUntil.Format(time.RFC3339))
+	if len(plan.Removes) > 0 {
+		t.note("plan.pending", plan.PendingUntil.Format(time.RFC3339))
+	} else {
+		t.note("plan.first", plan.PendingUntil.Format(time.RFC3339))
+	}
 	t.note("plan.hash", hex.EncodeToString(hash[:]))
 	t.note("stay")
 	if _, signs := plan.Addition(policy.Signing); signs && plan.EID == "" && t.client.Card.Info().SigningPIN {
@@ -68,6 +75,9 @@ func (t *face) becomes(plan policy.Plan) {
 
 // Progress implements [cardclient.UI].
 func (t *face) Progress(step string, slot policy.Slot) {
+	if t.alone && step == cardclient.StepConfirmed {
+		step += ".signing"
+	}
 	if slot == "" {
 		t.note("step." + step)
 		return

@@ -28,7 +28,7 @@ func (s signCertCmd) Run(a *app) error {
 				return err
 			}
 		}
-		result, err := c.FetchSigning(a.ctx, &face{a, c, s.Yes})
+		result, err := c.FetchSigning(a.ctx, &face{app: a, client: c, yes: s.Yes})
 		if choose, ok := errors.AsType[*cardclient.ChooseEIDError](err); ok {
 			a.note("chooseeid")
 			for _, e := range choose.EIDs {
