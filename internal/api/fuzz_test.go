@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -218,6 +219,8 @@ func FuzzCardRequest(f *testing.F) {
 	f.Add(right.version, right.subject, tlv(0xa0, bindingAttribute(f, tlv(4, make([]byte, 32)))), []byte{}, uint8(0))
 	f.Add([]byte{2, 0}, []byte{0x30, 0}, []byte{0xa0, 0}, []byte{5, 0}, uint8(1))
 	f.Add(right.version, right.subject, tlv(0xa0, binding), []byte{5, 0}, uint8(3))
+	f.Add([]byte{2, 1, 1}, right.subject, tlv(0xa0, binding), []byte{}, uint8(0))
+	f.Add(right.version, marshal(f, pkix.Name{CommonName: "Chef"}.ToRDNSequence()), tlv(0xa0, binding), []byte{}, uint8(0))
 	for _, e := range slipped(f) {
 		ask := extensionRequest(f, e)
 		f.Add(right.version, right.subject, ask, []byte{}, uint8(1))

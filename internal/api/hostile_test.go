@@ -117,10 +117,17 @@ func TestHostileRequest(t *testing.T) {
 		s.refused(s.submitted(unusedBits(f.der())), 403, "refused", policy.KeyProof)
 		s.unchanged(before)
 	})
-	t.Run("made by the key of another's eID", func(t *testing.T) {
+	t.Run("made by a key that the card had before", func(t *testing.T) {
 		s.t, s.T = t, t
-		s.refused(s.submitted(forge(t, s.other.CurrentKey().(*ecdsa.PrivateKey), digest).der()), 403, "refused", policy.KeySeenRule)
+		s.refused(s.submitted(forge(t, s.h.CurrentKey().(*ecdsa.PrivateKey), digest).der()), 403, "refused", policy.KeySeenRule)
 		s.refused(s.submitted(forge(t, s.h.TransportKey().(*ecdsa.PrivateKey), digest).der()), 403, "refused", policy.KeySeenRule)
+		s.unchanged(before)
+	})
+	t.Run("overheard", func(t *testing.T) {
+		// Made by another's certified key, for another's download: it proves
+		// nothing of this card, and must not cost the other his eID.
+		s.t, s.T = t, t
+		s.refused(s.submitted(forge(t, s.other.CurrentKey().(*ecdsa.PrivateKey), s.wrong.Digest()).der()), 403, "refused", policy.DownloadBinding)
 		s.unchanged(before)
 	})
 	s.t, s.T = t, t

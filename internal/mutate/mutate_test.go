@@ -27,8 +27,8 @@ const (
 type mutation struct {
 	name string
 	why  string // what could be done, or would be lost, if the product were so
-	file string // of the module
-	old  string // stands in it exactly once
+	in   string // package of the module
+	old  string // stands in it exactly once, tests left out
 	new  string
 	pkg  string // of the test
 	test string // that fails
@@ -39,16 +39,30 @@ func mutations() []mutation {
 	return slices.Concat(ofAdmission(), ofIssuing(), ofConfirming(), ofEnding(), ofRecovery(), ofListener(), ofRequests(), ofClient())
 }
 
-// apply returns the file as the mutation makes it.
-func (m mutation) apply() ([]byte, error) {
-	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(m.file)))
+// apply returns the file that the mutation changes, and what it makes of it.
+func (m mutation) apply() (path string, changed []byte, err error) {
+	files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(m.in), "*.go"))
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	if n := bytes.Count(text, []byte(m.old)); n != 1 {
-		return nil, fmt.Errorf("%s has moved on: the text to change stands in it %d times, not once:\n%s", m.file, n, m.old)
+	found := 0
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return "", nil, err
+		}
+		if n := bytes.Count(text, []byte(m.old)); n > 0 {
+			found += n
+			path, changed = name, bytes.Replace(text, []byte(m.old), []byte(m.new), 1)
+		}
 	}
-	return bytes.Replace(text, []byte(m.old), []byte(m.new), 1), nil
+	if found != 1 {
+		return "", nil, fmt.Errorf("package %s has moved on: the text to change stands in it %d times, not once:\n%s", m.in, found, m.old)
+	}
+	return path, changed, nil
 }
 
 // TestMutationsFitTheSource holds the list to the source: what is to be changed
@@ -60,12 +74,12 @@ func TestMutationsFitTheSource(t *testing.T) {
 			t.Errorf("%q: the name stands twice, or something is missing", m.name)
 		}
 		names[m.name] = true
-		text, err := m.apply()
+		name, text, err := m.apply()
 		if err != nil {
 			t.Errorf("%s: %v", m.name, err)
 			continue
 		}
-		if _, err := parser.ParseFile(token.NewFileSet(), m.file, text, parser.SkipObjectResolution); err != nil {
+		if _, err := parser.ParseFile(token.NewFileSet(), name, text, parser.SkipObjectResolution); err != nil {
 			t.Errorf("%s: it would not be Go: %v", m.name, err)
 		}
 		if !exists(t, m) {
@@ -162,13 +176,13 @@ var panicked = regexp.MustCompile(`(?m)^(panic: |fatal error: |SIGSEGV)`)
 // not compile, panics or hangs shows nothing: no test has judged it.
 func (m mutation) seen(t *testing.T) error {
 	t.Helper()
-	text, err := m.apply()
+	name, text, err := m.apply()
 	if err != nil {
 		return err
 	}
 	dir := t.TempDir()
-	changed, overlay := filepath.Join(dir, filepath.Base(m.file)), filepath.Join(dir, "overlay.json")
-	original, err := filepath.Abs(filepath.Join(root, filepath.FromSlash(m.file)))
+	changed, overlay := filepath.Join(dir, filepath.Base(name)), filepath.Join(dir, "overlay.json")
+	original, err := filepath.Abs(name)
 	if err != nil {
 		return err
 	}
