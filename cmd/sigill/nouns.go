@@ -13,6 +13,8 @@ type nouns struct {
 	Bureau       bureauCmd       `cmd:"" group:"nouns" help:"A bureau for TEST installations: cards of software and their delivery."`
 	Order        orderCmd        `cmd:"" group:"nouns" help:"Orders of eIDs: place, approve, withdraw."`
 	Cert         certCmd         `cmd:"" group:"nouns" help:"Certificates: show, revoke."`
+	Key          keyCmd          `cmd:"" group:"nouns" help:"Compromised keys: show, prove, block."`
+	Incident     incidentCmd     `cmd:"" group:"nouns" help:"Keys that were found in two places."`
 	EID          eidCmd          `cmd:"" name:"eid" group:"nouns" help:"The eIDs on your own card."`
 	CRL          crlCmd          `cmd:"" name:"crl" group:"nouns" help:"Revocation lists, as relying parties see them."`
 	Verify       verifyCmd       `cmd:"" group:"nouns" help:"Judge a certificate as a relying party: chain, time, OCSP, CRL."`

@@ -63,7 +63,7 @@ func TestRulesNamedHereAreOfThePolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	acts := []string{"ceremony.found", "card.delivery", "card.handout", "card.arm", "order.place", "order.approve",
-		"organisation.create", "organisation.signing", "role.grant"}
+		"organisation.create", "organisation.signing", "role.grant", "key.block"}
 	found := matches(rule, text)
 	if len(found) < 30 {
 		t.Fatalf("only %d rules were found", len(found))

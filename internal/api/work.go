@@ -75,6 +75,11 @@ func classes() map[string]class {
 		"POST /api/v1/orders/{id}/withdraw":           revoke,
 		"GET /api/v1/certificates/{serial}":           read,
 		"POST /api/v1/certificates/{serial}/revoke":   revoke,
+		"GET /api/v1/keys/{fingerprint}":              read,
+		"POST /api/v1/keys/compromised":               revoke,
+		"POST /api/v1/keys/block":                     revoke,
+		"GET /api/v1/organisations/{org}/incidents":   read,
+		"GET /api/v1/incidents/{id}":                  read,
 		"POST /api/v1/people/{id}/end-assignment":     revoke,
 		"POST /api/v1/people/{id}/revoke":             revoke,
 		"/":                                           read, // no such address
