@@ -126,7 +126,9 @@ func (a *app) showMended(r *cardclient.Result) {
 	}
 	for _, k := range r.Kept {
 		what := a.say("slot." + string(k.Slot))
-		if k.ID == nil {
+		if errors.Is(k.Err, cardclient.ErrNotReported) {
+			a.note("kept.report")
+		} else if k.ID == nil {
 			a.note("kept.unread", a.explain(k.Err))
 		} else if errors.Is(k.Err, cardclient.ErrNotAsked) {
 			a.note("kept.pin2", what)

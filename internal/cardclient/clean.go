@@ -24,6 +24,10 @@ type Kept struct {
 // not ask.
 var ErrNotAsked = errors.New("it stands behind the signing PIN, for which this run does not ask")
 
+// ErrNotReported: the server did not answer that it knows of the tidied card. The
+// next run tells it again.
+var ErrNotReported = errors.New("the server does not know that the card is tidied")
+
 // clean removes from the card what the plan said and the server now says is
 // revoked, and reports it. What the card does not let go of is left for the next
 // run, and not reported: it is revoked, and harms nobody.
@@ -50,7 +54,10 @@ func (r *run) clean(ctx context.Context, result *Result) error {
 	}
 	// All of them are off the card now, those of an earlier run too.
 	report := wire.Removed{Fingerprints: append([]string{}, r.download.Remove...)}
-	return r.session.post(ctx, report, nil, "downloads", r.download.ID, "removed")
+	if err := r.session.post(ctx, report, nil, "downloads", r.download.ID, "removed"); err != nil {
+		result.keep(Kept{Err: fmt.Errorf("%w: %w", ErrNotReported, err)})
+	}
+	return nil
 }
 
 // tidy removes what interrupted runs left on the card: certificates that the

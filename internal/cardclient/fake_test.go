@@ -162,7 +162,7 @@ func (f *fake) me(r *http.Request, as string) (any, *wire.Problem) {
 
 func (f *fake) begin(r *http.Request, as string) (any, *wire.Problem) {
 	var b wire.Begin
-	if f.accepted[as] == "" || !decode(r, &b) || b.Order != "ord_1" && b.Order != "ord_2" {
+	if f.accepted[as] == "" || !decode(r, &b) || b.Order != "ord_1" && b.Order != "ord_2" && !b.Signing {
 		return nil, refuse(400, "request.form")
 	}
 	if f.download == nil || f.download.State == "abandoned" {

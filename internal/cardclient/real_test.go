@@ -6,13 +6,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,9 +23,10 @@ import (
 	"sigill/internal/store"
 	"sigill/internal/texts"
 	"sigill/internal/token"
-	"sigill/internal/wire"
 	"sigill/internal/world"
+	"sigill/internal/world/fault"
 	"sigill/internal/world/worldtest"
+	"sigill/orders"
 	"sigill/policy"
 )
 
@@ -379,6 +378,55 @@ func killedAfter(step string, n int) func(string) error {
 	}
 }
 
-var _ = fmt.Sprint
-var _ = filepath.Join
-var _ wire.Me
+// diesAfter lets the server's process die after the n-th transaction of the next
+// request of a step.
+func (d *desk) diesAfter(t testing.TB, step string, n int) { d.faulty(t, step, n, fault.DiesAfter) }
+
+// faulty lets the n-th transaction of the next request of a step end in a fault.
+func (d *desk) faulty(t testing.TB, step string, n int, f fault.Fault) {
+	t.Helper()
+	var once sync.Once
+	d.net.mu.Lock()
+	defer d.net.mu.Unlock()
+	d.net.during = func(s string) {
+		if s == step {
+			once.Do(func() { d.Faults.FailUpdate(n, f, func() {}) })
+		}
+	}
+}
+
+// second lets the holder fetch an eID of another organisation beside the first.
+func (d *desk) second(t testing.TB, name string, signing bool) policy.OrganisationID {
+	t.Helper()
+	ctx := t.Context()
+	org, err := d.AddOrganisation(ctx, name, d.holder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if signing {
+		if err := d.SetSigning(ctx, org, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := d.fetch(d.orderOf(t, org, policy.OrderExtra)); err != nil {
+		t.Fatal(err)
+	}
+	return org
+}
+
+// orderOf returns an order of an organisation that waits to be fetched.
+func (d *desk) orderOf(t testing.TB, org policy.OrganisationID, kind policy.OrderType) policy.OrderID {
+	t.Helper()
+	id, err := d.OrderFor(t.Context(), orders.Request{Type: kind, Organisation: org, Number: d.holder.Number, Card: d.holder.Card, IDKind: policy.ByHSAID, LoA: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// renew orders a renewal of an organisation's eID and fetches it.
+func (d *desk) renew(t testing.TB, org policy.OrganisationID) error {
+	t.Helper()
+	_, err := d.fetch(d.orderOf(t, org, policy.OrderRenewal))
+	return err
+}
