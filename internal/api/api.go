@@ -16,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"mime"
+	"net"
 	"net/http"
 	"path"
 	"time"
@@ -61,6 +62,14 @@ const (
 	// else has the time of the server's configuration.
 	fileTime = 10 * time.Minute
 )
+
+// NewServer returns the HTTP server of a listener. Every wait for the other side is
+// bounded: who sends or reads slowly, or nothing, holds nothing for long.
+func NewServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
+		IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
+		ConnContext: func(ctx context.Context, _ net.Conn) context.Context { return ConnContext(ctx) }}
+}
 
 type connKey struct{}
 

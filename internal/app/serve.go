@@ -221,9 +221,7 @@ func (a *App) listen(cert *server) ([]*listener, Addresses, error) {
 		if err != nil {
 			return "", fmt.Errorf("listener %s: %w: choose another address in %s", name, err, a.Config.Path("sigill.yaml"))
 		}
-		out = append(out, &listener{Listener: l, tls: t, Server: &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second,
-			ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
-			ConnContext: func(ctx context.Context, _ net.Conn) context.Context { return api.ConnContext(ctx) }}})
+		out = append(out, &listener{Listener: l, tls: t, Server: api.NewServer(h)})
 		return l.Addr().String(), nil
 	}
 	at := Addresses{}

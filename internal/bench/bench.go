@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
@@ -40,7 +41,13 @@ type Config struct {
 	// Amount, if set, replaces the amounts, for tests.
 	Amount int
 	// Dir is where databases are made; it decides what fsync costs.
-	Dir      string
+	Dir string
+	// Time, if set, is how long downloads_tls goes on, to see whether memory
+	// does.
+	Time time.Duration
+	// Load makes the command whose process runs [Load]; nil: the load generator
+	// of downloads_tls runs in this process.
+	Load     func(context.Context) *exec.Cmd
 	Progress func(format string, args ...any)
 }
 
@@ -57,6 +64,7 @@ func All() []Benchmark {
 		{"downloads", "complete replacement downloads, 64 holders at once, in process", downloads},
 		{"download_p99_ms", "one complete replacement download alone", downloadAlone},
 		{"certificates_https", "certificates submitted over mutual TLS and durably stored", certificatesHTTPS},
+		{"downloads_tls", "complete replacement downloads by the holders' program over mutual TLS, 360 sessions at once", downloadsTLS},
 	}
 }
 
@@ -102,7 +110,7 @@ type rig struct {
 	holders []*world.Holder
 }
 
-func newRig(ctx context.Context, c Config, holders int, linter ca.Linter) (*rig, error) {
+func newRig(ctx context.Context, c Config, holders int, linter ca.Linter, change ...func(*world.Config)) (*rig, error) {
 	dir, err := os.MkdirTemp(c.Dir, "sigill-bench-")
 	if err != nil {
 		return nil, err
@@ -111,7 +119,11 @@ func newRig(ctx context.Context, c Config, holders int, linter ca.Linter) (*rig,
 	if r.db, err = world.OpenStore(ctx, dir); err != nil {
 		return nil, err
 	}
-	if r.World, err = world.New(ctx, world.Config{Stores: world.StoresOf(r.db), Linter: linter}); err != nil {
+	wc := world.Config{Stores: world.StoresOf(r.db), Linter: linter}
+	for _, f := range change {
+		f(&wc)
+	}
+	if r.World, err = world.New(ctx, wc); err != nil {
 		return nil, err
 	}
 	c.Progress("preparing %d holders with cards and eIDs", holders)

@@ -1,19 +1,29 @@
 package bench
 
 import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestFigures runs every benchmark with a handful of holders. It asserts that
 // the figures are measured and complete, never how fast anything is.
 func TestFigures(t *testing.T) {
-	c := Config{Amount: 8, Dir: t.TempDir(), Progress: t.Logf}
+	c := Config{Amount: 8, Dir: t.TempDir(), Progress: t.Logf, Load: func(ctx context.Context) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, os.Args[0])
+		cmd.Env = append(os.Environ(), asLoad+"=1")
+		return cmd
+	}}
 	got := map[string]Figure{}
 	if err := Run(t.Context(), nil, c, func(f Figure) { got[f.Name] = f }); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"downloads", "download_p99_ms", "certificates_https", "certificates_https_no_lint"} {
+	for _, name := range []string{"downloads", "download_p99_ms", "certificates_https", "certificates_https_no_lint",
+		"downloads_tls", "downloads_tls_per_day", "downloads_tls_p99_ms", "downloads_tls_cpu_ms", "downloads_tls_database_kb"} {
 		f, ok := got[name]
 		if !ok || f.Value <= 0 || f.Ceiling <= 0 || f.Ratio <= 0 || f.Unit == "" || f.Note == "" {
 			t.Errorf("%s: %+v", name, f)
@@ -21,6 +31,54 @@ func TestFigures(t *testing.T) {
 	}
 	if note := got["downloads"].Note; !strings.Contains(note, "per download 5.0 transactions") {
 		t.Errorf("a download is to take five writing transactions: %s", note)
+	}
+}
+
+// TestLongRun repeats downloads for a moment, cards wearing out on the way, with
+// the load generator in this process.
+func TestLongRun(t *testing.T) {
+	got := map[string]Figure{}
+	c := Config{Amount: 2, Time: time.Nanosecond, Dir: t.TempDir(), Progress: t.Logf}
+	r, err := newTLSRig(t.Context(), c, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	var sum phase
+	first := r.holders[0].Card
+	for i := range usesOfCard + 1 {
+		runs, err := r.ordered(t.Context(), 0, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := r.run(job{Runs: runs, AtOnce: 2})
+		if err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		sum.add(p)
+	}
+	if r.holders[0].Card == first || sum.runs != 2*(usesOfCard+1) || len(sum.Times) != sum.runs || sum.connections < 2 || sum.requests < 5 {
+		t.Errorf("%+v", sum)
+	}
+	r.c.Time = time.Second
+	if sum, err = r.long(t.Context(), 2, sum, func(f Figure) { got[f.Name] = f }); err != nil {
+		t.Fatal(err)
+	}
+	if f := got["downloads_tls_resident_mb"]; resident() > 0 && (f.Value <= 0 || f.Ceiling <= 0 || f.Note == "") {
+		t.Errorf("%+v", f)
+	}
+}
+
+// asLoad makes this test's program the load generator.
+const asLoad = "SIGILL_BENCH_LOAD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asLoad) == "" {
+		os.Exit(m.Run())
+	}
+	if err := Load(context.Background(), os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 }
 

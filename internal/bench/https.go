@@ -106,22 +106,29 @@ func (s *swap) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.to.ServeHTT
 
 // listen serves a handler as the card listener does.
 func (r *rig) listen(ctx context.Context, h http.Handler) (*http.Server, string, error) {
+	server := api.NewServer(&swap{h})
+	address, err := r.listenWith(ctx, server)
+	return server, address, err
+}
+
+// listenWith lets a server serve on a free port.
+func (r *rig) listenWith(ctx context.Context, server *http.Server) (address string, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
 	cert, err := r.serverCertificate(ctx, key)
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
 	config := api.TLS(&tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}, NextProtos: []string{"http/1.1"}})
-	server := &http.Server{Handler: &swap{h}, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+	server.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	go server.Serve(tls.NewListener(l, config))
-	return server, "https://" + l.Addr().String(), nil
+	return "https://" + l.Addr().String(), nil
 }
 
 func (r *rig) serverCertificate(ctx context.Context, key *ecdsa.PrivateKey) ([]byte, error) {
