@@ -193,6 +193,7 @@ func (o *organisation) otherwiseRefused(a stated) {
 }
 
 // What a signer's card was revoked for does not matter: it signs nothing any more.
+// A card that was revoked between signing and handing in states nothing any more.
 func TestRevokedCardStatesNothing(t *testing.T) {
 	o := newOrganisation(t)
 	acts := o.acts()

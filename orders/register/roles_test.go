@@ -113,6 +113,13 @@ func TestRoleIsUsedAndEnded(t *testing.T) {
 	if sees(o.nobody, o.Org) {
 		t.Error("another role than administrator opens what is an administrator's")
 	}
+	o.ends(sees)
+	o.Sound()
+}
+
+// ends takes roles away, by those who may and those who may not.
+func (o *organisation) ends(sees func(*world.Holder, policy.OrganisationID) bool) {
+	t, ctx := o.T, o.T.Context()
 	end := func(by *world.Holder, org policy.OrganisationID, h *world.Holder) (bool, error) {
 		return o.Register.EndRole(ctx, o.caller(by), org, h.Person, policy.RoleAdministrator)
 	}
@@ -145,7 +152,6 @@ func TestRoleIsUsedAndEnded(t *testing.T) {
 	if err := o.give(o.third, o.Org, policy.RoleAdministrator); err != nil || !sees(o.third, o.Org) {
 		t.Errorf("given again: %v", err)
 	}
-	o.Sound()
 }
 
 // With an assignment end the roles that rested on it, in branches too; those that
