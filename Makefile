@@ -6,6 +6,8 @@ D        ?= ./sigill-data
 FUZZTIME ?= 30s
 RACE     ?=
 BENCH    ?=
+KILLS    ?= 1000
+DB       ?= both
 MUTATE   ?=
 
 .DEFAULT_GOAL := help
@@ -82,6 +84,10 @@ mutate: ## make the critical path worse, one line at a time: a named test must f
 simulate: ## simulate the whole service for TIME (default 1m); SEED=n replays one schedule with its trace
 	SIGILL_SIMULATE_TIME="$(or $(TIME),1m)" SIGILL_SIMULATE_FROM="$(or $(FROM),$(shell date +%s))" SIGILL_SIMULATE_SEED="$(SEED)" \
 		$(GO) test -count=1 -timeout 0 -v -run '^TestSimulate$$' ./internal/simulate
+
+.PHONY: chaos
+chaos: ## kill the real server inside requests KILLS times (default 1000) on DB (sqlite, postgres or both); SIGILL_SEED repeats the draws
+	SIGILL_REQUIRE=1 SIGILL_CHAOS_KILLS=$(KILLS) SIGILL_CHAOS_DB=$(DB) $(GO) test -count=1 -v -timeout 0 -run '^TestKilledAtAnyMoment$$' ./internal/chaos
 
 .PHONY: golden
 golden: ## write the golden files under testdata/ anew; look at the difference before committing it
