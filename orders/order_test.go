@@ -164,7 +164,7 @@ func TestDocumentMustBeWhatPreviewGives(t *testing.T) {
 		"another's card":      {func(d *orders.Document) { d.Card = other.Card }, policy.OrderHolder},
 		"another person":      {func(d *orders.Document) { d.Person = other.Person }, policy.OrderHolder},
 		"unknown card":        {func(d *orders.Document) { d.Card = "9752999999999999999" }, policy.OrderHolder},
-		"other kind":          {func(d *orders.Document) { d.IDKind = policy.ByPersonNumber }, policy.OrderTypeRule},
+		"other kind":          {func(d *orders.Document) { d.IDKind = policy.ByPersonNumber }, policy.OrderUpdateNothing},
 		"type":                {func(d *orders.Document) { d.Type = "gift" }, policy.OrderTypeRule},
 		"organisation":        {func(d *orders.Document) { d.Organisation = "org_other" }, policy.RoleMissing},
 		"id of a card":        {func(d *orders.Document) { d.Order = policy.OrderID(h.Card) }, policy.RequestForm},
