@@ -4,6 +4,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -137,26 +138,82 @@ func (c *migrateCmd) Run(g *globals) error {
 	return g.print(map[string]int64{"from": from, "to": to}, fmt.Sprintf("schema %d → %d\n", from, to))
 }
 
-type doctorCmd struct{ dirFlag }
+type doctorCmd struct {
+	All  doctorAllCmd  `cmd:"" default:"withargs" help:"Database, event chain, CRLs, certificates, lists of weak keys."`
+	Keys doctorKeysCmd `cmd:"" help:"Every key that was ever certified, by the rules and lists of today: weak ones, duplicates, shared primes."`
+}
 
-func (c *doctorCmd) Run(g *globals) error {
+type doctorAllCmd struct{ dirFlag }
+
+func (c *doctorAllCmd) Run(g *globals) error {
 	findings, err := app.Doctor(g.ctx, c.Dir, time.Now)
 	if err != nil {
 		return err
 	}
+	return g.findings(findings, findings)
+}
+
+// findings prints v as JSON or the findings as text; a red one is a failure.
+func (g *globals) findings(v any, findings []app.Finding) error {
 	var text strings.Builder
 	bad := false
 	for _, f := range findings {
 		fmt.Fprintf(&text, "%-6s %-12s %s\n", f.Grade, f.Area, f.Text)
 		bad = bad || f.Grade == app.Red
 	}
-	if err := g.print(findings, text.String()); err != nil {
+	if err := g.print(v, text.String()); err != nil {
 		return err
 	}
 	if bad {
 		return errTold
 	}
 	return nil
+}
+
+type doctorKeysCmd struct {
+	dirFlag
+	Batch int `default:"32768" help:"How many RSA moduli are compared at once. More is faster, and needs more memory: 130 MB for the default and 2048 bits."`
+}
+
+// Help implements kong.HelpProvider.
+func (doctorKeysCmd) Help() string {
+	return `Changes nothing, and may run while the installation is served. Exit 1 when a
+certificate that is believed has a key that would be refused today, that another
+card has too, or whose modulus shares a prime with another.
+
+  sigill doctor keys --dir ./sigill-data --json`
+}
+
+func (c *doctorKeysCmd) Run(g *globals) error {
+	p := progress{to: g.stderr, now: time.Now, next: time.Now().Add(progressEvery)}
+	report, err := app.DoctorKeys(g.ctx, c.Dir, app.KeyOptions{Now: time.Now, Progress: p.at, Batch: c.Batch})
+	if err != nil {
+		return err
+	}
+	return g.findings(report, report.Findings)
+}
+
+// progressEvery is how long a person waits without a word.
+const progressEvery = 2 * time.Second
+
+// progress tells how far something is, if it takes long.
+type progress struct {
+	to   io.Writer
+	now  func() time.Time
+	next time.Time
+}
+
+func (p *progress) at(stage string, done, total int) {
+	now := p.now()
+	if now.Before(p.next) {
+		return
+	}
+	p.next = now.Add(progressEvery)
+	if total > 0 {
+		fmt.Fprintf(p.to, "%s: %d of %d\n", stage, done, total)
+	} else {
+		fmt.Fprintf(p.to, "%s: %d\n", stage, done)
+	}
 }
 
 type auditCmd struct {

@@ -261,11 +261,15 @@ func (a *App) wire() error {
 	if err := errors.Join(a.watch(), a.lane()); err != nil {
 		return err
 	}
+	lists, err := weakLists(a.Config)
+	if err != nil {
+		return err
+	}
 	stores := a.stores()
 	a.precedence = precedence{numbers: a.Config.Capacity.Priority, view: stores.Register.View, failed: func(err error) { a.log.Error("reading who has priority", "err", err) }}
 	d := a.Config.Download
 	a.Services, err = service.New(service.Config{
-		Stores: stores, Issuers: a.Issuers, For: issuesFor, CardCA: keys.CardCA, Bureaus: bureaus, Provenance: provenance,
+		Stores: stores, Issuers: a.Issuers, For: issuesFor, CardCA: keys.CardCA, Bureaus: bureaus, Provenance: provenance, WeakKeys: lists,
 		Owner: a.owner, Dead: a.dead, Now: a.now,
 		PendingTTL: time.Duration(d.PendingTTL), ArmedFor: time.Duration(d.ArmedFor), OrderOpen: time.Duration(d.OrderOpen), Validity: time.Duration(d.Validity),
 	})

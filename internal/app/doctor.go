@@ -69,6 +69,11 @@ func Doctor(ctx context.Context, dir string, now func() time.Time) ([]Finding, e
 		return nil, err
 	}
 	hierarchyFindings(h, now(), say)
+	if lists, err := weakLists(cfg); err != nil {
+		say(Red, "lists", "%v", err)
+	} else {
+		listFindings(lists, say)
+	}
 	return out, crlFindings(ctx, cfg, h, db, now(), say)
 }
 

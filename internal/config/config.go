@@ -51,11 +51,18 @@ type Config struct {
 	// AcceptSessionKeys allows provenance session at level 3 in production.
 	AcceptSessionKeys bool              `yaml:"accept_session_keys" json:"accept_session_keys"`
 	Bureaus           map[string]string `yaml:"bureaus" json:"bureaus"`
+	WeakKeys          WeakKeys          `yaml:"weak_keys" json:"weak_keys"`
 	Download          Download          `yaml:"download" json:"download"`
 	CRL               CRL               `yaml:"crl" json:"crl"`
 	OCSP              OCSP              `yaml:"ocsp" json:"ocsp"`
 	Capacity          Capacity          `yaml:"capacity" json:"capacity"`
 	Disk              Disk              `yaml:"disk" json:"disk"`
+}
+
+// WeakKeys are files with lists of keys whose private part others can have.
+type WeakKeys struct {
+	Debian  []string `yaml:"debian" json:"debian"`   // in the form of Debian's openssl-blacklist
+	Badkeys []string `yaml:"badkeys" json:"badkeys"` // blocklist.dat of the badkeys project
 }
 
 // Listen are the listeners' addresses.

@@ -12,6 +12,7 @@ import (
 
 	"sigill/ca"
 	"sigill/internal/products"
+	"sigill/internal/weakkeys"
 	"sigill/orders"
 	"sigill/orders/download"
 	"sigill/orders/issue"
@@ -35,6 +36,9 @@ type Config struct {
 	// certificates.
 	For    map[orders.Kind]ca.IssuerID
 	CardCA ca.IssuerID
+	// WeakKeys are the lists of weak keys that the operator put in place; nil:
+	// none.
+	WeakKeys *weakkeys.Lists
 	// Bureaus sign delivery files.
 	Bureaus map[string]crypto.PublicKey
 	// Products are the known kinds of cards; nil: those that the program knows.
@@ -92,13 +96,20 @@ func New(c Config) (*Services, error) {
 	}
 	base := issue.Config{Issuers: c.Issuers, Certificates: &issue.Verifier{Issuers: c.Issuers}, Owner: c.Owner, SignTimeout: c.SignTimeout, Now: monotonic(c.Now)}
 	s := &Services{Issue: &issue.Service{Config: base, Store: c.Issue}}
-	s.Register = &register.Service{Config: base, Store: c.Register, Issue: s.Issue, CardCA: c.CardCA, Bureaus: c.Bureaus, Products: c.Products, ArmedFor: c.ArmedFor}
+	s.Register = &register.Service{Config: base, Store: c.Register, Issue: s.Issue, CardCA: c.CardCA, Bureaus: c.Bureaus, Products: c.Products, ArmedFor: c.ArmedFor,
+		TransportKeys: KeyRules(c.WeakKeys)}
 	s.Orders = &orders.Service{Store: c.Stores.Orders, Register: s.Register, Issuers: c.Issuers, For: c.For, OIDs: oids,
 		Validity: c.Validity, Open: c.OrderOpen, Now: base.Now}
 	s.Downloads = &download.Service{Config: base, Store: c.Downloads, Register: s.Register, Orders: s.Orders,
-		Keys:       policy.KeyRules{Algorithms: []string{"P-256", "P-384", "RSA"}, MinRSA: 2048, MaxRSA: 4096},
+		Keys:       KeyRules(c.WeakKeys),
 		Provenance: c.Provenance, PendingTTL: c.PendingTTL, Dead: c.Dead}
 	return s, nil
+}
+
+// KeyRules are what is demanded of the keys of cards, those that bureaus make and
+// those that cards make.
+func KeyRules(lists *weakkeys.Lists) policy.KeyRules {
+	return policy.KeyRules{Algorithms: []string{"P-256", "P-384", "RSA"}, MinRSA: 2048, MaxRSA: 4096, Lists: lists}
 }
 
 // policyOIDs are those that the authentication profile names for each routine.

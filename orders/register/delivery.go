@@ -173,7 +173,7 @@ func MayFor(tx *Tx, c Caller, org policy.OrganisationID) error {
 // deliver registers one card and makes its transport certificate. A card
 // without one was interrupted between the two; the next import goes on there.
 func (s *Service) deliver(ctx context.Context, c Caller, org policy.OrganisationID, row CardRow) (*issue.Certificate, error) {
-	if d := policy.AdmitKey(row.Key, transportKeys); !d.Allow {
+	if d := policy.AdmitKey(row.Key, s.TransportKeys); !d.Allow {
 		return nil, d.Err()
 	}
 	issuer, err := s.Issuers.Issuer(s.CardCA)
@@ -257,6 +257,3 @@ func (s *Service) enter(ctx context.Context, c Caller, org policy.OrganisationID
 // Backdate is how far notBefore lies back: clocks in hospitals are late, and a
 // certificate a minute old is refused by them.
 const Backdate = 10 * time.Minute
-
-// transportKeys are the keys that a bureau may make.
-var transportKeys = policy.KeyRules{Algorithms: []string{"P-256", "P-384", "RSA"}, MinRSA: 2048, MaxRSA: 4096}

@@ -29,6 +29,8 @@ type Service struct {
 	Issue *issue.Service
 	// CardCA issues transport certificates.
 	CardCA ca.IssuerID
+	// TransportKeys are the keys that a bureau may make.
+	TransportKeys policy.KeyRules
 	// Bureaus are the keys of those who may sign delivery files, by name.
 	Bureaus map[string]crypto.PublicKey
 	// Products are the kinds of cards that may be delivered.
