@@ -53,13 +53,17 @@ func (r *run) make(ctx context.Context, add policy.Addition) error {
 	if it.State != string(policy.ItemSigned) {
 		return fmt.Errorf("%w: the item is %s", cardhttp.ErrAnswer, it.State)
 	}
-	id, err := r.keyOf(ctx, it.Certificate)
+	o, err := r.objectOf(ctx, it.Certificate)
 	if err != nil {
 		return err
 	}
+	id := o.ID
 	cert, err := checkCertificate(it, add, r.plan.Card)
 	if err != nil {
 		return err
+	}
+	if err := r.mend(ctx, o); err != nil {
+		return fmt.Errorf("%w: %w", ErrWrite, err)
 	}
 	if err := r.Card.WriteCertificate(ctx, id, it.Certificate); err != nil {
 		return fmt.Errorf("%w: %w", ErrWrite, err)
@@ -284,20 +288,35 @@ func (r *run) freshChallenge(ctx context.Context, it *wire.Item) error {
 
 // keyOf finds the key on the card that a certificate is for.
 func (r *run) keyOf(ctx context.Context, der []byte) ([]byte, error) {
+	o, err := r.objectOf(ctx, der)
+	return o.ID, err
+}
+
+// objectOf is keyOf with all that is known of the object.
+func (r *run) objectOf(ctx context.Context, der []byte) (token.Object, error) {
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCertificate, err)
+		return token.Object{}, fmt.Errorf("%w: %w", ErrCertificate, err)
 	}
 	objects, err := r.Card.Objects(ctx)
 	if err != nil {
-		return nil, err
+		return token.Object{}, err
 	}
 	for _, o := range objects {
 		if o.HasKey && token.SameKey(o.Public, cert.PublicKey) {
-			return o.ID, nil
+			return o, nil
 		}
 	}
-	return nil, ErrKeyElsewhere
+	return token.Object{}, ErrKeyElsewhere
+}
+
+// mend takes away what a killed writer left of a certificate: over half of one the
+// whole one could not be written, in this run or in any later one.
+func (r *run) mend(ctx context.Context, o token.Object) error {
+	if m, ok := r.Card.(token.Mender); ok && o.Damaged {
+		return m.DropCertificate(ctx, o.ID)
+	}
+	return nil
 }
 
 // checkCertificate verifies that the certificate is what the plan says. Its full
