@@ -209,13 +209,8 @@ func (r *run) choose(order string) (cause, error) {
 // begin opens the download or takes the open one, verifies its plan and asks
 // the holder.
 func (r *run) begin(ctx context.Context, why cause) error {
-	r.download = r.me.Open
-	if r.download == nil {
-		r.download = &wire.Download{}
-		b := wire.Begin{Order: why.order, Signing: why.signing, WithoutSigning: !why.signing && r.WithoutSigning}
-		if err := r.session.post(ctx, b, r.download, "downloads"); err != nil {
-			return err
-		}
+	if err := r.open(ctx, why); err != nil {
+		return err
 	}
 	if err := r.checkPlan(ctx, why); err != nil {
 		return err
@@ -240,6 +235,36 @@ func (r *run) begin(ctx context.Context, why cause) error {
 		return ErrDeclined
 	}
 	return r.after(StepBegin, "")
+}
+
+// open begins a download. For one that is open already the server is asked too: it
+// answers with that one, or ends it, if its time was over, and begins another.
+func (r *run) open(ctx context.Context, why cause) error {
+	was := r.me.Open
+	if was != nil && why.signing { // only the eID's own certificate may ask
+		r.download = was
+		if err := r.checkPlan(ctx, why); err != nil {
+			return err
+		}
+		if err := r.asBeginner(ctx); err != nil {
+			return err
+		}
+	}
+	r.download = &wire.Download{}
+	b := wire.Begin{Order: why.order, Signing: why.signing, WithoutSigning: !why.signing && r.WithoutSigning}
+	if err := r.session.post(ctx, b, r.download, "downloads"); err != nil {
+		return err
+	}
+	if was == nil || was.ID == r.download.ID {
+		return nil
+	}
+	r.resumed = false
+	var now wire.Me // what was pending is dead by now
+	if err := r.session.get(ctx, &now, "me"); err != nil {
+		return err
+	}
+	r.me = &now
+	return nil
 }
 
 // asBeginner makes sure that the session is the one the plan names: a request

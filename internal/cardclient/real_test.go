@@ -47,6 +47,8 @@ type desk struct {
 	url    string
 	roots  *x509.CertPool
 	min    string
+	// least is how many working eIDs the holder must have after each request.
+	least int
 }
 
 // reader is a soft card that holds a transport key beside its own, counts what its
@@ -59,6 +61,7 @@ type reader struct {
 	signed map[string]int               // by slot and id
 	fail   func(op string, n int) error // before the n-th operation that touches the card
 	ops    int
+	lies   bool // gives back other octets than were written
 }
 
 const transportID = "transport"
@@ -103,7 +106,11 @@ func (r *reader) ReadCertificate(ctx context.Context, id []byte) ([]byte, error)
 	if err := r.touch("read"); err != nil {
 		return nil, err
 	}
-	return r.Soft.ReadCertificate(ctx, id)
+	der, err := r.Soft.ReadCertificate(ctx, id)
+	if err == nil && r.lies {
+		der[len(der)-1] ^= 1
+	}
+	return der, err
 }
 
 func (r *reader) Delete(ctx context.Context, id []byte) error {
@@ -173,6 +180,10 @@ type wire1 struct {
 	during  func(step string) // called before a request is served
 	steps   []string
 	agents  string
+	// cutAt cuts the network at the n-th request: before it is served, or
+	// after it.
+	cutAt, seen int
+	cutAnswer   bool
 }
 
 // stepOf names a request as the tests do.
@@ -204,6 +215,25 @@ func (n *wire1) lose(m map[string]int, step string) bool {
 	return true
 }
 
+// cut reports whether the network is cut: for the request, or for its answer.
+func (n *wire1) cut() (request, answer bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.seen++
+	if n.cutAt == 0 || n.seen < n.cutAt {
+		return false, false
+	}
+	first := n.seen == n.cutAt && n.cutAnswer
+	return !first, first
+}
+
+// lives asserts that the holder has a working eID.
+func (d *desk) lives(step string) {
+	if n := d.Working(d.holder); n < d.least {
+		d.T.Errorf("after %s the holder has %d working eIDs, had %d", step, n, d.least)
+	}
+}
+
 // newDesk makes a person with a card that was handed out and has no eID yet; the
 // organisation allows signing certificates.
 func newDesk(t *testing.T) *desk {
@@ -226,13 +256,15 @@ func newDesk(t *testing.T) *desk {
 		d.net.agents = r.UserAgent()
 		during := d.net.during
 		d.net.mu.Unlock()
-		if d.net.lose(d.net.request, step) {
+		request, answer := d.net.cut()
+		if request || d.net.lose(d.net.request, step) {
 			panic(http.ErrAbortHandler)
 		}
+		defer d.lives(step)
 		if during != nil {
 			during(step)
 		}
-		if d.net.lose(d.net.answer, step) {
+		if answer || d.net.lose(d.net.answer, step) {
 			(*d.serves.Load()).ServeHTTP(httptest.NewRecorder(), r)
 			panic(http.ErrAbortHandler)
 		}

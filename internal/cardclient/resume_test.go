@@ -1,0 +1,706 @@
+package cardclient_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"sigill/internal/cardclient"
+	"sigill/internal/token"
+	"sigill/internal/wire"
+	"sigill/internal/world/fault"
+	"sigill/policy"
+)
+
+// scenario is something that holders do and that may be cut off.
+type scenario struct {
+	name    string
+	prepare func(*testing.T) *desk
+	order   policy.OrderType // that is placed each time; empty: none
+	// fresh: each time with a new card.
+	fresh                   bool
+	authentication, signing int // current ones in the end
+}
+
+func scenarios() []scenario {
+	return []scenario{
+		{"first eID", newDesk, policy.OrderOrdinary, true, 1, 0},
+		{"renewal", func(t *testing.T) *desk { return newDesk(t).equipped(t) }, policy.OrderRenewal, false, 1, 0},
+		{"renewal of both", func(t *testing.T) *desk { return newDesk(t).equipped(t).withSigning(t) }, policy.OrderRenewal, false, 1, 1},
+		{"signing certificate", func(t *testing.T) *desk { return newDesk(t).equipped(t) }, "", false, 1, 1},
+	}
+}
+
+// round is one time that a scenario is played.
+type round struct {
+	*desk
+	scenario
+}
+
+// rounds plays a scenario again and again, until play says that there was nothing
+// left to interrupt. A holder who has a working eID must have one after each
+// request that the server has served.
+func (sc scenario) rounds(t *testing.T, fewest int, play func(t *testing.T, r round, n int) (more bool)) {
+	t.Helper()
+	var d *desk
+	for n := 1; ; n++ {
+		if n > 150 {
+			t.Fatalf("%d rounds and no end", n)
+		}
+		if d == nil || sc.fresh {
+			d = sc.prepare(t)
+		}
+		d.Pass(25 * time.Hour) // intents are limited by the day
+		if sc.fresh {
+			if err := d.Arm(t.Context(), d.holder); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if sc.order != "" {
+			d.Ordered(d.holder, sc.order)
+		}
+		d.least = d.Working(d.holder)
+		more := play(t, round{d, sc}, n)
+		if t.Failed() {
+			t.Fatalf("in round %d", n)
+		}
+		d.calm()
+		d.well(t, sc.authentication, sc.signing)
+		if !more {
+			if n <= fewest {
+				t.Fatalf("only %d rounds: nothing was interrupted", n)
+			}
+			return
+		}
+	}
+}
+
+// run is what the holder does: the same command every time, in a program that is
+// started anew.
+func (r round) run(change ...func(*cardclient.Client)) (*cardclient.Result, error) {
+	r.client = r.program()
+	for _, f := range change {
+		f(r.client)
+	}
+	if r.order == "" {
+		return r.client.FetchSigning(r.T.Context(), r.ui)
+	}
+	return r.client.Fetch(r.T.Context(), "", r.ui)
+}
+
+// calm ends all disturbances.
+func (d *desk) calm() {
+	d.Faults.Clear()
+	d.card.fail = nil
+	d.net.mu.Lock()
+	d.net.during = nil
+	d.net.request, d.net.answer = map[string]int{}, map[string]int{}
+	d.net.mu.Unlock()
+}
+
+// again runs it once more after an interruption, which must end well: by going on,
+// or because all was done and only the answer was missing.
+func (r round) again(t *testing.T) {
+	t.Helper()
+	r.calm()
+	if _, err := r.run(); err != nil && !errors.Is(err, cardclient.ErrNothing) {
+		t.Fatalf("the next run: %v", err)
+	}
+}
+
+// TestResumeCardPulled pulls the card before every single thing that is done with
+// it, in each scenario: keys, reads, writes, signatures, deletions.
+func TestResumeCardPulled(t *testing.T) {
+	t.Parallel()
+	for _, sc := range scenarios() {
+		t.Run(sc.name, func(t *testing.T) {
+			sc.rounds(t, 15, func(t *testing.T, r round, n int) bool {
+				r.card.ops = 0
+				pulled := false
+				r.card.fail = func(_ string, op int) error {
+					if pulled = pulled || op >= n; pulled {
+						return fmt.Errorf("reading the card: %w", token.ErrNoCard)
+					}
+					return nil
+				}
+				_, err := r.run()
+				if pulled && err != nil && !errors.Is(err, token.ErrNoCard) {
+					t.Errorf("pulled before operation %d: %v", n, err)
+				}
+				r.again(t)
+				return pulled
+			})
+		})
+	}
+}
+
+// TestResumeClientKilled ends the program after each of its steps. The next one,
+// which remembers nothing, goes on.
+func TestResumeClientKilled(t *testing.T) {
+	t.Parallel()
+	for _, sc := range scenarios() {
+		t.Run(sc.name, func(t *testing.T) {
+			sc.rounds(t, 6, func(t *testing.T, r round, n int) bool {
+				killed := false
+				_, err := r.run(func(c *cardclient.Client) {
+					c.After = func(string) error {
+						if n--; n == 0 {
+							killed = true
+							return errKilled
+						}
+						return nil
+					}
+				})
+				if killed != errors.Is(err, errKilled) {
+					t.Errorf("killed %t: %v", killed, err)
+				}
+				r.again(t)
+				return killed
+			})
+		})
+	}
+}
+
+// TestResumeNetworkCut loses the n-th request and all after it, or lets it be
+// served and loses its answer and all that follows.
+func TestResumeNetworkCut(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{"request", "answer"} {
+		for _, sc := range scenarios() {
+			t.Run(what+" lost, "+sc.name, func(t *testing.T) {
+				sc.rounds(t, 4, func(t *testing.T, r round, n int) bool {
+					r.net.mu.Lock()
+					r.net.cutAt, r.net.cutAnswer, r.net.seen = n, what == "answer", 0
+					r.net.mu.Unlock()
+					_, err := r.run()
+					r.net.mu.Lock()
+					cut := r.net.seen >= n
+					r.net.cutAt = 0
+					r.net.mu.Unlock()
+					if _, problem := errors.AsType[*wire.Problem](err); problem {
+						t.Errorf("cut at request %d: %v", n, err)
+					}
+					r.again(t)
+					return cut
+				})
+			})
+		}
+	}
+}
+
+// TestResumeServerKilled kills the server before and after every transaction and
+// every signature, and starts it again.
+func TestResumeServerKilled(t *testing.T) {
+	t.Parallel()
+	for _, f := range []fault.Fault{fault.DiesBefore, fault.DiesAfter} {
+		for _, at := range []string{"transaction", "signature"} {
+			for _, sc := range scenarios() {
+				t.Run(fmt.Sprintf("%s %s, %s", f, at, sc.name), func(t *testing.T) {
+					fewest := 4
+					if at == "signature" {
+						fewest = 1
+					}
+					sc.rounds(t, fewest, func(t *testing.T, r round, n int) bool {
+						if at == "signature" {
+							r.Faults.FailSign(n, f, func() {})
+						} else {
+							r.Faults.FailUpdate(n, f, func() {})
+						}
+						_, err := r.run()
+						updates, signatures := r.Faults.Counts()
+						died := at == "transaction" && updates >= n || at == "signature" && signatures >= n
+						if !died && err != nil {
+							t.Errorf("nothing died, and yet: %v", err)
+						}
+						r.restart(t)
+						r.again(t)
+						return died
+					})
+				})
+			}
+		}
+	}
+}
+
+// TestResumeServerDiskFull: every transaction of a run fails in its turn, as on a
+// full disk; nothing is half done, and the same command succeeds when there is
+// room.
+func TestResumeServerDiskFull(t *testing.T) {
+	t.Parallel()
+	for _, sc := range scenarios()[1:] {
+		t.Run(sc.name, func(t *testing.T) {
+			sc.rounds(t, 4, func(t *testing.T, r round, n int) bool {
+				r.Faults.FailUpdate(n, fault.RolledBack, func() {})
+				_, err := r.run()
+				updates, _ := r.Faults.Counts()
+				if p, ok := errors.AsType[*wire.Problem](err); err != nil && (!ok || p.Status < 500) {
+					t.Errorf("transaction %d failed: %v", n, err)
+				}
+				r.again(t)
+				return updates >= n
+			})
+		})
+	}
+}
+
+// TestResumeWriteFails: the card takes no certificate. Nothing is lost: the next
+// run writes the same one.
+func TestResumeWriteFails(t *testing.T) {
+	t.Parallel()
+	for _, sc := range scenarios() {
+		t.Run(sc.name, func(t *testing.T) {
+			d := sc.prepare(t)
+			if sc.order != "" {
+				d.Ordered(d.holder, sc.order)
+			}
+			r := round{d, sc}
+			d.least = d.Working(d.holder)
+			before := d.Rows("certificates", "card = ?", string(d.holder.Card))
+			d.card.fail = func(op string, _ int) error {
+				if op == "write" {
+					return errors.New("the card is full")
+				}
+				return nil
+			}
+			if _, err := r.run(); !errors.Is(err, cardclient.ErrWrite) {
+				t.Fatalf("%v, want ErrWrite", err)
+			}
+			r.again(t)
+			d.well(t, sc.authentication, sc.signing)
+			if n := d.Rows("certificates", "card = ?", string(d.holder.Card)) - before; n > len(d.ui.plan.Adds) {
+				t.Errorf("%d certificates were issued for a plan of %d", n, len(d.ui.plan.Adds))
+			}
+		})
+	}
+}
+
+// TestResumeReadBackDiffers: the card gives back something else than was written.
+// It is not confirmed; the next run writes what is right.
+func TestResumeReadBackDiffers(t *testing.T) {
+	t.Parallel()
+	for _, sc := range scenarios() {
+		t.Run(sc.name, func(t *testing.T) {
+			d := sc.prepare(t)
+			if sc.order != "" {
+				d.Ordered(d.holder, sc.order)
+			}
+			r := round{d, sc}
+			d.least = d.Working(d.holder)
+			d.card.lies = true
+			if _, err := r.run(); !errors.Is(err, cardclient.ErrReadBack) {
+				t.Fatalf("%v, want ErrReadBack", err)
+			}
+			if n := d.current(policy.Authentication); n != d.least {
+				t.Errorf("%d are current, were %d", n, d.least)
+			}
+			d.card.lies = false
+			r.again(t)
+			d.well(t, sc.authentication, sc.signing)
+		})
+	}
+}
+
+// TestResumeOldStays: what was replaced can't be deleted. The run succeeds and
+// says so; the next one deletes it, whether or not there is something to fetch.
+func TestResumeOldStays(t *testing.T) {
+	t.Parallel()
+	for _, sc := range scenarios()[1:] {
+		if sc.name == "signing certificate" {
+			sc.prepare = func(t *testing.T) *desk { return newDesk(t).equipped(t).withSigning(t) }
+		}
+		t.Run(sc.name, func(t *testing.T) {
+			d := sc.prepare(t)
+			if sc.order != "" {
+				d.Ordered(d.holder, sc.order)
+			}
+			r := round{d, sc}
+			d.card.fail = func(op string, _ int) error {
+				if op == "delete" {
+					return errors.New("the card does not delete")
+				}
+				return nil
+			}
+			result, err := r.run()
+			if err != nil || len(result.Kept) == 0 || len(result.Removed) != 0 || len(result.Installed) == 0 {
+				t.Fatalf("%+v, %v", result, err)
+			}
+			if n := d.Rows("downloads", "card = ? AND cleaned_at IS NULL AND state = 'installed'", string(d.holder.Card)); n != 1 {
+				t.Errorf("reported as tidied all the same (%d)", n)
+			}
+			d.calm()
+			result, err = d.fetch()
+			if err != nil || len(result.Removed) == 0 || len(result.Kept) != 0 {
+				t.Fatalf("the next run: %+v, %v", result, err)
+			}
+			d.well(t, sc.authentication, sc.signing)
+			if _, err := d.fetch(); !errors.Is(err, cardclient.ErrNothing) {
+				t.Errorf("and then: %v", err)
+			}
+		})
+	}
+}
+
+// TestResumeOnAnotherComputer: the holder comes back with nothing but the card,
+// in time and after the pending certificate has lapsed.
+func TestResumeOnAnotherComputer(t *testing.T) {
+	t.Parallel()
+	for _, after := range []time.Duration{20 * time.Hour, 5 * 24 * time.Hour} {
+		for _, step := range []string{cardclient.StepGenerated, cardclient.StepSubmitted, cardclient.StepReadBack} {
+			for _, sc := range scenarios()[1:] {
+				t.Run(fmt.Sprintf("%s, %s, %s", after, step, sc.name), func(t *testing.T) {
+					d := sc.prepare(t)
+					if sc.order != "" {
+						d.Ordered(d.holder, sc.order)
+					}
+					r := round{d, sc}
+					d.least = d.Working(d.holder)
+					if _, err := r.run(func(c *cardclient.Client) { c.After = killedAfter(step, 1) }); !errors.Is(err, errKilled) {
+						t.Fatal(err)
+					}
+					d.Pass(after)
+					if _, err := d.Downloads.EndDue(t.Context()); err != nil { // the server's job
+						t.Fatal(err)
+					}
+					result, err := r.run()
+					if err != nil {
+						t.Fatal(err)
+					}
+					inTime := after < 24*time.Hour && step != cardclient.StepGenerated // without a certificate it lapses in minutes
+					if result.Resumed != inTime {
+						t.Errorf("resumed: %t, want %t", result.Resumed, inTime)
+					}
+					d.well(t, sc.authentication, sc.signing)
+				})
+			}
+		}
+	}
+}
+
+// TestResumeTwoPrograms: two programs work with one card at once. One of them may
+// lose; together they bring it to its end, and nobody sweeps the other's key.
+func TestResumeTwoPrograms(t *testing.T) {
+	t.Parallel()
+	for _, sc := range scenarios() {
+		for _, step := range []string{cardclient.StepBegin, cardclient.StepGenerated, cardclient.StepSubmitted, cardclient.StepWritten, cardclient.StepReadBack, cardclient.StepConfirmed} {
+			t.Run(sc.name+" "+step, func(t *testing.T) {
+				d := sc.prepare(t)
+				if sc.order != "" {
+					d.Ordered(d.holder, sc.order)
+				}
+				r := round{d, sc}
+				d.least = d.Working(d.holder)
+				var second error
+				_, first := r.run(func(c *cardclient.Client) {
+					c.After = func(s string) error {
+						if s == step {
+							c.After = nil
+							_, second = r.run() // in between
+						}
+						return nil
+					}
+				})
+				if first != nil && second != nil && !errors.Is(second, cardclient.ErrNothing) {
+					t.Logf("both lost: %v; %v", first, second)
+				}
+				r.again(t)
+				d.least = 0
+				if sc.name == "signing certificate" { // asked for three times: replaced, not doubled
+					d.well(t, 1, 1)
+					return
+				}
+				d.well(t, sc.authentication, sc.signing)
+			})
+		}
+	}
+}
+
+// TestResumeAbandoned: given up by the holder or by an administrator at each step,
+// the order can be fetched anew.
+func TestResumeAbandoned(t *testing.T) {
+	t.Parallel()
+	for _, by := range []string{"holder", "administrator"} {
+		for _, step := range []string{cardclient.StepBegin, cardclient.StepGenerated, cardclient.StepSubmitted, cardclient.StepWritten} {
+			for _, sc := range scenarios() {
+				t.Run(by+" after "+step+", "+sc.name, func(t *testing.T) {
+					d := sc.prepare(t)
+					if sc.order != "" {
+						d.Ordered(d.holder, sc.order)
+					}
+					r := round{d, sc}
+					d.least = d.Working(d.holder)
+					_, err := r.run(func(c *cardclient.Client) {
+						c.After = killedAfter(step, 1)
+						if by == "administrator" {
+							c.After = func(s string) error {
+								if s == step {
+									c.After = nil
+									d.abandonAsAdmin(t)
+								}
+								return nil
+							}
+						}
+					})
+					if by == "holder" {
+						if _, err := d.program().Abandon(t.Context()); err != nil {
+							t.Fatal(err)
+						}
+					} else if p, ok := errors.AsType[*wire.Problem](err); !ok || p.Rule != string(policy.DownloadStateRule) && p.Rule != string(policy.DownloadChallenge) &&
+						p.Rule != string(policy.LoginRevoked) {
+						t.Errorf("in the middle: %v", err)
+					}
+					if sc.fresh { // it was armed for that one download
+						if err := d.Arm(t.Context(), d.holder); err != nil {
+							t.Fatal(err)
+						}
+					}
+					r.again(t)
+					d.well(t, sc.authentication, sc.signing)
+				})
+			}
+		}
+	}
+}
+
+func (d *desk) abandonAsAdmin(t *testing.T) {
+	t.Helper()
+	admin, err := d.Login(t.Context(), d.Admins[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	me, err := d.program().Me(t.Context(), cardclient.Identity{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Downloads.Abandon(t.Context(), admin, policy.DownloadID(me.Open.ID)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestResumeCardBlocked: a card that is reported lost in the middle gets nothing
+// more, and what waited for it is revoked. This alone takes the working eID.
+func TestResumeCardBlocked(t *testing.T) {
+	t.Parallel()
+	for _, step := range []string{cardclient.StepBegin, cardclient.StepGenerated, cardclient.StepSubmitted, cardclient.StepReadBack} {
+		for _, sc := range scenarios() {
+			t.Run(step+", "+sc.name, func(t *testing.T) {
+				d := sc.prepare(t)
+				if sc.order != "" {
+					d.Ordered(d.holder, sc.order)
+				}
+				r := round{d, sc}
+				_, err := r.run(func(c *cardclient.Client) {
+					c.After = func(s string) error {
+						if s != step {
+							return nil
+						}
+						c.After = nil
+						admin, err := d.Login(t.Context(), d.Admins[0])
+						if err != nil {
+							return err
+						}
+						return d.Downloads.BlockCard(t.Context(), admin, d.holder.Card, "lost")
+					}
+				})
+				if p, ok := errors.AsType[*wire.Problem](err); !ok || p.Next == "" {
+					t.Errorf("%v, want a refusal with what to do", err)
+				}
+				if _, err := r.run(); err == nil {
+					t.Error("the next run succeeded")
+				}
+				if n := d.current(policy.Authentication) + d.current(policy.Signing); n != 0 {
+					t.Errorf("%d are current on a blocked card", n)
+				}
+				if n := d.Rows("certificates c", "c.card = ? AND c.slot <> 'transport' AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.serial = c.serial)", string(d.holder.Card)); n != 0 {
+					t.Errorf("%d certificates of a blocked card are not revoked", n)
+				}
+				d.Sound()
+				d.Truth()
+			})
+		}
+	}
+}
+
+// TestResumeOrderGone: the order is withdrawn, or runs out, in the middle. What
+// waited is revoked, the old eID lives, and the next run says that there is
+// nothing.
+func TestResumeOrderGone(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"withdrawn", "expired"} {
+		for _, step := range []string{cardclient.StepBegin, cardclient.StepGenerated, cardclient.StepSubmitted, cardclient.StepReadBack} {
+			t.Run(how+" after "+step, func(t *testing.T) {
+				d := newDesk(t).equipped(t)
+				id := d.Ordered(d.holder, policy.OrderRenewal)
+				d.least = 1
+				c := d.program()
+				c.After = func(s string) error {
+					if s != step {
+						return nil
+					}
+					c.After = nil
+					return d.takeBack(t, id, how)
+				}
+				_, err := c.Fetch(t.Context(), "", d.ui)
+				if p, ok := errors.AsType[*wire.Problem](err); !ok || p.Next == "" {
+					t.Errorf("%v, want a refusal with what to do", err)
+				}
+				result, err := d.fetch()
+				if !errors.Is(err, cardclient.ErrNothing) && (err != nil || len(result.Installed) != 0) {
+					t.Errorf("the next run: %+v, %v", result, err)
+				}
+				d.well(t, 1, 0)
+			})
+		}
+	}
+}
+
+func (d *desk) takeBack(t *testing.T, id policy.OrderID, how string) error {
+	if how == "expired" {
+		d.Pass(100 * 24 * time.Hour)
+		_, err := d.Downloads.EndDue(t.Context())
+		return err
+	}
+	admin, err := d.Login(t.Context(), d.Admins[0])
+	if err != nil {
+		return err
+	}
+	_, err = d.Downloads.Withdraw(t.Context(), admin, id)
+	return err
+}
+
+// TestResumePendingOver: the certificate was written and not confirmed in time. It
+// is revoked, and the order is fetched anew.
+func TestResumePendingOver(t *testing.T) {
+	t.Parallel()
+	for _, sc := range scenarios()[1:] {
+		t.Run(sc.name, func(t *testing.T) {
+			d := sc.prepare(t)
+			if sc.order != "" {
+				d.Ordered(d.holder, sc.order)
+			}
+			r := round{d, sc}
+			d.least = d.Working(d.holder)
+			_, err := r.run(func(c *cardclient.Client) {
+				c.After = func(s string) error {
+					if s == cardclient.StepReadBack {
+						c.After = nil
+						d.Pass(25 * time.Hour) // the server has not yet looked
+					}
+					return nil
+				}
+			})
+			if p, ok := errors.AsType[*wire.Problem](err); !ok || p.Rule != string(policy.DownloadStateRule) {
+				if sc.name != "renewal of both" {
+					t.Errorf("%v, want download.state", err)
+				}
+			}
+			r.again(t)
+			d.well(t, sc.authentication, sc.signing)
+		})
+	}
+}
+
+// TestResumeArmingOver: the time at the desk runs out in the middle of a first
+// fetch. Two administrators arm the card again, and it goes on or begins anew.
+func TestResumeArmingOver(t *testing.T) {
+	t.Parallel()
+	for _, step := range []string{cardclient.StepBegin, cardclient.StepGenerated, cardclient.StepSubmitted, cardclient.StepReadBack} {
+		t.Run(step, func(t *testing.T) {
+			d := newDesk(t)
+			d.Ordered(d.holder, policy.OrderOrdinary)
+			c := d.program()
+			c.After = func(s string) error {
+				if s == step {
+					c.After = nil
+					d.Pass(3 * time.Hour)
+				}
+				return nil
+			}
+			_, err := c.Fetch(t.Context(), "", d.ui)
+			if p, ok := errors.AsType[*wire.Problem](err); err != nil && (!ok || p.Next == "") {
+				t.Errorf("%v, want a refusal with what to do", err)
+			}
+			if err != nil {
+				if _, err := d.fetch(); err == nil {
+					t.Error("it went on without being armed")
+				}
+				if err := d.Arm(t.Context(), d.holder); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := d.fetch(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			d.well(t, 1, 0)
+		})
+	}
+}
+
+// TestResumeDeclined: the holder says no to the plan. A new download is given up
+// at once; one that was begun before stays, for only the holder's word ends it.
+func TestResumeDeclined(t *testing.T) {
+	t.Parallel()
+	for _, sc := range scenarios() {
+		t.Run(sc.name, func(t *testing.T) {
+			d := sc.prepare(t)
+			if sc.order != "" {
+				d.Ordered(d.holder, sc.order)
+			}
+			r := round{d, sc}
+			d.least = d.Working(d.holder)
+			d.ui.no = true
+			if _, err := r.run(); !errors.Is(err, cardclient.ErrDeclined) {
+				t.Fatal(err)
+			}
+			if n := d.Rows("downloads", "card = ? AND state = 'planned'", string(d.holder.Card)); n != 0 {
+				t.Errorf("%d downloads are open", n)
+			}
+			d.ui.no = false
+			if sc.fresh {
+				if err := d.Arm(t.Context(), d.holder); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := r.run(func(c *cardclient.Client) { c.After = killedAfter(cardclient.StepSubmitted, 1) }); !errors.Is(err, errKilled) {
+				t.Fatal(err)
+			}
+			d.ui.no = true
+			if _, err := r.run(); !errors.Is(err, cardclient.ErrDeclined) {
+				t.Fatal(err)
+			}
+			if n := d.Rows("downloads", "card = ? AND state = 'planned'", string(d.holder.Card)); n != 1 {
+				t.Errorf("%d downloads are open", n)
+			}
+			d.ui.no = false
+			r.again(t)
+			d.well(t, sc.authentication, sc.signing)
+		})
+	}
+}
+
+// TestResumeClientClock: the client's clock is days wrong. It asks for a fresh
+// challenge once too often, or is told to; nothing depends on it.
+func TestResumeClientClock(t *testing.T) {
+	t.Parallel()
+	for _, wrong := range []time.Duration{-72 * time.Hour, -15 * time.Minute, 15 * time.Minute, 72 * time.Hour} {
+		for _, sc := range scenarios() {
+			t.Run(fmt.Sprintf("%s, %s", wrong, sc.name), func(t *testing.T) {
+				d := sc.prepare(t)
+				if sc.order != "" {
+					d.Ordered(d.holder, sc.order)
+				}
+				r := round{d, sc}
+				d.least = d.Working(d.holder)
+				clock := func(c *cardclient.Client) { c.Now = func() time.Time { return d.Now().Add(wrong) } }
+				if _, err := r.run(clock, func(c *cardclient.Client) { c.After = killedAfter(cardclient.StepGenerated, 1) }); !errors.Is(err, errKilled) {
+					t.Fatal(err)
+				}
+				d.Pass(12 * time.Minute) // the challenge has run out, the download not
+				if _, err := r.run(clock); err != nil {
+					t.Fatal(err)
+				}
+				d.well(t, sc.authentication, sc.signing)
+			})
+		}
+	}
+}
