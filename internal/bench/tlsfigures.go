@@ -18,7 +18,7 @@ import (
 func downloadsTLS(ctx context.Context, c Config, emit func(Figure)) error {
 	cards, sessions := c.amount(3*sessionsAtOnce), sessionsAtOnce
 	if c.Time > 0 {
-		cards = max(cards, 12*sessionsAtOnce)
+		cards = max(cards, 6*sessionsAtOnce)
 	}
 	sessions = min(sessions, cards)
 	t, err := newTLSRig(ctx, c, cards)

@@ -95,7 +95,8 @@ func (l *Lane) enter(ctx context.Context, kind int) error {
 		return err
 	}
 	l.mu.Lock()
-	if len(l.waiting[kind]) == 0 && l.free(kind) {
+	// Where a place is free nobody of the kind waits: release saw to that.
+	if l.free(kind) {
 		l.take(kind)
 		l.mu.Unlock()
 		return nil

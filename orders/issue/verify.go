@@ -17,13 +17,17 @@ import (
 type Verifier struct {
 	Issuers Issuers
 
-	mu   sync.Mutex
-	seen map[ca.Fingerprint]*x509.Certificate
+	mu sync.Mutex
+	// young and old are what is remembered: what is used again becomes young
+	// again, and when there are enough young ones the old ones are forgotten.
+	young, old map[ca.Fingerprint]*x509.Certificate
 }
 
-// maxVerified bounds what is remembered; beyond it everything is forgotten and
-// verified anew.
-const maxVerified = 50_000
+// maxVerified bounds each of the two generations. A parsed certificate takes about
+// seven kilobytes, a download uses two for some seconds, and a day brings tens of
+// thousands of downloads: what is remembered for longer than that only fills
+// memory, but for administrators' certificates, which stay young.
+const maxVerified = 2000
 
 // Verify returns the parsed certificate of a row. It refuses a row whose DER is
 // not what its fingerprint and serial say, that none of our issuing CAs signed,
@@ -52,7 +56,7 @@ func (v *Verifier) signed(c *Certificate) (*x509.Certificate, error) {
 		return nil, fmt.Errorf("its SHA-256 is %s", fp)
 	}
 	v.mu.Lock()
-	cert := v.seen[fp]
+	cert := v.remembered(fp)
 	v.mu.Unlock()
 	issuer, err := v.Issuers.Issuer(c.Issuer)
 	if err != nil {
@@ -69,11 +73,28 @@ func (v *Verifier) signed(c *Certificate) (*x509.Certificate, error) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.seen == nil || len(v.seen) >= maxVerified {
-		v.seen = map[ca.Fingerprint]*x509.Certificate{}
-	}
-	v.seen[fp] = cert
+	v.remember(fp, cert)
 	return cert, nil
+}
+
+// remembered returns a certificate that was verified, or nil. Called with mu held.
+func (v *Verifier) remembered(fp ca.Fingerprint) *x509.Certificate {
+	if cert := v.young[fp]; cert != nil {
+		return cert
+	}
+	cert := v.old[fp]
+	if cert != nil {
+		v.remember(fp, cert)
+	}
+	return cert
+}
+
+// remember is called with mu held.
+func (v *Verifier) remember(fp ca.Fingerprint, cert *x509.Certificate) {
+	if v.young == nil || len(v.young) >= maxVerified {
+		v.old, v.young = v.young, make(map[ca.Fingerprint]*x509.Certificate, maxVerified)
+	}
+	v.young[fp] = cert
 }
 
 // level: the row's level of assurance is the one that a policy OID of its profile
