@@ -221,7 +221,7 @@ func reasonOfPeople(reason ca.Reason) error {
 
 // revokeEID revokes a certificate; with the authentication certificate that
 // stands for an eID goes the eID's signing certificate, whether current or not
-// yet confirmed. A signing certificate alone takes nothing with it.
+// yet confirmed; not the one of the eID that will replace it. A signing certificate alone takes nothing with it.
 func (s *Service) revokeEID(tx *Tx, cert *issue.Certificate, reason ca.Reason, by string) error {
 	now := s.now()
 	stood, err := stands(tx, cert, policy.Authentication)
@@ -262,9 +262,25 @@ func (s *Service) revokeSigning(tx *Tx, eid *issue.Certificate, reason ca.Reason
 		if err != nil {
 			return err
 		}
+		if next, err := ofNext(tx, st, signing); err != nil {
+			return err
+		} else if next {
+			continue
+		}
 		if _, err := issue.Revoke(tx.issue(), signing, reason, "eid.revoked", by, s.now()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ofNext reports whether a signing certificate that is not yet confirmed belongs to
+// the eID that an order makes anew, together with which it will be confirmed, and
+// not to the one that stands: it goes with its own download or not at all.
+func ofNext(tx *Tx, st issue.Standing, signing *issue.Certificate) (bool, error) {
+	if st.Kind != issue.Pending {
+		return false, nil
+	}
+	d, _, err := tx.Download(signing.Download)
+	return err == nil && d.Order != "", err
 }
