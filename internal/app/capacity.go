@@ -12,6 +12,7 @@ import (
 
 	"sigill/ca"
 	"sigill/internal/audit"
+	"sigill/internal/config"
 	"sigill/internal/lanes"
 	"sigill/internal/mode"
 	"sigill/internal/service"
@@ -33,22 +34,28 @@ const (
 // reserveFile is beside the database.
 const reserveFile = "disk.reserve"
 
-// watch makes the keeper of modes, which sees the errors of every store that the
-// domain is given.
-func (a *App) watch() error {
-	d := a.Config.Disk
-	disk := mode.Disk{Paths: []string{a.Config.Dir}, Free: mode.Free, StopBelow: uint64(d.StopIssuingBelow)}
-	beside := a.Config.Dir
-	if path, ok := strings.CutPrefix(a.Config.DatabaseURL(), "sqlite:"); ok {
-		if beside = filepath.Dir(path); beside != a.Config.Dir {
-			disk.Paths = append(disk.Paths, beside)
+// disk says which file systems are watched, and where space is kept: beside the
+// database, or with one on another machine in the installation's directory.
+func disk(cfg *config.Config) mode.Disk {
+	d := cfg.Disk
+	out := mode.Disk{Paths: []string{cfg.Dir}, Free: mode.Free, StopBelow: uint64(d.StopIssuingBelow)}
+	beside := cfg.Dir
+	if path, ok := strings.CutPrefix(cfg.DatabaseURL(), "sqlite:"); ok {
+		if beside = filepath.Dir(path); beside != cfg.Dir {
+			out.Paths = append(out.Paths, beside)
 		}
 	}
 	if d.Reserve > 0 {
-		disk.Reserve, disk.ReserveSize = mode.File{Path: filepath.Join(beside, reserveFile), Size: uint64(d.Reserve)}, uint64(d.Reserve)
+		out.Reserve, out.ReserveSize = mode.File{Path: filepath.Join(beside, reserveFile), Size: uint64(d.Reserve)}, uint64(d.Reserve)
 	}
+	return out
+}
+
+// watch makes the keeper of modes, which sees the errors of every store that the
+// domain is given.
+func (a *App) watch() error {
 	var err error
-	a.Modes, err = mode.New(mode.Config{Dir: a.Config.Dir, Disk: disk, Full: store.IsFull, Record: a.recordOutage, Log: a.log, Now: a.now,
+	a.Modes, err = mode.New(mode.Config{Dir: a.Config.Dir, Disk: disk(a.Config), Full: store.IsFull, Record: a.recordOutage, Log: a.log, Now: a.now,
 		Failing: func() []ca.IssuerID { return a.Downloads.FailingIssuers() }})
 	return err
 }
@@ -147,4 +154,32 @@ func (p *precedence) read(ctx context.Context, id policy.OrganisationID) (first 
 		return nil
 	})
 	return first, err
+}
+
+// conditionFindings tell an outage that was announced and room that is missing.
+func conditionFindings(cfg *config.Config, now time.Time, say sayer) {
+	n, err := mode.ReadNotice(cfg.Dir)
+	switch {
+	case err != nil:
+		say(Red, "outage", "%s: while it cannot be read nothing is issued", err)
+	case n.Active() && now.After(n.Until):
+		say(Yellow, "outage", "%s was expected to be over at %s and is in effect: nothing is issued until `sigill outage end`", n.ID, n.Until.Format(time.RFC3339))
+	case n.Active():
+		say(Yellow, "outage", "%s is in effect and expected to be over at %s: nothing is issued", n.ID, n.Until.Format(time.RFC3339))
+	}
+	d := disk(cfg)
+	for _, path := range d.Paths {
+		free, err := d.Free(path)
+		grade := Green
+		switch {
+		case err != nil:
+			say(Yellow, "disk", "%s: %s", path, err)
+			continue
+		case free < d.StopBelow:
+			grade = Red
+		case free < 2*d.StopBelow:
+			grade = Yellow
+		}
+		say(grade, "disk", "%d MiB are free at %s; below %s nothing is issued", free>>20, path, cfg.Disk.StopIssuingBelow)
+	}
 }

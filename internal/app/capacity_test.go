@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -204,5 +205,39 @@ func TestLaneOfConfiguration(t *testing.T) {
 	ran := false
 	if err := a.turn(t.Context(), register.Caller{Organisation: "org_a"}, func() error { ran = true; return issue.ErrState }); !errors.Is(err, issue.ErrState) || !ran {
 		t.Errorf("turn: %v, ran %t", err, ran)
+	}
+}
+
+// TestDoctorTellsConditions: an outage that goes on, and room that is missing.
+func TestDoctorTellsConditions(t *testing.T) {
+	cfg, err := config.Load(make1(t, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := func(now time.Time) (out string) {
+		conditionFindings(cfg, now, func(g Grade, area, format string, args ...any) {
+			out += fmt.Sprintf("%s %s "+format+"\n", append([]any{g, area}, args...)...)
+		})
+		return out
+	}
+	cfg.Disk.StopIssuingBelow = config.MiB
+	if got := said(time.Now()); !strings.HasPrefix(got, "green disk ") || strings.Contains(got, "outage") {
+		t.Errorf("in order: %s", got)
+	}
+	cfg.Disk.StopIssuingBelow = 1 << 62
+	if _, err := mode.Begin(cfg.Dir, mode.Notice{Begun: time.Now(), Until: time.Now().Add(time.Hour), ReasonSV: "a", ReasonEN: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := said(time.Now()); !strings.Contains(got, "yellow outage") || !strings.Contains(got, "red disk") || strings.Contains(got, "was expected") {
+		t.Errorf("an outage and no room: %s", got)
+	}
+	if got := said(time.Now().Add(2 * time.Hour)); !strings.Contains(got, "was expected to be over") {
+		t.Errorf("later: %s", got)
+	}
+	if err := os.WriteFile(cfg.Path("outage.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := said(time.Now()); !strings.Contains(got, "red outage") {
+		t.Errorf("unreadable: %s", got)
 	}
 }
