@@ -54,6 +54,7 @@ type cardObject struct {
 	key    crypto.Signer // nil: the private key is gone or was never made
 	public crypto.PublicKey
 	cert   []byte
+	torn   bool // cert is what a killed writer left of one
 }
 
 // Tries of the PIN before it is locked.
@@ -80,7 +81,7 @@ func (p *plastic) find(id []byte) *cardObject {
 // holds reports whether the card has a certificate together with its key.
 func (p *plastic) holds(fingerprint [32]byte) bool {
 	return slices.ContainsFunc(p.objects, func(o *cardObject) bool {
-		return o.key != nil && o.cert != nil && sumOf(o.cert) == fingerprint
+		return o.key != nil && o.cert != nil && !o.torn && sumOf(o.cert) == fingerprint
 	})
 }
 
@@ -92,7 +93,10 @@ type reader struct {
 	opened [2]bool // which PINs were given
 }
 
-var _ token.Card = (*reader)(nil)
+var (
+	_ token.Card   = (*reader)(nil)
+	_ token.Mender = (*reader)(nil)
+)
 
 // begin is the point before a command, which may fail in its place.
 func (r *reader) begin(op string, faults ...Fault) (Fault, error) {
@@ -137,14 +141,16 @@ func (r *reader) unlock(slot policy.Slot) error {
 		}
 	}
 	if r.p.left[i] == 0 {
-		return fmt.Errorf("PIN for %s: %w", slot, token.ErrPINLocked)
+		return token.LockedError{Slot: slot}
 	}
 	r.p.left[i], r.opened[i] = pinTries, true
 	return nil
 }
 
 // Info implements [token.Card].
-func (r *reader) Info() token.Info { return token.Info{Number: r.p.number, Label: "simulated"} }
+func (r *reader) Info() token.Info {
+	return token.Info{Number: r.p.number, Label: "simulated", SigningPIN: true}
+}
 
 // Objects implements [token.Card].
 func (r *reader) Objects(context.Context) ([]token.Object, error) {
@@ -153,8 +159,12 @@ func (r *reader) Objects(context.Context) ([]token.Object, error) {
 	}
 	var all []token.Object
 	for _, o := range r.p.objects {
-		all = append(all, token.Object{ID: slices.Clone(o.id), Slot: o.slot, Label: o.label, Certificate: slices.Clone(o.cert),
-			HasKey: o.key != nil, Public: o.public})
+		each := token.Object{ID: slices.Clone(o.id), Slot: o.slot, Label: o.label, Certificate: slices.Clone(o.cert),
+			HasKey: o.key != nil, Public: o.public}
+		if o.torn {
+			each.Certificate, each.Damaged = nil, true
+		}
+		all = append(all, each)
 	}
 	return all, r.end()
 }
@@ -225,7 +235,7 @@ func (k *cardSigner) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([
 
 // WriteCertificate implements [token.Card].
 func (r *reader) WriteCertificate(_ context.Context, id, der []byte) error {
-	f, err := r.begin("write", CardWriteFails)
+	f, err := r.begin("write", CardWriteFails, CardWriteTorn)
 	if err != nil {
 		return err
 	}
@@ -249,6 +259,11 @@ func (r *reader) WriteCertificate(_ context.Context, id, der []byte) error {
 		return fmt.Errorf("object %s: %w", id, token.ErrOccupied)
 	}
 	o.cert = slices.Clone(der)
+	if f == CardWriteTorn {
+		o.cert, o.torn = o.cert[:len(der)/2], true
+		r.p.epoch++
+		return errPulled
+	}
 	return r.end()
 }
 
@@ -258,7 +273,7 @@ func (r *reader) ReadCertificate(_ context.Context, id []byte) ([]byte, error) {
 		return nil, err
 	}
 	o := r.p.find(id)
-	if o == nil || o.cert == nil {
+	if o == nil || o.cert == nil || o.torn {
 		return nil, fmt.Errorf("certificate %s: %w", id, token.ErrNotFound)
 	}
 	return slices.Clone(o.cert), r.end()
@@ -289,6 +304,25 @@ func (r *reader) Delete(_ context.Context, id []byte) error {
 	r.p.objects = slices.DeleteFunc(r.p.objects, func(x *cardObject) bool { return x == o })
 	return r.end()
 }
+
+// DropCertificate implements [token.Mender].
+func (r *reader) DropCertificate(_ context.Context, id []byte) error {
+	if _, err := r.begin("drop certificate"); err != nil {
+		return err
+	}
+	o := r.p.find(id)
+	if o == nil {
+		return fmt.Errorf("object %s: %w", id, token.ErrNotFound)
+	}
+	if err := r.unlock(o.slot); err != nil {
+		return err
+	}
+	o.cert, o.torn = nil, false
+	return r.end()
+}
+
+// Nameless implements [token.Mender].
+func (r *reader) Nameless(context.Context, bool) (int, error) { return 0, nil }
 
 // Close implements [token.Card].
 func (r *reader) Close() error { return nil }

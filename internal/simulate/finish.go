@@ -66,9 +66,10 @@ func (s *Sim) finish() error {
 			}
 		}
 	}
-	s.jobs(p)
 	if s.violation == "" {
 		s.demandDone()
+		s.demandTidy()
+		s.jobs(p)
 		s.checkAll()
 		s.demandTruth()
 		s.sumUp()
@@ -155,6 +156,29 @@ func (s *Sim) demandDone() {
 			ended := len(h.ended) > 0 && told && p.Rule != ""
 			if !ended && !changed && !none {
 				s.wrong("%s: an order is left, and the last try to fetch it ended with: %v", h.name, err)
+			}
+		}
+	}
+}
+
+// demandTidy: once a holder lets the card be swept, it has what the bureau put
+// there and the certificates in use, each with its key, and nothing else.
+func (s *Sim) demandTidy() {
+	for _, h := range s.holders {
+		s.sweep(h)
+		if h.last != nil {
+			if len(h.ended) == 0 && !ruled(h.last, policy.LoginUnarmed) {
+				s.wrong("%s: the card cannot be swept: %v", h.name, h.last)
+			}
+			continue
+		}
+		for _, o := range h.card.objects {
+			if o.slot == policy.Transport {
+				continue
+			}
+			fp := sumOf(o.cert)
+			if o.key == nil || o.cert == nil || o.torn || s.count(`standings WHERE kind = 'current' AND certificate = ?`, fp[:]) != 1 {
+				s.wrong("%s: after sweeping %s %s is left: key %t, certificate %t", h.name, o.slot, o.id, o.key != nil, o.cert != nil)
 			}
 		}
 	}

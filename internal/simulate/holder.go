@@ -124,7 +124,7 @@ func (s *Sim) unexpected(h *holder, what string, err error) {
 	case err == nil, blameless(err), errors.Is(err, token.ErrPINLocked), errors.As(err, &locked),
 		errors.Is(err, cardclient.ErrNothing), errors.Is(err, cardclient.ErrDeclined), errors.Is(err, cardclient.ErrNoneOpen),
 		errors.Is(err, cardclient.ErrOtherOpen), errors.Is(err, cardclient.ErrKeyElsewhere), errors.Is(err, cardclient.ErrNoSigning),
-		errors.Is(err, cardclient.ErrNoSuchEID), errors.Is(err, cardclient.ErrStillSigning):
+		errors.Is(err, cardclient.ErrNoSuchEID), errors.Is(err, cardclient.ErrStillSigning), errors.Is(err, cardclient.ErrSweepOpen):
 		return
 	}
 	if _, ok := errorAs[*wire.Problem](err); ok {
@@ -186,9 +186,17 @@ func (s *Sim) useCard(h *holder) {
 		h.last = s.runClient(h, "report lost", func(ctx context.Context, c *cardclient.Client) error { return c.ReportLost(ctx) })
 		return
 	}
-	if s.chance(.2) {
+	switch p := s.rng.Float64(); {
+	case p < .2:
 		s.fetchSigning(h)
-	} else {
+	case p < .25:
+		s.sweep(h)
+	case p < .3:
+		h.last = s.runClient(h, "fetch existing", func(ctx context.Context, c *cardclient.Client) error {
+			_, err := c.FetchExisting(ctx)
+			return err
+		})
+	default:
 		s.fetch(h, "")
 	}
 	switch {
@@ -212,7 +220,8 @@ func (s *Sim) abandon(h *holder) {
 func (s *Sim) fetch(h *holder, order string) {
 	h.last = s.runClient(h, "fetch", func(ctx context.Context, c *cardclient.Client) error {
 		c.WithoutSigning = s.chance(.2)
-		_, err := c.Fetch(ctx, order, face{s})
+		r, err := c.Fetch(ctx, order, face{s})
+		s.kept(h, r)
 		if choose, ok := errorAs[*cardclient.ChooseError](err); ok {
 			_, err = c.Fetch(ctx, choose.Offers[s.rng.IntN(len(choose.Offers))].Order, face{s})
 		}
@@ -231,4 +240,26 @@ func (s *Sim) fetchSigning(h *holder) {
 		}
 		return err
 	})
+}
+
+// sweep lets the client take off the card what nobody needs.
+func (s *Sim) sweep(h *holder) {
+	h.last = s.runClient(h, "sweep", func(ctx context.Context, c *cardclient.Client) error {
+		r, err := c.Sweep(ctx, func([]cardclient.Leftover) (bool, error) { return true, nil })
+		s.kept(h, r)
+		return err
+	})
+}
+
+// kept looks at why objects were left on the card.
+func (s *Sim) kept(h *holder, r *cardclient.Result) {
+	if r == nil {
+		return
+	}
+	for _, k := range r.Kept {
+		s.ended("kept", clientOutcome(k.Err))
+		if !errors.Is(k.Err, cardclient.ErrNotAsked) {
+			s.unexpected(h, "tidying", k.Err)
+		}
+	}
 }

@@ -89,7 +89,7 @@ func (b *Base) Run(seed uint64, o Options) (Result, error) {
 	}
 	steps := o.Steps
 	if steps == 0 {
-		steps = 150 + s.rng.IntN(450)
+		steps = 120 + s.rng.IntN(380)
 	}
 	s.run(steps)
 	err = s.finish()

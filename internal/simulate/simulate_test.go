@@ -27,6 +27,7 @@ const (
 	envFrom   = "SIGILL_SIMULATE_FROM"
 	envSeed   = "SIGILL_SIMULATE_SEED"
 	envWorker = "SIGILL_SIMULATE_WORKER" // "2/3": every third seed, from the second on
+	envOut    = "SIGILL_SIMULATE_OUT"    // the file for what a process of its own found
 )
 
 // atLeast is how many schedules a run makes even if its time is over: below it,
@@ -155,19 +156,13 @@ func TestSimulate(t *testing.T) {
 // schedule is a whole process's.
 func inParallel(t *testing.T) *statistics {
 	t.Helper()
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	n := runtime.GOMAXPROCS(0)
 	results := make([]*statistics, n)
 	var wg sync.WaitGroup
 	for i := range n {
 		out := fmt.Sprintf("%s/worker-%d.json", t.TempDir(), i)
 		wg.Go(func() {
-			cmd := exec.CommandContext(t.Context(), program, "-test.run=^TestSimulate$", "-test.timeout=0")
-			cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d/%d", envWorker, i, n), "SIGILL_SIMULATE_OUT="+out)
-			said, err := cmd.CombinedOutput()
+			said, err := again(t, "^TestSimulate$", fmt.Sprintf("%s=%d/%d", envWorker, i, n), envOut+"="+out).CombinedOutput()
 			text, readErr := os.ReadFile(out)
 			st := newStatistics()
 			if err != nil || readErr != nil || json.Unmarshal(text, st) != nil {
@@ -204,14 +199,29 @@ func work(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(os.Getenv("SIGILL_SIMULATE_OUT"), text, 0o600); err != nil {
+	if err := os.WriteFile(os.Getenv(envOut), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // TestSameSeedSameTrace: a schedule is its seed's, to the byte, whatever ran before
-// it; and another seed makes another one.
+// it and in whichever process; and another seed makes another one.
 func TestSameSeedSameTrace(t *testing.T) {
+	const seeds = 10
+	if out := os.Getenv(envOut); out != "" { // in a process of its own, last one first
+		b, text := NewBase(t), ""
+		for seed := uint64(seeds); seed > 0; seed-- {
+			r, err := b.Run(seed-1, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = r.Hash + "\n" + text
+		}
+		if err := os.WriteFile(out, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
 	seen := map[string]uint64{}
 	trace := func(b *Base, seed uint64) string {
 		t.Helper()
@@ -221,17 +231,36 @@ func TestSameSeedSameTrace(t *testing.T) {
 		}
 		return r.Hash
 	}
-	first, second := NewBase(t), NewBase(t)
-	for seed := range uint64(8) {
-		hash := trace(first, seed)
+	hashes, b := "", NewBase(t)
+	for seed := range uint64(seeds) {
+		hash := trace(b, seed)
 		if other, ok := seen[hash]; ok {
 			t.Errorf("seeds %d and %d have one trace", other, seed)
 		}
 		seen[hash] = seed
+		hashes += hash + "\n"
 	}
-	for hash, seed := range seen { // in any order, on a base made anew
-		if again := trace(second, seed); again != hash {
-			t.Errorf("seed %d: trace %.16s the first time, %.16s the second", seed, hash, again)
-		}
+	out := t.TempDir() + "/hashes"
+	if said, err := again(t, "^TestSameSeedSameTrace$", envOut+"="+out).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, said)
 	}
+	text, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(text) != hashes {
+		t.Errorf("traces here:\n%sin another process:\n%s", hashes, text)
+	}
+}
+
+// again is this program once more, for one test.
+func again(t *testing.T, run string, env ...string) *exec.Cmd {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), program, "-test.run="+run, "-test.timeout=0")
+	cmd.Env = append(os.Environ(), env...)
+	return cmd
 }
