@@ -8,6 +8,7 @@ import (
 	"sigill/ca"
 	"sigill/internal/card"
 	"sigill/internal/world/worldtest"
+	"sigill/orders"
 	"sigill/orders/download"
 	"sigill/policy"
 )
@@ -164,4 +165,49 @@ func TestEvidenceOfAnother(t *testing.T) {
 	if err := s.Confirm(ctx, h, st); err != nil {
 		t.Errorf("the right evidence after that: %v", err)
 	}
+}
+
+// Who can write the database turns a download of a signing certificate for one eID
+// of a card into one for another, with the plan's hash and all: what it rests on
+// is read from the certificate that logged in, and not from the plan.
+func TestSigningPlanOfAnotherEID(t *testing.T) {
+	s := worldtest.New(t)
+	ctx := t.Context()
+	h := s.Holder()
+	own := h.Certificate()
+	other, err := s.AddOrganisation(ctx, "Kommunen", h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := s.OrderFor(ctx, orders.Request{Type: policy.OrderExtra, Organisation: other, Number: h.Number, Card: h.Card, IDKind: policy.ByHSAID, LoA: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Fetch(ctx, h, id); err != nil {
+		t.Fatal(err)
+	}
+	allowSigning(s, s.Org, true)
+	c, err := s.Register.Login(ctx, own.DER, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := s.Downloads.Begin(ctx, c, download.Cause{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := policy.ParsePlan(st.Download.Plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan.Order = id // of the other eID
+	st.Download.Plan, st.Download.PlanHash = plan.Bytes()
+	s.Exec(`UPDATE downloads SET plan = ?, plan_hash = ? WHERE id = ?`, st.Download.Plan, st.Download.PlanHash[:], string(st.Download.ID))
+	csr, err := h.RequestFor(st, policy.Signing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s.Dump()
+	_, err = s.Downloads.Submit(ctx, c, st.Download.ID, policy.Signing, csr)
+	s.Refused(err, policy.DownloadPlan)
+	unchanged(s, before)
 }
