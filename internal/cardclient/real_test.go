@@ -40,7 +40,6 @@ type desk struct {
 	*worldtest.Scene
 	holder *world.Holder
 	card   *reader
-	client *cardclient.Client
 	ui     *holder
 	net    *wire1
 	serves atomic.Pointer[http.Handler]
@@ -178,6 +177,7 @@ type wire1 struct {
 	request map[string]int // to lose, by step; less than 0: all
 	answer  map[string]int
 	during  func(step string) // called before a request is served
+	after   func(step string) // and after it, before its answer is sent
 	steps   []string
 	agents  string
 	// cutAt cuts the network at the n-th request: before it is served, or
@@ -238,16 +238,10 @@ func (d *desk) lives(step string) {
 // organisation allows signing certificates.
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	d := &desk{Scene: worldtest.New(t), ui: &holder{}, net: &wire1{request: map[string]int{}, answer: map[string]int{}}, min: "0.1.0"}
-	d.holder = d.Person()
+	d := &desk{Scene: worldtest.New(t), card: &reader{}, net: &wire1{request: map[string]int{}, answer: map[string]int{}}, min: "0.1.0"}
 	if err := d.SetSigning(t.Context(), d.Org, true); err != nil {
 		t.Fatal(err)
 	}
-	soft, err := token.NewMemory(token.SoftConfig{Number: string(d.holder.Card), Product: "7XX"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.card = &reader{Soft: soft, transport: d.holder, signed: map[string]int{}}
 	d.start(t)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		step := stepOf(r)
@@ -269,6 +263,12 @@ func newDesk(t *testing.T) *desk {
 			panic(http.ErrAbortHandler)
 		}
 		(*d.serves.Load()).ServeHTTP(w, r)
+		d.net.mu.Lock()
+		after := d.net.after
+		d.net.mu.Unlock()
+		if after != nil {
+			after(step)
+		}
 	}))
 	server.TLS = api.TLS(&tls.Config{})
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -277,7 +277,25 @@ func newDesk(t *testing.T) *desk {
 	d.roots = x509.NewCertPool()
 	d.roots.AddCert(server.Certificate())
 	d.url = server.URL
-	d.client = d.program()
+	return d.newcomer(t)
+}
+
+// newcomer is another person with another card at the same desk: making the desk
+// costs more than most of what is tested at it.
+func (d *desk) newcomer(t *testing.T) *desk {
+	t.Helper()
+	d.T, d.least = t, 0
+	d.Faults.Clear()
+	d.holder, d.ui = d.Person(), &holder{}
+	soft, err := token.NewMemory(token.SoftConfig{Number: string(d.holder.Card), Product: "7XX"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.card = &reader{Soft: soft, transport: d.holder, signed: map[string]int{}}
+	d.net.mu.Lock()
+	d.net.steps = nil
+	d.net.mu.Unlock()
+	d.calm()
 	return d
 }
 
@@ -286,8 +304,8 @@ func (d *desk) program() *cardclient.Client {
 	return &cardclient.Client{Server: d.url, Roots: d.roots, Card: d.card, Version: "0.1.0", Language: "sv", Now: d.Now,
 		Wait: func(ctx context.Context, _ time.Duration) error {
 			// The server's own recovery, which runs all the time.
-			if _, err := d.Downloads.Recover(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				d.T.Logf("recovering: %v", err)
+			if _, err := d.Downloads.Recover(ctx); err != nil && !errors.Is(err, fault.ErrInjected) {
+				return err
 			}
 			return ctx.Err()
 		}}
@@ -324,8 +342,7 @@ func (d *desk) restart(t testing.TB) {
 
 // fetch runs `sigill-card fetch` as a new process.
 func (d *desk) fetch(order ...policy.OrderID) (*cardclient.Result, error) {
-	d.client = d.program()
-	return d.client.Fetch(d.T.Context(), strings.Join(orderNames(order), ""), d.ui)
+	return d.program().Fetch(d.T.Context(), strings.Join(orderNames(order), ""), d.ui)
 }
 
 func orderNames(ids []policy.OrderID) (names []string) {

@@ -16,7 +16,7 @@ import (
 // scenario is something that holders do and that may be cut off.
 type scenario struct {
 	name    string
-	prepare func(*testing.T) *desk
+	prepare func(*testing.T, *desk) *desk
 	order   policy.OrderType // that is placed each time; empty: none
 	// fresh: each time with a new card.
 	fresh                   bool
@@ -25,10 +25,10 @@ type scenario struct {
 
 func scenarios() []scenario {
 	return []scenario{
-		{"first eID", newDesk, policy.OrderOrdinary, true, 1, 0},
-		{"renewal", func(t *testing.T) *desk { return newDesk(t).equipped(t) }, policy.OrderRenewal, false, 1, 0},
-		{"renewal of both", func(t *testing.T) *desk { return newDesk(t).equipped(t).withSigning(t) }, policy.OrderRenewal, false, 1, 1},
-		{"signing certificate", func(t *testing.T) *desk { return newDesk(t).equipped(t) }, "", false, 1, 1},
+		{"first eID", func(t *testing.T, d *desk) *desk { return d.newcomer(t) }, policy.OrderOrdinary, true, 1, 0},
+		{"renewal", func(t *testing.T, d *desk) *desk { return d.newcomer(t).equipped(t) }, policy.OrderRenewal, false, 1, 0},
+		{"renewal of both", func(t *testing.T, d *desk) *desk { return d.newcomer(t).equipped(t).withSigning(t) }, policy.OrderRenewal, false, 1, 1},
+		{"signing certificate", func(t *testing.T, d *desk) *desk { return d.newcomer(t).equipped(t) }, "", false, 1, 1},
 	}
 }
 
@@ -41,15 +41,14 @@ type round struct {
 // rounds plays a scenario again and again, until play says that there was nothing
 // left to interrupt. A holder who has a working eID must have one after each
 // request that the server has served.
-func (sc scenario) rounds(t *testing.T, fewest int, play func(t *testing.T, r round, n int) (more bool)) {
+func (sc scenario) rounds(t *testing.T, d *desk, fewest int, play func(t *testing.T, r round, n int) (more bool)) {
 	t.Helper()
-	var d *desk
 	for n := 1; ; n++ {
 		if n > 150 {
 			t.Fatalf("%d rounds and no end", n)
 		}
-		if d == nil || sc.fresh {
-			d = sc.prepare(t)
+		if n == 1 || sc.fresh {
+			d = sc.prepare(t, d)
 		}
 		d.Pass(25 * time.Hour) // intents are limited by the day
 		if sc.fresh {
@@ -79,14 +78,14 @@ func (sc scenario) rounds(t *testing.T, fewest int, play func(t *testing.T, r ro
 // run is what the holder does: the same command every time, in a program that is
 // started anew.
 func (r round) run(change ...func(*cardclient.Client)) (*cardclient.Result, error) {
-	r.client = r.program()
+	c := r.program()
 	for _, f := range change {
-		f(r.client)
+		f(c)
 	}
 	if r.order == "" {
-		return r.client.FetchSigning(r.T.Context(), r.ui)
+		return c.FetchSigning(r.T.Context(), r.ui)
 	}
-	return r.client.Fetch(r.T.Context(), "", r.ui)
+	return c.Fetch(r.T.Context(), "", r.ui)
 }
 
 // calm ends all disturbances.
@@ -94,7 +93,7 @@ func (d *desk) calm() {
 	d.Faults.Clear()
 	d.card.fail = nil
 	d.net.mu.Lock()
-	d.net.during = nil
+	d.net.during, d.net.after = nil, nil
 	d.net.request, d.net.answer = map[string]int{}, map[string]int{}
 	d.net.mu.Unlock()
 }
@@ -113,9 +112,10 @@ func (r round) again(t *testing.T) {
 // it, in each scenario: keys, reads, writes, signatures, deletions.
 func TestResumeCardPulled(t *testing.T) {
 	t.Parallel()
+	d0 := newDesk(t)
 	for _, sc := range scenarios() {
 		t.Run(sc.name, func(t *testing.T) {
-			sc.rounds(t, 15, func(t *testing.T, r round, n int) bool {
+			sc.rounds(t, d0, 15, func(t *testing.T, r round, n int) bool {
 				r.card.ops = 0
 				pulled := false
 				r.card.fail = func(_ string, op int) error {
@@ -139,9 +139,10 @@ func TestResumeCardPulled(t *testing.T) {
 // which remembers nothing, goes on.
 func TestResumeClientKilled(t *testing.T) {
 	t.Parallel()
+	d0 := newDesk(t)
 	for _, sc := range scenarios() {
 		t.Run(sc.name, func(t *testing.T) {
-			sc.rounds(t, 6, func(t *testing.T, r round, n int) bool {
+			sc.rounds(t, d0, 6, func(t *testing.T, r round, n int) bool {
 				killed := false
 				_, err := r.run(func(c *cardclient.Client) {
 					c.After = func(string) error {
@@ -166,10 +167,11 @@ func TestResumeClientKilled(t *testing.T) {
 // served and loses its answer and all that follows.
 func TestResumeNetworkCut(t *testing.T) {
 	t.Parallel()
+	d0 := newDesk(t)
 	for _, what := range []string{"request", "answer"} {
 		for _, sc := range scenarios() {
 			t.Run(what+" lost, "+sc.name, func(t *testing.T) {
-				sc.rounds(t, 4, func(t *testing.T, r round, n int) bool {
+				sc.rounds(t, d0, 4, func(t *testing.T, r round, n int) bool {
 					r.net.mu.Lock()
 					r.net.cutAt, r.net.cutAnswer, r.net.seen = n, what == "answer", 0
 					r.net.mu.Unlock()
@@ -193,6 +195,7 @@ func TestResumeNetworkCut(t *testing.T) {
 // every signature, and starts it again.
 func TestResumeServerKilled(t *testing.T) {
 	t.Parallel()
+	d0 := newDesk(t)
 	for _, f := range []fault.Fault{fault.DiesBefore, fault.DiesAfter} {
 		for _, at := range []string{"transaction", "signature"} {
 			for _, sc := range scenarios() {
@@ -201,7 +204,7 @@ func TestResumeServerKilled(t *testing.T) {
 					if at == "signature" {
 						fewest = 1
 					}
-					sc.rounds(t, fewest, func(t *testing.T, r round, n int) bool {
+					sc.rounds(t, d0, fewest, func(t *testing.T, r round, n int) bool {
 						if at == "signature" {
 							r.Faults.FailSign(n, f, func() {})
 						} else {
@@ -228,9 +231,10 @@ func TestResumeServerKilled(t *testing.T) {
 // room.
 func TestResumeServerDiskFull(t *testing.T) {
 	t.Parallel()
+	d0 := newDesk(t)
 	for _, sc := range scenarios()[1:] {
 		t.Run(sc.name, func(t *testing.T) {
-			sc.rounds(t, 4, func(t *testing.T, r round, n int) bool {
+			sc.rounds(t, d0, 4, func(t *testing.T, r round, n int) bool {
 				r.Faults.FailUpdate(n, fault.RolledBack, func() {})
 				_, err := r.run()
 				updates, _ := r.Faults.Counts()
@@ -248,9 +252,10 @@ func TestResumeServerDiskFull(t *testing.T) {
 // run writes the same one.
 func TestResumeWriteFails(t *testing.T) {
 	t.Parallel()
+	d0 := newDesk(t)
 	for _, sc := range scenarios() {
 		t.Run(sc.name, func(t *testing.T) {
-			d := sc.prepare(t)
+			d := sc.prepare(t, d0)
 			if sc.order != "" {
 				d.Ordered(d.holder, sc.order)
 			}
@@ -279,9 +284,10 @@ func TestResumeWriteFails(t *testing.T) {
 // It is not confirmed; the next run writes what is right.
 func TestResumeReadBackDiffers(t *testing.T) {
 	t.Parallel()
+	d0 := newDesk(t)
 	for _, sc := range scenarios() {
 		t.Run(sc.name, func(t *testing.T) {
-			d := sc.prepare(t)
+			d := sc.prepare(t, d0)
 			if sc.order != "" {
 				d.Ordered(d.holder, sc.order)
 			}
@@ -305,12 +311,13 @@ func TestResumeReadBackDiffers(t *testing.T) {
 // says so; the next one deletes it, whether or not there is something to fetch.
 func TestResumeOldStays(t *testing.T) {
 	t.Parallel()
+	d0 := newDesk(t)
 	for _, sc := range scenarios()[1:] {
 		if sc.name == "signing certificate" {
-			sc.prepare = func(t *testing.T) *desk { return newDesk(t).equipped(t).withSigning(t) }
+			sc.prepare = func(t *testing.T, d *desk) *desk { return d.newcomer(t).equipped(t).withSigning(t) }
 		}
 		t.Run(sc.name, func(t *testing.T) {
-			d := sc.prepare(t)
+			d := sc.prepare(t, d0)
 			if sc.order != "" {
 				d.Ordered(d.holder, sc.order)
 			}
@@ -345,11 +352,12 @@ func TestResumeOldStays(t *testing.T) {
 // in time and after the pending certificate has lapsed.
 func TestResumeOnAnotherComputer(t *testing.T) {
 	t.Parallel()
+	d0 := newDesk(t)
 	for _, after := range []time.Duration{20 * time.Hour, 5 * 24 * time.Hour} {
 		for _, step := range []string{cardclient.StepGenerated, cardclient.StepSubmitted, cardclient.StepReadBack} {
 			for _, sc := range scenarios()[1:] {
 				t.Run(fmt.Sprintf("%s, %s, %s", after, step, sc.name), func(t *testing.T) {
-					d := sc.prepare(t)
+					d := sc.prepare(t, d0)
 					if sc.order != "" {
 						d.Ordered(d.holder, sc.order)
 					}
@@ -381,10 +389,11 @@ func TestResumeOnAnotherComputer(t *testing.T) {
 // lose; together they bring it to its end, and nobody sweeps the other's key.
 func TestResumeTwoPrograms(t *testing.T) {
 	t.Parallel()
+	d0 := newDesk(t)
 	for _, sc := range scenarios() {
 		for _, step := range []string{cardclient.StepBegin, cardclient.StepGenerated, cardclient.StepSubmitted, cardclient.StepWritten, cardclient.StepReadBack, cardclient.StepConfirmed} {
 			t.Run(sc.name+" "+step, func(t *testing.T) {
-				d := sc.prepare(t)
+				d := sc.prepare(t, d0)
 				if sc.order != "" {
 					d.Ordered(d.holder, sc.order)
 				}
@@ -419,11 +428,12 @@ func TestResumeTwoPrograms(t *testing.T) {
 // the order can be fetched anew.
 func TestResumeAbandoned(t *testing.T) {
 	t.Parallel()
+	d0 := newDesk(t)
 	for _, by := range []string{"holder", "administrator"} {
 		for _, step := range []string{cardclient.StepBegin, cardclient.StepGenerated, cardclient.StepSubmitted, cardclient.StepWritten} {
 			for _, sc := range scenarios() {
 				t.Run(by+" after "+step+", "+sc.name, func(t *testing.T) {
-					d := sc.prepare(t)
+					d := sc.prepare(t, d0)
 					if sc.order != "" {
 						d.Ordered(d.holder, sc.order)
 					}
@@ -481,10 +491,11 @@ func (d *desk) abandonAsAdmin(t *testing.T) {
 // more, and what waited for it is revoked. This alone takes the working eID.
 func TestResumeCardBlocked(t *testing.T) {
 	t.Parallel()
+	d0 := newDesk(t)
 	for _, step := range []string{cardclient.StepBegin, cardclient.StepGenerated, cardclient.StepSubmitted, cardclient.StepReadBack} {
 		for _, sc := range scenarios() {
 			t.Run(step+", "+sc.name, func(t *testing.T) {
-				d := sc.prepare(t)
+				d := sc.prepare(t, d0)
 				if sc.order != "" {
 					d.Ordered(d.holder, sc.order)
 				}
@@ -526,10 +537,11 @@ func TestResumeCardBlocked(t *testing.T) {
 // nothing.
 func TestResumeOrderGone(t *testing.T) {
 	t.Parallel()
+	d0 := newDesk(t)
 	for _, how := range []string{"withdrawn", "expired"} {
 		for _, step := range []string{cardclient.StepBegin, cardclient.StepGenerated, cardclient.StepSubmitted, cardclient.StepReadBack} {
 			t.Run(how+" after "+step, func(t *testing.T) {
-				d := newDesk(t).equipped(t)
+				d := d0.newcomer(t).equipped(t)
 				id := d.Ordered(d.holder, policy.OrderRenewal)
 				d.least = 1
 				c := d.program()
@@ -572,9 +584,10 @@ func (d *desk) takeBack(t *testing.T, id policy.OrderID, how string) error {
 // is revoked, and the order is fetched anew.
 func TestResumePendingOver(t *testing.T) {
 	t.Parallel()
+	d0 := newDesk(t)
 	for _, sc := range scenarios()[1:] {
 		t.Run(sc.name, func(t *testing.T) {
-			d := sc.prepare(t)
+			d := sc.prepare(t, d0)
 			if sc.order != "" {
 				d.Ordered(d.holder, sc.order)
 			}
@@ -604,9 +617,10 @@ func TestResumePendingOver(t *testing.T) {
 // fetch. Two administrators arm the card again, and it goes on or begins anew.
 func TestResumeArmingOver(t *testing.T) {
 	t.Parallel()
+	d0 := newDesk(t)
 	for _, step := range []string{cardclient.StepBegin, cardclient.StepGenerated, cardclient.StepSubmitted, cardclient.StepReadBack} {
 		t.Run(step, func(t *testing.T) {
-			d := newDesk(t)
+			d := d0.newcomer(t)
 			d.Ordered(d.holder, policy.OrderOrdinary)
 			c := d.program()
 			c.After = func(s string) error {
@@ -640,9 +654,10 @@ func TestResumeArmingOver(t *testing.T) {
 // at once; one that was begun before stays, for only the holder's word ends it.
 func TestResumeDeclined(t *testing.T) {
 	t.Parallel()
+	d0 := newDesk(t)
 	for _, sc := range scenarios() {
 		t.Run(sc.name, func(t *testing.T) {
-			d := sc.prepare(t)
+			d := sc.prepare(t, d0)
 			if sc.order != "" {
 				d.Ordered(d.holder, sc.order)
 			}
@@ -682,10 +697,11 @@ func TestResumeDeclined(t *testing.T) {
 // challenge once too often, or is told to; nothing depends on it.
 func TestResumeClientClock(t *testing.T) {
 	t.Parallel()
+	d0 := newDesk(t)
 	for _, wrong := range []time.Duration{-72 * time.Hour, -15 * time.Minute, 15 * time.Minute, 72 * time.Hour} {
 		for _, sc := range scenarios() {
 			t.Run(fmt.Sprintf("%s, %s", wrong, sc.name), func(t *testing.T) {
-				d := sc.prepare(t)
+				d := sc.prepare(t, d0)
 				if sc.order != "" {
 					d.Ordered(d.holder, sc.order)
 				}
