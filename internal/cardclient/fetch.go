@@ -94,17 +94,22 @@ func (c *Client) Fetch(ctx context.Context, order string, ui UI) (*Result, error
 
 // start logs in and reads what is on the card. The card is read before the server
 // is asked: a key that is on it while nothing is open belongs to no download that
-// another program may begin a moment later.
+// another program may begin a moment later. It is read after the PIN was given,
+// because private keys are not seen before.
 func (c *Client) start(ctx context.Context, ui UI) (*run, error) {
-	objects, err := c.Card.Objects(ctx)
-	if err != nil {
-		return nil, err
-	}
 	r := &run{Client: c, ui: ui}
-	for _, o := range objects {
-		r.before = append(r.before, o.ID)
-	}
-	r.session, r.me, err = c.login(ctx, Identity{})
+	var err error
+	r.session, r.me, err = c.loginAfter(ctx, Identity{}, func() error {
+		objects, err := c.Card.Objects(ctx)
+		if err != nil {
+			return err
+		}
+		r.before = nil
+		for _, o := range objects {
+			r.before = append(r.before, o.ID)
+		}
+		return nil
+	})
 	return r, err
 }
 

@@ -80,6 +80,12 @@ func (c *Client) Login(ctx context.Context, as Identity) (Identity, *wire.Me, er
 
 // login is Login; the session stays open.
 func (c *Client) login(ctx context.Context, as Identity) (*session, *wire.Me, error) {
+	return c.loginAfter(ctx, as, func() error { return nil })
+}
+
+// loginAfter is login; before is called when the card is open with its PIN and the
+// server has not been asked.
+func (c *Client) loginAfter(ctx context.Context, as Identity, before func() error) (*session, *wire.Me, error) {
 	candidates := []Identity{as}
 	if as.IsZero() {
 		var err error
@@ -92,7 +98,7 @@ func (c *Client) login(ctx context.Context, as Identity) (*session, *wire.Me, er
 	}
 	var refused []error
 	for _, i := range candidates {
-		s, me, err := c.loginWith(ctx, i)
+		s, me, err := c.loginWith(ctx, i, before)
 		if err == nil {
 			return s, me, nil
 		}
@@ -111,12 +117,16 @@ func (c *Client) login(ctx context.Context, as Identity) (*session, *wire.Me, er
 	return nil, nil, ErrNoCertificate
 }
 
-func (c *Client) loginWith(ctx context.Context, i Identity) (*session, *wire.Me, error) {
+func (c *Client) loginWith(ctx context.Context, i Identity, before func() error) (*session, *wire.Me, error) {
 	s, err := c.session(ctx, i)
 	if err != nil {
 		return nil, nil, err
 	}
 	var me wire.Me
+	if err := before(); err != nil {
+		s.Close()
+		return nil, nil, err
+	}
 	if err := s.get(ctx, &me, "me"); err != nil {
 		s.Close()
 		return nil, nil, err
