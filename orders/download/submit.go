@@ -216,9 +216,29 @@ func (j *job) statements(tx *Tx, valid []*register.Statement) ([]ca.SignedStatem
 			// A row that no CA signed stands behind nothing.
 			return nil, policy.Refuse(policy.OrderApprovals, "statement %s: %s", st.ID, err).Err()
 		}
+		if own, err := ownStatement(tx, st, stored); err != nil {
+			return nil, err
+		} else if !own {
+			return nil, policy.Refuse(policy.OrderApprovals, "statement %s: signed with another's certificate than it names", st.ID).Err()
+		}
 		out = append(out, ca.SignedStatement{Content: st.Content, Signature: st.Signature, Certificate: cert, Person: signerName(tx, st)})
 	}
 	return out, nil
+}
+
+// ownStatement reports whether a person's statement was signed with what that
+// person states with: an eID at level 3 on his own card. Card and level are what the
+// issuing CA signed; a card has one holder for ever. Otherwise whoever has any eID
+// and can write the database approves in everybody's name.
+func ownStatement(tx *Tx, st *register.Statement, cert *issue.Certificate) (bool, error) {
+	if st.By == "" { // an officer, who is known by the certificate
+		return cert.Profile == policy.ProfileOfficer, nil
+	}
+	if cert.Profile != policy.ProfileAuthentication || cert.LoA < 3 || cert.Person != st.By {
+		return false, nil
+	}
+	card, err := tx.Card(cert.Card)
+	return err == nil && card.Holder == st.By, err
 }
 
 func signerName(tx *Tx, st *register.Statement) string {
