@@ -263,11 +263,17 @@ func stood(tx *Tx, _ *Order, st *register.Statement) (bool, error) {
 		return err == nil && (st.Certificate == cer.Officers[0] || st.Certificate == cer.Officers[1]), err
 	}
 	cert, err := tx.Certificate(st.Certificate)
-	if err != nil {
+	if err != nil || !signedBy(cert, st) {
 		return false, err
 	}
 	e, revoked, err := tx.Revocations.Revocation(cert.Serial)
 	return err == nil && !(revoked && e.Reason == ca.KeyCompromise && !e.At.After(st.At)), err
+}
+
+// signedBy reports whether a statement was signed with an eID, at the level that
+// administration needs, of the person it names.
+func signedBy(cert *issue.Certificate, st *register.Statement) bool {
+	return cert.Profile == policy.ProfileAuthentication && cert.LoA >= 3 && cert.Person == st.By
 }
 
 func inForce(tx *Tx, o *Order, st *register.Statement) (bool, error) {
@@ -279,7 +285,7 @@ func inForce(tx *Tx, o *Order, st *register.Statement) (bool, error) {
 		return cer.ClosedAt.IsZero() && (st.Certificate == cer.Officers[0] || st.Certificate == cer.Officers[1]), nil
 	}
 	cert, err := tx.Certificate(st.Certificate)
-	if err != nil {
+	if err != nil || !signedBy(cert, st) {
 		return false, err
 	}
 	if e, revoked, err := tx.Revocations.Revocation(cert.Serial); err != nil || revoked && e.Reason == ca.KeyCompromise {
