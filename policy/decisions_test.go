@@ -194,9 +194,6 @@ func TestMakePlanRefuses(t *testing.T) {
 // nothing else.
 func TestMakePlanRemoves(t *testing.T) {
 	f := planFacts()
-	standing := func(org policy.OrganisationID, kind policy.IDKind, slot policy.Slot, n byte) policy.Standing {
-		return policy.Standing{Organisation: org, IDKind: kind, Slot: slot, Issuer: "i", Serial: ca.Serial{0x40, n}, Fingerprint: ca.Fingerprint{n}, NotAfter: now}
-	}
 	f.Standings = []policy.Standing{
 		standing("org_1", policy.ByHSAID, policy.Authentication, 1), standing("org_1", policy.ByHSAID, policy.Signing, 2),
 		standing("org_1", policy.ByPersonNumber, policy.Authentication, 3), standing("org_2", policy.ByHSAID, policy.Authentication, 4),
@@ -207,7 +204,7 @@ func TestMakePlanRemoves(t *testing.T) {
 	var got []string
 	for _, r := range p.Removes {
 		got = append(got, r.Fingerprint[:2])
-		if r.FetchAnew != (r.Slot == policy.Signing) || r.Reason != "superseded" || r.Action != "revoke and delete" {
+		if r.FetchAnew || r.Reason != "superseded" || r.Action != "revoke and delete" {
 			t.Errorf("%+v", r)
 		}
 	}

@@ -67,8 +67,8 @@ type Removal struct {
 	NotAfter    time.Time   `json:"notAfter"`
 	Action      string      `json:"action"` // "revoke and delete"
 	Reason      string      `json:"reason"` // "superseded"
-	// FetchAnew: nothing in this download replaces it; the holder may fetch a
-	// new one afterwards (a signing certificate).
+	// FetchAnew: nothing in this download replaces it, and the holder may fetch
+	// a new one afterwards (a signing certificate whose organisation allows it).
 	FetchAnew bool `json:"fetchAnew,omitempty"`
 }
 
@@ -193,7 +193,7 @@ func MakePlan(f PlanFacts) (Plan, Decision) {
 			continue // never touches another organisation's eID, nor another kind
 		}
 		r := removal(st)
-		r.FetchAnew = st.Slot == Signing && len(p.Adds) == 1
+		r.FetchAnew = st.Slot == Signing && len(p.Adds) == 1 && f.SigningAllowed
 		p.Removes = append(p.Removes, r)
 	}
 	return p, Allowed

@@ -65,7 +65,8 @@ func TestUpdateTakesTheSigningCertificateWithIt(t *testing.T) {
 	for _, r := range plan.Removes {
 		anew[r.Fingerprint] = r.FetchAnew
 	}
-	if len(anew) != 2 || anew[old.Fingerprint.String()] || !anew[sign.Fingerprint.String()] {
+	// Both go, and of neither it says that a new one could be fetched afterwards.
+	if _, goes := anew[sign.Fingerprint.String()]; len(anew) != 2 || !goes || anew[old.Fingerprint.String()] || anew[sign.Fingerprint.String()] {
 		t.Errorf("plan removes %v", plan.Removes)
 	}
 	if st, err = s.Submit(ctx, h, st); err != nil {
