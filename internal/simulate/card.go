@@ -189,12 +189,32 @@ func (r *reader) GenerateKey(_ context.Context, slot policy.Slot, algorithm toke
 		return nil, err
 	}
 	o := r.p.add(slot, key, nil)
+	if other := r.c.s.copied(r.c.h); other != nil {
+		o.key, o.public = other, other.Public()
+	}
 	if f == CardKeyHalf { // the client died while the card wrote
 		o.key = nil
 		r.p.epoch++
 		return nil, errPulled
 	}
 	return slices.Clone(o.id), r.end()
+}
+
+// copied returns a certified key of another holder, now and then: somebody has it
+// twice, and whose it is can't be told any more.
+func (s *Sim) copied(h *holder) crypto.Signer {
+	for _, other := range s.holders {
+		if other == h {
+			continue
+		}
+		for _, o := range other.card.objects {
+			if o.slot == policy.Authentication && o.key != nil && o.cert != nil && s.drawAt(CardKeyCopied) {
+				h.ended[everyOne], other.ended[everyOne] = true, true
+				return o.key
+			}
+		}
+	}
+	return nil
 }
 
 // Signer implements [token.Card].

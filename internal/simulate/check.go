@@ -291,6 +291,18 @@ func (s *Sim) endedDue(begun time.Time) {
 	}
 }
 
+// revokedQueued: what was queued for a compromised key is revoked when that job
+// has gone through, and with it all that carries such a key.
+func (s *Sim) revokedQueued(begun time.Time) {
+	if n := s.count(`queued_revocations WHERE done_at IS NULL AND queued_at < ?`, begun.UnixMicro()); n != 0 {
+		s.wrong("%d certificates of compromised keys are still queued", n)
+	}
+	if n := s.count(`certificates c JOIN blocked_keys b ON b.fingerprint = c.key_fingerprint WHERE b.at < ?
+		AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.serial = c.serial)`, begun.UnixMicro()); n != 0 {
+		s.wrong("%d certificates of compromised keys are good", n)
+	}
+}
+
 // pendingTTL is how long a certificate may be pending, as the services have it.
 const pendingTTL = 24 * time.Hour
 

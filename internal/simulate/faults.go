@@ -28,6 +28,7 @@ const (
 	CardDeleteFails  Fault = "card: delete fails"
 	CardDeleteHalf   Fault = "card: key deleted, certificate left"
 	CardKeyHalf      Fault = "card: public key without private key"
+	CardKeyCopied    Fault = "card: has a copy of another card's key"
 	CardWrongPIN     Fault = "card: wrong PIN"
 	CardShared       Fault = "card: two clients at once"
 
@@ -63,7 +64,7 @@ const (
 var typical = map[Fault]float64{
 	StoreBusy: .02, StoreRolledBack: .02, StoreLost: .02, StoreUnsure: .02, StoreAgain: .05, StoreUnread: .01, StoreFull: .004,
 	SignRefused: .08, SignLost: .08, SignSlow: .15, ServerKilled: .025,
-	CardPulledBefore: .015, CardPulledAfter: .015, CardWriteFails: .1, CardWriteTorn: .1, CardDeleteFails: .15, CardDeleteHalf: .15, CardKeyHalf: .12,
+	CardPulledBefore: .015, CardPulledAfter: .015, CardWriteFails: .1, CardWriteTorn: .1, CardDeleteFails: .15, CardDeleteHalf: .15, CardKeyHalf: .12, CardKeyCopied: .06,
 	CardWrongPIN: .05, CardShared: .3, ClientKilled: .008,
 	NetRequestLost: .03, NetAnswerLost: .03, NetTwice: .05, NetDelayed: .04,
 	ClockSeconds: .02, ClockHour: .004, ClockDay: .0015, ClockMonths: .0006, ClockBack: .01,

@@ -186,6 +186,8 @@ func (s *Sim) demandTidy() {
 
 // sumUp counts what became of orders and downloads.
 func (s *Sim) sumUp() {
+	s.ends["incidents"] += s.count("incidents")
+	s.ends["certificates of compromised keys revoked"] += s.count("queued_revocations WHERE done_at IS NOT NULL")
 	for _, table := range []string{"orders", "downloads"} {
 		s.rows(`SELECT state, count(*) FROM `+table+` WHERE card IN (`+s.cards()+`) GROUP BY state ORDER BY state`, nil, func(r *sql.Rows) error {
 			var state string

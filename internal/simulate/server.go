@@ -123,6 +123,12 @@ func (s *Sim) recoverAndEnd(p *process) {
 	if err == nil && p.alive {
 		s.endedDue(begun)
 	}
+	begun = s.clock
+	n, err = p.services.Downloads.RevokeQueued(ctx)
+	s.told("revoke queued", n, err)
+	if err == nil && p.alive {
+		s.revokedQueued(begun)
+	}
 }
 
 func (s *Sim) told(what string, n int, err error) {

@@ -30,9 +30,12 @@ const (
 	envOut    = "SIGILL_SIMULATE_OUT"    // the file for what a process of its own found
 )
 
-// atLeast is how many schedules a run makes even if its time is over: below it,
-// some kind of fault may not have had its turn.
-const atLeast = 100
+// atLeast is how many schedules a run makes even if its time is over, and more, up
+// to atMost, until every kind of fault has had its turn.
+const (
+	atLeast = 100
+	atMost  = 1000
+)
 
 func number(t *testing.T, name string, fallback uint64) uint64 {
 	t.Helper()
@@ -93,6 +96,11 @@ func sum[K comparable](into, from map[K]int) {
 	for k, n := range from {
 		into[k] += n
 	}
+}
+
+// tooFew reports whether one of n workers has to go on.
+func (st *statistics) tooFew(n int) bool {
+	return st.Schedules*n < atLeast || st.Schedules*n < atMost && len(st.Faults) < len(Faults())
 }
 
 func (st *statistics) injected() (n int) {
@@ -188,7 +196,7 @@ func work(t *testing.T) {
 	}
 	from, end := number(t, envFrom, 1), time.Now().Add(budget(t))
 	b, st := NewBase(t), newStatistics()
-	for seed := from + i; st.Failed == "" && (time.Now().Before(end) || uint64(st.Schedules)*n < atLeast); seed += n {
+	for seed := from + i; st.Failed == "" && (time.Now().Before(end) || st.tooFew(int(n))); seed += n {
 		r, err := b.Run(seed, Options{})
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
