@@ -73,7 +73,7 @@ type Me struct {
 	Product   string `json:"product"`
 	// PIN2 tells what the signing PIN of this product is: "letter", a code of
 	// its own in the PIN letter; "pin1", the same as the security code until the
-	// holder changes it; "own", set by the holder; "unknown".
+	// holder changes it; "unknown".
 	PIN2         string    `json:"pin2"`
 	CardExpires  time.Time `json:"cardExpires"`
 	Name         string    `json:"name"`
