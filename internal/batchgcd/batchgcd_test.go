@@ -133,7 +133,7 @@ func almost(n int) []*big.Int {
 }
 
 func BenchmarkFind(b *testing.B) {
-	for _, n := range []int{1_000, 10_000, 100_000} {
+	for _, n := range []int{1_000, 10_000, 30_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			if n > 10_000 && testing.Short() {
 				b.Skip("takes minutes")

@@ -190,7 +190,9 @@ func Copied(tx *Tx, key ca.KeyFingerprint, provedOn policy.CardNumber, login ca.
 	if !elsewhere {
 		return nil, nil
 	}
-	if _, err := Compromised(tx, key, ByIncident, by, now); err != nil {
+	// Nobody has decided this: who proved the key only came with it.
+	const decided = "system"
+	if _, err := Compromised(tx, key, ByIncident, decided, now); err != nil {
 		return nil, err
 	}
 	if old, err := tx.IncidentOf(key, provedOn); err == nil || !errors.Is(err, ErrNotFound) {
@@ -207,7 +209,7 @@ func Copied(tx *Tx, key ca.KeyFingerprint, provedOn policy.CardNumber, login ca.
 	if second.Key != key { // a card that logs in with the key itself: it is among those that carry it
 		involved = append(involved, Involved{login, LogIn})
 	}
-	if err := Enqueue(tx, second, key, by, now); err != nil {
+	if err := Enqueue(tx, second, key, decided, now); err != nil {
 		return nil, err
 	}
 	if err := tx.InsertIncident(in, involved); err != nil {
