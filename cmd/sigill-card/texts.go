@@ -38,6 +38,9 @@ func clean(s string) string { return terminal.Clean(s) }
 
 // explain says what is wrong and what to do now.
 func (a *app) explain(err error) string {
+	if errors.Is(err, cardclient.ErrEnded) {
+		return a.say("err.ended")
+	}
 	var problem *wire.Problem
 	if errors.As(err, &problem) {
 		return clean(problem.Error())

@@ -56,6 +56,9 @@ var (
 	// ErrSigningPIN: the signing PIN failed in the middle of a download that
 	// replaces both certificates of an eID.
 	ErrSigningPIN = errors.New("the signing certificate cannot be made: abandon this, then fetch without it")
+	// ErrEnded: the download was ended meanwhile, and the new certificate with
+	// it; what was there before is untouched.
+	ErrEnded = errors.New("the download was ended meanwhile, and its certificate revoked")
 	// ErrStillSigning: the server has not yet given up an interrupted attempt.
 	ErrStillSigning = errors.New("an interrupted attempt is still under way at the server")
 )

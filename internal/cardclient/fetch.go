@@ -347,6 +347,12 @@ func (r *run) confirm(ctx context.Context) error {
 	r.session = s
 	var answer wire.Download
 	if err := s.post(ctx, body, &answer, "downloads", r.download.ID, "confirm"); err != nil {
+		p, ok := errors.AsType[*wire.Problem](err)
+		if ok && p.Rule == string(policy.LoginRevoked) && r.item(policy.Authentication) != nil {
+			// Of the new one, which nobody has used yet: the server has given
+			// it up. Said so, it would sound as if the holder's eID were gone.
+			return fmt.Errorf("%w: %w", ErrEnded, err)
+		}
 		return err
 	}
 	if answer.ID != r.download.ID || answer.State != string(policy.DownloadInstalled) {
