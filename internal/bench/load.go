@@ -65,6 +65,9 @@ type report struct {
 	CPU    time.Duration   `json:"cpu"` // of this process
 	Failed int             `json:"failed"`
 	Error  string          `json:"error,omitempty"` // the first
+	// Busy is how often a run was told to come again so often that the holder had
+	// to begin anew.
+	Busy int `json:"busy"`
 	// Most is how many runs were under way at once, at the most.
 	Most int `json:"most"`
 }
@@ -182,8 +185,16 @@ func (g *generator) timed(ctx context.Context, r loadRun, do func(context.Contex
 // read back, a full handshake with the new certificate, confirm, delete, report.
 func (g *generator) download(ctx context.Context, r loadRun) error {
 	c := &cardclient.Client{Server: g.address, Roots: g.roots, Card: g.cards[r.Card], Version: "99.0.0", Language: "sv"}
-	_, err := c.Fetch(ctx, r.Order, yes{})
-	return err
+	for try := 1; ; try++ {
+		_, err := c.Fetch(ctx, r.Order, yes{})
+		if p, ok := errors.AsType[*wire.Problem](err); !ok || p.Rule != string(policy.ServiceBusy) || try >= 10 {
+			return err
+		}
+		// A holder tries again; the time goes on.
+		g.mu.Lock()
+		g.out.Busy++
+		g.mu.Unlock()
+	}
 }
 
 // yes approves every plan.

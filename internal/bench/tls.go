@@ -190,7 +190,7 @@ func (t *tlsRig) serve(ctx context.Context) (address string, err error) {
 	if err != nil {
 		return "", err
 	}
-	lane, err := lanes.New(lanes.Config{Places: 16 * runtime.GOMAXPROCS(0), Wait: 10 * time.Second, Queue: 10_000})
+	lane, err := lanes.New(lanes.Config{Places: 16 * runtime.GOMAXPROCS(0), Wait: 20 * time.Second, Queue: 10_000})
 	if err != nil {
 		return "", err
 	}

@@ -106,8 +106,8 @@ func (t *tlsRig) long(ctx context.Context, sessions int, first phase, emit func(
 		peak = max(peak, resident())
 		if now := time.Now(); now.After(next) {
 			next = now.Add(sampleEach)
-			t.c.Progress("%4.0f s: %6d downloads, %5.1f/s; resident %.1f MB, heap %.1f MB, database %.0f MB, %d goroutines", now.Sub(began).Seconds(),
-				sum.runs, sum.rate(), mega(resident()), mega(heap()), mega(t.stored()), runtime.NumGoroutine())
+			t.c.Progress("%4.0f s: %6d downloads, %5.1f/s; resident %.1f MB, heap %.1f MB, database %.0f MB, %d goroutines; %d begun anew", now.Sub(began).Seconds(),
+				sum.runs, sum.rate(), mega(resident()), mega(heap()), mega(t.stored()), runtime.NumGoroutine(), sum.Busy)
 		}
 	}
 	end, endHeap := resident(), heap()
@@ -140,7 +140,7 @@ func (p *phase) add(q phase) {
 	p.CPU += q.CPU
 	p.server += q.server
 	p.stored += q.stored
-	p.Most = max(p.Most, q.Most)
+	p.Most, p.Busy = max(p.Most, q.Most), p.Busy+q.Busy
 }
 
 func (t *tlsRig) figures(order, full, pace, bareFull, barePace phase, emit func(Figure)) {
@@ -150,8 +150,8 @@ func (t *tlsRig) figures(order, full, pace, bareFull, barePace phase, emit func(
 	}
 	rate, bare := full.rate(), bareFull.rate()
 	emit(Figure{Name: "downloads_tls", Value: rate, Unit: "1/s", Ceiling: bare, Ratio: rate / bare,
-		Note: fmt.Sprintf("%d downloads by %d cards, %d sessions at once, mutual TLS 1.3, %.1f full handshakes and %.1f requests each; whole download p50 %.0f, p99 %.0f ms, of it in the service p50 %.0f, p99 %.0f ms: at this load all wait for the cores; %s; ceiling: as many handshakes and requests, answered by a constant",
-			full.runs, len(t.holders), full.Most, full.connections, full.requests, percentile(full.Times, 0.5), percentile(full.Times, 0.99), percentile(full.took, 0.5), percentile(full.took, 0.99), apart)})
+		Note: fmt.Sprintf("%d downloads by %d cards, %d sessions at once, mutual TLS 1.3, %.1f full handshakes and %.1f requests each; whole download p50 %.0f, p99 %.0f ms, of it in the service p50 %.0f, p99 %.0f ms: at this load all wait for the cores; %d times a holder had to begin anew because no turn came; %s; ceiling: as many handshakes and requests, answered by a constant",
+			full.runs, len(t.holders), full.Most, full.connections, full.requests, percentile(full.Times, 0.5), percentile(full.Times, 0.99), percentile(full.took, 0.5), percentile(full.took, 0.99), full.Busy, apart)})
 	day := rate * 24 * 60 * 60
 	emit(Figure{Name: "downloads_tls_per_day", Value: day, Unit: "1/d", Ceiling: perDay, Ratio: day / perDay,
 		Note: fmt.Sprintf("extrapolated from downloads_tls, clients on the same machine included; ceiling: here what is needed, %d a day; the ratio is the margin", perDay)})

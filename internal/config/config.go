@@ -239,7 +239,7 @@ func Load(dir string) (*Config, error) {
 // Parse reads and checks a configuration; unknown keys are errors.
 func Parse(b []byte) (*Config, error) {
 	// What an older file does not know has the value of a new production one.
-	c := Config{Capacity: Capacity{Wait: Duration(10 * time.Second)}, Disk: Disk{StopIssuingBelow: 512 * MiB, Reserve: 64 * MiB}}
+	c := Config{Capacity: Capacity{Wait: Duration(20 * time.Second)}, Disk: Disk{StopIssuingBelow: 512 * MiB, Reserve: 64 * MiB}}
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {

@@ -60,8 +60,8 @@ func TestParseRefuses(t *testing.T) {
 		{"OCSP for too short", "validity: 1h", "validity: 59s", "ocsp.validity"},
 		{"less than nothing at once", "issuing_at_once: 0", "issuing_at_once: -1", "issuing_at_once"},
 		{"too much at once", "issuing_at_once: 0", "issuing_at_once: 10001", "issuing_at_once"},
-		{"wait of none", "wait: 10s", "wait: 0s", "capacity.wait"},
-		{"wait longer than connections", "wait: 10s", "wait: 26s", "capacity.wait"},
+		{"wait of none", "wait: 20s", "wait: 0s", "capacity.wait"},
+		{"wait longer than connections", "wait: 20s", "wait: 26s", "capacity.wait"},
 		{"a part of what is not told", "reserved_for_priority: 0\n", "reserved_for_priority: 1\n", "reserved_for_priority"},
 		{"all is reserved", "issuing_at_once: 0", "issuing_at_once: 4\n  reserved_for_priority: 4", "reserved_for_priority"},
 		{"reserved for nobody", "issuing_at_once: 0", "issuing_at_once: 4\n  reserved_for_priority: 1", "nobody"},
@@ -98,7 +98,7 @@ func TestBoundsAreAllowed(t *testing.T) {
 	}
 	changed := strings.NewReplacer("pending_ttl: 24h", "pending_ttl: 72h", "armed_for: 2h", "armed_for: 24h", "order_open: 90d", "order_open: 366d",
 		"validity: 1825d", "validity: 1826d", "lifetime: 24h", "lifetime: 72h", "validity: 1h", "validity: 12h").Replace(string(good))
-	changed = strings.NewReplacer("issuing_at_once: 0", "issuing_at_once: 10000", "wait: 10s", "wait: 25s", "reserved_for_priority: 0", "reserved_for_priority: 9999",
+	changed = strings.NewReplacer("issuing_at_once: 0", "issuing_at_once: 10000", "wait: 20s", "wait: 25s", "reserved_for_priority: 0", "reserved_for_priority: 9999",
 		"priority: []", "priority: ['2321000016']", "stop_issuing_below: 64MiB", "stop_issuing_below: 8GiB", "reserve: 8MiB", "reserve: 4096MiB").Replace(changed)
 	c, err := Parse([]byte(changed))
 	if err != nil {
