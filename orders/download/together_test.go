@@ -1,12 +1,15 @@
 package download_test
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"sigill/ca"
 	"sigill/internal/world"
 	"sigill/internal/world/worldtest"
 	"sigill/orders"
+	"sigill/orders/download"
 	"sigill/orders/issue"
 	"sigill/policy"
 )
@@ -69,4 +72,52 @@ func TestNewSigningCertificateOutlivesTheOldEID(t *testing.T) {
 	}
 	s.Sound()
 	s.Truth()
+}
+
+// What two interrupted downloads left on the card is told one after the other, the
+// newest first: a signing certificate that was fetched meanwhile does not hide that
+// the eID replaced before it still lies there.
+func TestUncleanedDownloadsHideNothing(t *testing.T) {
+	s := worldtest.New(t)
+	ctx := t.Context()
+	h := s.Holder()
+	old := h.Certificate()
+	allowSigning(s, s.Org, true)
+	confirmed := func(begin func() (*download.State, error)) policy.DownloadID {
+		t.Helper()
+		s.Pass(time.Minute)
+		st, err := begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st, err = s.Submit(ctx, h, st); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Confirm(ctx, h, st); err != nil { // and the client is killed before it has tidied up
+			t.Fatal(err)
+		}
+		return st.Download.ID
+	}
+	update := confirmed(func() (*download.State, error) { return s.Begin(ctx, h, s.Ordered(h, policy.OrderRenewal)) })
+	first := confirmed(func() (*download.State, error) { return s.BeginSigning(ctx, h) })
+	replaced := h.SigningCertificate()
+	second := confirmed(func() (*download.State, error) { return s.BeginSigning(ctx, h) })
+	for _, want := range []struct {
+		id     policy.DownloadID
+		remove []ca.Fingerprint
+	}{{second, []ca.Fingerprint{replaced.Fingerprint}}, {first, nil}, {update, []ca.Fingerprint{old.Fingerprint}}} {
+		v, err := s.Downloads.Overview(ctx, loggedIn(s, h))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Open == nil || v.Open.Download.ID != want.id || !slices.Equal(v.Open.Remove, want.remove) {
+			t.Fatalf("open is %+v, want %s to remove %v", v.Open, want.id, want.remove)
+		}
+		if err := s.Downloads.Cleaned(ctx, loggedIn(s, h), want.id, want.remove); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if v, err := s.Downloads.Overview(ctx, loggedIn(s, h)); err != nil || v.Open != nil {
+		t.Errorf("open is %+v, %v", v.Open, err)
+	}
 }
