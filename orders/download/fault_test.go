@@ -85,34 +85,48 @@ func journeys() []journey {
 // and all else that was ever signed is revoked; a replacement leaves him without
 // one at no moment.
 func TestDownloadCutOffAnywhere(t *testing.T) {
-	for _, j := range journeys() {
-		t.Run(j.name, func(t *testing.T) {
-			s := worldtest.New(t)
-			h := j.begin(s)
-			id := j.ordered(s, h)
-			s.Faults.Clear()
-			if err := j.fetch(t.Context(), s, h, id); err != nil {
-				t.Fatal(err)
-			}
-			updates, signatures := s.Faults.Counts()
-			if want := downloadUpdates + itemUpdates*(j.certificates-1); updates != want || signatures != j.certificates {
-				t.Fatalf("a clean run has %d transactions and %d signatures, want %d and %d", updates, signatures, want, j.certificates)
-			}
-			s.Sound()
-			// A world for each step: what is checked after each case is all of it.
-			for i := range updates {
-				s := worldtest.New(t)
-				for _, f := range fault.Transactions() {
-					j.cases(t, s, fmt.Sprintf("transaction %d %s", i+1, f), func(cancel context.CancelFunc) { s.Faults.FailUpdate(i+1, f, cancel) })
-				}
-			}
-			for i := range signatures {
-				s := worldtest.New(t)
-				for _, f := range fault.Signatures() {
-					j.cases(t, s, fmt.Sprintf("signature %d %s", i+1, f), func(cancel context.CancelFunc) { s.Faults.FailSign(i+1, f, cancel) })
-				}
-			}
-		})
+	onBoth(t, func(t *testing.T, world func(testing.TB) *worldtest.Scene) {
+		for _, j := range journeys() {
+			t.Run(j.name, func(t *testing.T) { j.cutOffAnywhere(t, world) })
+		}
+	})
+}
+
+// onBoth runs a test on SQLite and on PostgreSQL, with what makes a world there.
+func onBoth(t *testing.T, test func(*testing.T, func(testing.TB) *worldtest.Scene)) {
+	t.Run("sqlite", func(t *testing.T) {
+		test(t, func(t testing.TB) *worldtest.Scene { return worldtest.On(t, "") })
+	})
+	t.Run("postgres", func(t *testing.T) {
+		test(t, func(t testing.TB) *worldtest.Scene { return worldtest.On(t, postgres.URL(t)) })
+	})
+}
+
+func (j journey) cutOffAnywhere(t *testing.T, world func(testing.TB) *worldtest.Scene) {
+	s := world(t)
+	h := j.begin(s)
+	id := j.ordered(s, h)
+	s.Faults.Clear()
+	if err := j.fetch(t.Context(), s, h, id); err != nil {
+		t.Fatal(err)
+	}
+	updates, signatures := s.Faults.Counts()
+	if want := downloadUpdates + itemUpdates*(j.certificates-1); updates != want || signatures != j.certificates {
+		t.Fatalf("a clean run has %d transactions and %d signatures, want %d and %d", updates, signatures, want, j.certificates)
+	}
+	s.Sound()
+	// A world for each step: what is checked after each case is all of it.
+	for i := range updates {
+		s := world(t)
+		for _, f := range fault.Transactions() {
+			j.cases(t, s, fmt.Sprintf("transaction %d %s", i+1, f), func(cancel context.CancelFunc) { s.Faults.FailUpdate(i+1, f, cancel) })
+		}
+	}
+	for i := range signatures {
+		s := world(t)
+		for _, f := range fault.Signatures() {
+			j.cases(t, s, fmt.Sprintf("signature %d %s", i+1, f), func(cancel context.CancelFunc) { s.Faults.FailSign(i+1, f, cancel) })
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ package pgtest
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -17,8 +18,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -34,7 +35,6 @@ type Server struct {
 	dir  string
 	cmd  *exec.Cmd
 	life io.Closer // the server ends when it is closed
-	n    atomic.Int64
 }
 
 // Shared is one server for all tests of a binary, started when the first asks
@@ -136,17 +136,29 @@ func (s *Server) Stop() error {
 }
 
 // NewDatabase makes an empty database and returns its URL.
-func (s *Server) NewDatabase(ctx context.Context) (string, error) {
-	admin, err := sql.Open("pgx", s.url("postgres"))
+func (s *Server) NewDatabase(ctx context.Context) (string, error) { return Empty(ctx, s.URL()) }
+
+// URL is the address of the server, for Empty.
+func (s *Server) URL() string { return s.url("postgres") }
+
+// Empty makes an empty database on the server at an address that a [Server]
+// gave, perhaps to another process, and returns its URL.
+func Empty(ctx context.Context, server string) (string, error) {
+	at, err := url.Parse(server)
+	if err != nil {
+		return "", err
+	}
+	admin, err := sql.Open("pgx", server)
 	if err != nil {
 		return "", err
 	}
 	defer admin.Close()
-	name := "t" + strconv.FormatInt(s.n.Add(1), 10)
+	name := "t" + strings.ToLower(rand.Text())
 	if _, err := admin.ExecContext(ctx, "CREATE DATABASE "+name); err != nil {
 		return "", fmt.Errorf("creating database: %w", err)
 	}
-	return s.url(name), nil
+	at.Path = "/" + name
+	return at.String(), nil
 }
 
 func (s *Server) url(database string) string {

@@ -1,6 +1,6 @@
-// Package worldtest is a world for tests: over a real SQLite store, with faults,
-// a clock that the test moves, the keys' own memory of what they signed, and a
-// second way into the database.
+// Package worldtest is a world for tests: over a real store, SQLite or PostgreSQL,
+// with faults, a clock that the test moves, the keys' own memory of what they
+// signed, and a second way into the database.
 //
 // It knows no rule: it says what the rows are and what may never be together.
 package worldtest
@@ -11,7 +11,6 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"errors"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -32,36 +31,38 @@ type Scene struct {
 	Faults *fault.Injector
 	Store  *store.DB
 	Views  service.Stores // without faults
-	raw    *sql.DB
 	skew   *atomic.Int64
+
+	raw      *sql.DB
+	postgres bool // raw is PostgreSQL
 }
 
-// New makes a world; change may alter how.
+// New makes a world on the tests' database (see [Main]); change may alter how.
 func New(t testing.TB, change ...func(*Scene, *world.Config)) *Scene {
 	t.Helper()
-	return open(t, world.New, change)
+	return open(t, chosen(t), world.New, change)
 }
 
 // Bare makes a world in which the ceremony has not begun.
 func Bare(t testing.TB, change ...func(*Scene, *world.Config)) *Scene {
 	t.Helper()
-	return open(t, world.Bare, change)
+	return open(t, chosen(t), world.Bare, change)
 }
 
-func open(t testing.TB, make func(context.Context, world.Config) (*world.World, error), change []func(*Scene, *world.Config)) *Scene {
+// On makes a world on the empty PostgreSQL database at url, or on a SQLite of its
+// own if url is empty.
+func On(t testing.TB, url string, change ...func(*Scene, *world.Config)) *Scene {
 	t.Helper()
-	dir := t.TempDir()
-	db, err := world.OpenStore(t.Context(), dir)
+	return open(t, url, world.New, change)
+}
+
+func open(t testing.TB, url string, make func(context.Context, world.Config) (*world.World, error), change []func(*Scene, *world.Config)) *Scene {
+	t.Helper()
+	db, raw, err := databases(t, url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { db.Close() })
-	raw, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "sigill.db")+"?_busy_timeout=5000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { raw.Close() })
-	s := &Scene{T: t, Faults: new(fault.Injector), Store: db, raw: raw, Views: world.StoresOf(db), skew: new(atomic.Int64)}
+	s := &Scene{T: t, Faults: new(fault.Injector), Store: db, raw: raw, postgres: url != "", Views: world.StoresOf(db), skew: new(atomic.Int64)}
 	c := world.Config{Stores: s.Faults.Stores(s.Views), Wrap: s.Faults.Wrap, Now: s.Now}
 	for _, f := range change {
 		f(s, &c)
@@ -116,7 +117,7 @@ func (s *Scene) Rows(table, where string, args ...any) int {
 	if !strings.Contains(table, "WHERE") {
 		table += " WHERE " + where
 	}
-	if err := s.raw.QueryRow("SELECT count(*) FROM "+table, args...).Scan(&n); err != nil {
+	if err := s.raw.QueryRow(s.query("SELECT count(*) FROM "+table), args...).Scan(&n); err != nil {
 		s.T.Fatal(err)
 	}
 	return n
@@ -125,7 +126,7 @@ func (s *Scene) Rows(table, where string, args ...any) int {
 // Exec changes the database behind everybody's back.
 func (s *Scene) Exec(query string, args ...any) {
 	s.T.Helper()
-	r, err := s.raw.Exec(query, args...)
+	r, err := s.raw.Exec(s.query(query), args...)
 	if err != nil {
 		s.T.Fatal(err)
 	}
@@ -185,9 +186,9 @@ func (s *Scene) Sound() {
 // revoked but those whose certificate stands.
 func (s *Scene) Truth() {
 	s.T.Helper()
-	rows, err := s.raw.Query(`SELECT i.tbs, i.state, EXISTS (SELECT 1 FROM revocations r WHERE r.serial = i.serial),
+	rows, err := s.raw.Query(s.query(`SELECT i.tbs, i.state, EXISTS (SELECT 1 FROM revocations r WHERE r.serial = i.serial),
 		EXISTS (SELECT 1 FROM certificates c JOIN standings s ON s.certificate = c.fingerprint WHERE c.serial = i.serial AND s.kind = 'current')
-		FROM intents i WHERE i.issuer = ?`, string(world.PersonCA))
+		FROM intents i WHERE i.issuer = ?`), string(world.PersonCA))
 	if err != nil {
 		s.T.Fatal(err)
 	}
