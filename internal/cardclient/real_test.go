@@ -50,10 +50,16 @@ type desk struct {
 	least int
 }
 
-// reader is a soft card that holds a transport key beside its own, counts what its
+// Soft is the card itself: of software, or on tokens.
+type Soft interface {
+	token.Card
+	token.Mender
+}
+
+// reader is a card that holds a transport key beside its own, counts what its
 // keys sign, and fails where a test says.
 type reader struct {
-	*token.Soft
+	Soft
 	transport *world.Holder
 
 	mu     sync.Mutex

@@ -138,6 +138,11 @@ func TestSigningKeySignsAgainForANewChallenge(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.well(t, 1, 1)
+		// Once for the attempt that died, once for the new challenge, and not to
+		// ask the server what became of it.
+		if all := d.card.signatures(policy.Signing); len(all) != 1 || all[0] != 2 {
+			t.Errorf("signed %v times, want one key twice", all)
+		}
 	})
 }
 
