@@ -276,3 +276,20 @@ func TestBlockedKeyWaitsForItsRevocation(t *testing.T) {
 	}
 	s.Sound()
 }
+
+// FuzzParseKeyBlock: what is read as a block means one thing only.
+func FuzzParseKeyBlock(f *testing.F) {
+	f.Add([]byte(`{"act":"key.block","key":"0100000000000000000000000000000000000000000000000000000000000000","certificates":["40","41"]}`))
+	f.Add([]byte(`{"act":"key.block","key":"01","certificates":null}`))
+	f.Add([]byte(`{"key":"x","act":"card.block"}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		k, key, err := download.ParseKeyBlock(b)
+		if err != nil {
+			return
+		}
+		again, err := json.Marshal(k)
+		if err != nil || string(again) != string(b) || k.Act != statement.ActKeyBlock || k.Key != fmt.Sprintf("%x", key) {
+			t.Errorf("%q was read as %+v of %x", b, k, key)
+		}
+	})
+}
