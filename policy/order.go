@@ -62,7 +62,9 @@ func PlaceOrder(f OrderFacts) Decision {
 	if f.OpenSame {
 		return Refuse(OrderDuplicate, "an order of this type is open for the card")
 	}
-	if f.EIDs > f.MaxEIDs {
+	// What replaces an eID takes no further place, whatever is known of the
+	// product by now: nobody is to be left without his eID for a number in a list.
+	if f.EIDs > f.MaxEIDs && !f.HasCurrent {
 		return Refuse(OrderCardFull, "the card carries at most %d eIDs", f.MaxEIDs)
 	}
 	return orderValidity(f)

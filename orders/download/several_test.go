@@ -201,5 +201,12 @@ func TestCardIsFull(t *testing.T) {
 	if err := s.Fetch(ctx, h, s.Ordered(h, policy.OrderRenewal)); err != nil {
 		t.Fatal(err)
 	}
+	// What is no product any more takes no further eID, and updates what it has.
+	s.Register.Products = policy.Products{}
+	_, err = s.OrderFor(ctx, extra)
+	s.Refused(err, policy.OrderCardFull)
+	if err := s.Fetch(ctx, h, s.Ordered(h, policy.OrderRenewal)); err != nil {
+		t.Fatal(err)
+	}
 	s.Sound()
 }
