@@ -215,18 +215,21 @@ func each(ctx context.Context, n int, fn func(i int)) error {
 
 // partners finds for each hit another modulus that it shares a factor with, which is
 // a hit too. Hits are few: where they are not, everything is to be replaced, and the
-// time that it takes to name the pairs matters little. It reads the hits' indices
-// and writes the rest.
+// time that it takes to name the pairs matters little.
 func partners(ctx context.Context, moduli []*big.Int, hits []Hit) ([]Hit, error) {
+	indices := make([]int, len(hits))
+	for i, h := range hits {
+		indices[i] = h.Index
+	}
 	err := each(ctx, len(hits), func(i int) {
-		h := &hits[i]
+		h := &hits[i] // this goroutine's alone
 		h.With = -1
-		for _, other := range hits {
-			if other.Index == h.Index {
+		for _, other := range indices {
+			if other == h.Index {
 				continue
 			}
-			if g := new(big.Int).GCD(nil, nil, moduli[h.Index], moduli[other.Index]); g.Cmp(one) != 0 {
-				h.With, h.Factor = other.Index, g
+			if g := new(big.Int).GCD(nil, nil, moduli[h.Index], moduli[other]); g.Cmp(one) != 0 {
+				h.With, h.Factor = other, g
 				return
 			}
 		}
