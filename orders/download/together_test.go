@@ -121,3 +121,17 @@ func TestUncleanedDownloadsHideNothing(t *testing.T) {
 		t.Errorf("open is %+v, %v", v.Open, err)
 	}
 }
+
+// The certificate that began a download stands until the intent is recorded: one
+// that stands nowhere any more begins nothing, even if nobody has revoked it.
+func TestLoginStandsUpToRecord(t *testing.T) {
+	s := worldtest.New(t)
+	h := s.Holder()
+	r := start(s, h, s.Ordered(h, policy.OrderRenewal))
+	s.Faults.BeforeUpdate(1, func() { s.Exec("DELETE FROM standings WHERE certificate = ?", eidPrint(h)) })
+	_, err := r.submit()
+	s.Refused(err, policy.DownloadChanged)
+	if n := s.Rows("intents", "download = ?", string(r.st.Download.ID)); n != 0 {
+		t.Errorf("%d intents", n)
+	}
+}
