@@ -158,31 +158,17 @@ func (c *conditioned) takesBack(lost, wrong *world.Holder) {
 	}
 }
 
-// TestPlannedOutage: nothing new comes to be; what was released is finished,
-// orders are placed, and taking back goes on.
-func TestPlannedOutage(t *testing.T) {
-	c := serveUnder(t)
-	h, begun, other := c.Holder(), c.Holder(), c.Holder()
-	lost, wrong, customer := c.Holder(), c.Holder(), c.Holder()
-	r := c.released(h)
-	waits := c.Ordered(other, policy.OrderRenewal)
-	order := c.Ordered(begun, policy.OrderRenewal)
-	st, err := c.Begin(t.Context(), begun, order)
-	if err != nil {
-		t.Fatal(err)
-	}
-	csr, err := begun.Request(st)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.outage()
-
+// stopped expects that nothing new can be begun or made, and that everybody is
+// told why in his language, while an outage lasts.
+func (c *conditioned) stopped(begun, other *world.Holder, id policy.DownloadID, waits policy.OrderID, csr []byte) {
+	t := c.t
+	t.Helper()
 	refusals := c.Rows("events", "TRUE")
 	for lang, text := range map[string]string{"sv": "Databasen flyttas. Beräknas vara klart ", "en": "The database is moved. Expected to be over at "} {
 		for path, body := range map[string]any{
 			"/card/v1/downloads": wire.Begin{Order: string(waits)},
-			"/card/v1/downloads/" + string(st.Download.ID) + "/items/authentication":           wire.Submit{CSR: csr},
-			"/card/v1/downloads/" + string(st.Download.ID) + "/items/authentication/challenge": struct{}{},
+			"/card/v1/downloads/" + string(id) + "/items/authentication":           wire.Submit{CSR: csr},
+			"/card/v1/downloads/" + string(id) + "/items/authentication/challenge": struct{}{},
 		} {
 			as := begun
 			if path == "/card/v1/downloads" {
@@ -206,6 +192,28 @@ func TestPlannedOutage(t *testing.T) {
 	if n := c.Rows("intents", "state = 'open'"); n != 0 {
 		t.Errorf("%d intents", n)
 	}
+}
+
+// TestPlannedOutage: nothing new comes to be; what was released is finished,
+// orders are placed, and taking back goes on.
+func TestPlannedOutage(t *testing.T) {
+	c := serveUnder(t)
+	h, begun, other := c.Holder(), c.Holder(), c.Holder()
+	lost, wrong, customer := c.Holder(), c.Holder(), c.Holder()
+	r := c.released(h)
+	waits := c.Ordered(other, policy.OrderRenewal)
+	order := c.Ordered(begun, policy.OrderRenewal)
+	st, err := c.Begin(t.Context(), begun, order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, err := begun.Request(st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.outage()
+
+	c.stopped(begun, other, st.Download.ID, waits, csr)
 	c.finish(r)
 	c.takesBack(lost, wrong)
 	c.places(customer)
