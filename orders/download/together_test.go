@@ -135,3 +135,48 @@ func TestLoginStandsUpToRecord(t *testing.T) {
 		t.Errorf("%d intents", n)
 	}
 }
+
+// An order whose time runs out while it is being fetched is left to its download;
+// it expires when that has come to nothing.
+func TestOrderThatIsBeingFetchedDoesNotExpire(t *testing.T) {
+	for _, confirmed := range []bool{true, false} {
+		s := worldtest.New(t)
+		ctx := t.Context()
+		h := s.Holder()
+		id := s.Ordered(h, policy.OrderRenewal)
+		c := admin(t, s)
+		o, err := s.Orders.Order(ctx, c, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Pass(o.ExpiresAt.Sub(s.Now()) - time.Minute)
+		st, err := s.Begin(ctx, h, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st, err = s.Submit(ctx, h, st); err != nil {
+			t.Fatal(err)
+		}
+		s.Pass(time.Hour)
+		if n, err := s.Downloads.EndDue(ctx); err != nil || n != 0 {
+			t.Errorf("%d were ended, %v", n, err)
+		}
+		want := policy.OrderInstalled
+		if confirmed {
+			err = s.Confirm(ctx, h, st)
+		} else {
+			want = policy.OrderExpired
+			err = s.Downloads.Abandon(ctx, loggedIn(s, h), st.Download.ID)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Downloads.EndDue(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.Rows("orders", "id = ? AND state = ?", string(id), string(want)); n != 1 {
+			t.Errorf("confirmed %t: the order is not %s", confirmed, want)
+		}
+		s.Sound()
+	}
+}
