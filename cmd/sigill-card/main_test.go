@@ -134,6 +134,28 @@ func TestList(t *testing.T) {
 	}
 }
 
+// TestListMarksRemains of interrupted runs.
+func TestListMarksRemains(t *testing.T) {
+	path := softCard(t)
+	c, err := token.OpenSoft(path, tokentest.PIN("123456", "654321"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.GenerateKey(t.Context(), policy.Signing, token.P256); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got := program(t, "", "--card", "soft:"+path, "--lang", "sv", "list")
+	if got.code != 0 || strings.Count(got.out, "rest av avbruten hämtning") != 1 {
+		t.Errorf("%+v", got)
+	}
+	if got = program(t, "", "--card", "soft:"+path, "--json", "list"); strings.Count(got.out, `"leftover": true`) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
 // server answers like a card server whose card is known, and tells what came.
 type server struct {
 	url, ca string

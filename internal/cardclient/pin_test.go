@@ -226,3 +226,57 @@ func TestResumePINLocked(t *testing.T) {
 		d.well(t, 1, 0)
 	})
 }
+
+// TestWrongPIN2IsPresentedOnce: whatever a run wants the signing PIN for, a wrong
+// one costs one try in it.
+func TestWrongPIN2IsPresentedOnce(t *testing.T) {
+	once := func(t *testing.T, f *fingers, err error) {
+		t.Helper()
+		if n := len(slices.DeleteFunc(slices.Clone(f.asked), func(s policy.Slot) bool { return s != policy.Signing })); n != 1 {
+			t.Errorf("presented %d times", n)
+		}
+		if pin, ok := errors.AsType[token.ErrPIN](err); !ok || pin.Left != 2 {
+			t.Errorf("%v, want two tries left", err)
+		}
+	}
+	t.Run("sweeping", func(t *testing.T) {
+		d := newDesk(t)
+		f, reopen := d.withPINs(t)
+		d.equipped(t)
+		d.orphan(t, policy.Signing)
+		d.orphan(t, policy.Signing)
+		reopen()
+		f.pins[policy.Signing] = "000000"
+		result, err := d.program().Sweep(t.Context(), yes)
+		if err != nil || len(result.Kept) != 2 {
+			t.Fatalf("%+v, %v", result, err)
+		}
+		once(t, f, result.Kept[0].Err)
+	})
+	t.Run("tidying, and then another fetch", func(t *testing.T) {
+		d := newDesk(t)
+		f, reopen := d.withPINs(t)
+		d.equipped(t).withSigning(t)
+		d.Ordered(d.holder, policy.OrderRenewal)
+		d.card.fail = func(op string, _ int) error {
+			if op == "delete" {
+				return errors.New("does not delete")
+			}
+			return nil
+		}
+		if _, err := d.fetch(); err != nil {
+			t.Fatal(err)
+		}
+		d.calm()
+		d.Ordered(d.holder, policy.OrderRenewal)
+		reopen()
+		f.pins[policy.Signing] = "000000"
+		_, err := d.fetch()
+		once(t, f, err)
+		reopen()
+		if _, err := d.fetch(); err != nil {
+			t.Fatal(err)
+		}
+		d.well(t, 1, 1)
+	})
+}

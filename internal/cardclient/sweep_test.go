@@ -9,6 +9,7 @@ import (
 	"sigill/internal/cardclient"
 	"sigill/internal/token"
 	"sigill/internal/token/tokentest"
+	"sigill/internal/wire"
 	"sigill/policy"
 )
 
@@ -263,5 +264,45 @@ func TestCompare(t *testing.T) {
 	}
 	if got := kinds(); got != "unknown authentication" || !d.on(t, id) {
 		t.Errorf("swept: %s, on the card: %t", got, d.on(t, id))
+	}
+}
+
+// TestExistingIsChecked: what the server calls current is written only if it is a
+// certificate of this card, for the key, and what it is listed as.
+func TestExistingIsChecked(t *testing.T) {
+	const other = "9752000000000000099"
+	s := newScene(t)
+	id, err := s.card.GenerateKey(t.Context(), policy.Authentication, token.P256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := s.card.Signer(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := func(der []byte, slot policy.Slot) wire.Certificate {
+		return wire.Certificate{Fingerprint: fingerprint(der), State: "current", Slot: string(slot), DER: der}
+	}
+	wrong := listed(s.ca.Issue(t, key.Public(), policy.Authentication, number), policy.Authentication)
+	wrong.Fingerprint = strings.Repeat("0", 64)
+	for name, cert := range map[string]wire.Certificate{
+		"of another card":     listed(s.ca.Issue(t, key.Public(), policy.Authentication, other), policy.Authentication),
+		"for another use":     listed(s.ca.Issue(t, key.Public(), policy.Signing, number), policy.Authentication),
+		"listed as another":   wrong,
+		"that does not parse": listed([]byte{0x30, 0}, policy.Authentication),
+	} {
+		s.eids = []wire.EID{{State: "current", Certificates: []wire.Certificate{cert}}}
+		e, err := s.client.FetchExisting(t.Context())
+		if err != nil || len(e.Failed) != 1 || len(e.Written) != 0 {
+			t.Errorf("%s: %+v, %v", name, e, err)
+		}
+		if _, err := s.card.ReadCertificate(t.Context(), id); !errors.Is(err, token.ErrNotFound) {
+			t.Errorf("%s: it was written (%v)", name, err)
+		}
+	}
+	right := listed(s.ca.Issue(t, key.Public(), policy.Authentication, number), policy.Authentication)
+	s.eids = []wire.EID{{State: "current", Certificates: []wire.Certificate{right}}}
+	if e, err := s.client.FetchExisting(t.Context()); err != nil || len(e.Written) != 1 || !has(t, s.card, right.Fingerprint) {
+		t.Errorf("the right one: %+v, %v", e, err)
 	}
 }
