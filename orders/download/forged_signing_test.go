@@ -51,10 +51,12 @@ func TestStatementInAnothersName(t *testing.T) {
 				s.Exec(further, s.Admins[1].Name(), fp[:])
 			}
 			signed := len(s.Faults.Signed(world.PersonCA))
-			r := start(s, h, d.Order)
-			_, err = r.submit()
+			forged, err := s.Begin(ctx, h, d.Order) // sees it, or else the request does
+			if err == nil {
+				_, err = s.Submit(ctx, h, forged)
+			}
 			s.Refused(err, policy.OrderApprovals)
-			if n := s.Rows("intents", "download = ?", string(r.st.Download.ID)); n != 0 || len(s.Faults.Signed(world.PersonCA)) != signed {
+			if n := s.Rows("intents", "order_id = ?", string(d.Order)); n != 0 || len(s.Faults.Signed(world.PersonCA)) != signed {
 				t.Errorf("%d intents, %d signatures", n, len(s.Faults.Signed(world.PersonCA))-signed)
 			}
 		})
