@@ -224,7 +224,7 @@ func TestEachTransactionLooksForItself(t *testing.T) {
 			s.Exec("UPDATE orders SET state = 'withdrawn' WHERE id = ?", string(id))
 		}, policy.OrderStateRule},
 		{"order changed", func(s *worldtest.Scene, _ *world.Holder, id policy.OrderID) {
-			s.Exec("UPDATE orders SET bytes = CAST(replace(CAST(bytes AS TEXT), 'Region', 'Legion') AS BLOB) WHERE id = ?", string(id))
+			s.Exec("UPDATE orders SET bytes = unhex(replace(hex(bytes), hex('Region'), hex('Legion'))) WHERE id = ?", string(id))
 		}, policy.OrderStateRule},
 		{"log-in revoked", func(s *worldtest.Scene, h *world.Holder, _ policy.OrderID) {
 			err := s.Views.Issue.Update(context.Background(), func(tx *issue.Tx) error {

@@ -103,7 +103,7 @@ func TestPlantedMistakesAreNotSigned(t *testing.T) {
 func TestContentThatNoCertificateMayHave(t *testing.T) {
 	s := worldtest.New(t)
 	for name, change := range map[string]string{
-		"name with a hidden turn of direction": "UPDATE persons SET surname = 'Ö' || char(8238) || 'mörts' WHERE id = ?",
+		"name with a hidden turn of direction": "UPDATE persons SET surname = 'Ö\u202emörts' WHERE id = ?",
 		"e-mail that is none":                  "UPDATE assignments SET email = 'asa at region' WHERE person = ?",
 		"UPN with a space":                     "UPDATE assignments SET upn = 'a b@ad.region.example' WHERE person = ?",
 		"SID that is none":                     "UPDATE assignments SET sid = 'S-1-x' WHERE person = ?",

@@ -87,7 +87,9 @@ func databases(t testing.TB, url string) (db *store.DB, raw *sql.DB, err error) 
 const spellings = `
 	CREATE DOMAIN blob AS bytea;
 	CREATE FUNCTION instr(bytea, text) RETURNS integer LANGUAGE sql IMMUTABLE AS $$ SELECT position(convert_to($2, 'UTF8') IN $1) $$;
-	CREATE FUNCTION unhex(text) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$ SELECT decode($1, 'hex') $$;`
+	CREATE FUNCTION hex(bytea) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT upper(encode($1, 'hex')) $$;
+	CREATE FUNCTION unhex(text) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$ SELECT decode($1, 'hex') $$;
+	CREATE VIEW sqlite_schema AS SELECT 'table' AS type, tablename AS name FROM pg_tables WHERE schemaname = current_schema();`
 
 // query writes the places of arguments as the database wants them.
 func (s *Scene) query(text string) string {
