@@ -104,6 +104,7 @@ var texts = map[string]text{
 	"kept.pin2":              {sv: "Något gammalt (%s) ligger kvar på kortet bakom underskriftskoden. Det gäller inte längre: kör sweep för att ta bort det.", en: "Something old (%s) stays on the card behind the signing PIN. It is not valid any more: run sweep to take it off."},
 	"kept.report":            {sv: "Servern har inte svarat på att kortet är städat; nästa fetch talar om det igen.", en: "The server has not answered that it knows of the tidied card; the next fetch tells it again."},
 	"kept.unread":            {sv: "VARNING: kortet kunde inte städas; nästa fetch försöker igen. Orsak: %s", en: "WARNING: the card could not be tidied; the next fetch tries again. Cause: %s"},
+	"noticeuntil":            {sv: "Väntas vara över: %s", en: "Expected to be over: %s"},
 	"offers":                 {sv: "Mer att hämta till kortet:", en: "More to fetch to this card:"},
 	"differences":            {sv: "Kort och server stämmer inte överens:", en: "Card and server differ:"},
 	"diff.no-key":            {sv: "%s %s (%s) gäller, men nyckeln finns inte på detta kort: fråga din ID-administratör", en: "%s %s (%s) is current, but its key is not on this card: ask your ID administrator"},

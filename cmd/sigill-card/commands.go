@@ -154,6 +154,7 @@ func (loginCmd) Run(a *app) error {
 		return a.print(now.Me, func() {
 			a.showMe(now.Me)
 			a.showDifferences(now)
+			a.showNotice(now.Me.Notice)
 		})
 	})
 }

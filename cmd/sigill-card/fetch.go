@@ -140,6 +140,7 @@ func (a *app) showMended(r *cardclient.Result) {
 
 // showStanding tells what waits further, and differences.
 func (a *app) showStanding(now *cardclient.Standing) {
+	a.showNotice(now.Me.Notice)
 	if len(now.Me.Offers) > 0 {
 		a.printf("%s\n", a.say("offers"))
 	}
@@ -147,6 +148,21 @@ func (a *app) showStanding(now *cardclient.Standing) {
 		a.printf("  %s\n", a.say("offer", clean(o.Order), clean(o.Organisation), clean(o.IDKind), o.LoA, o.ExpiresAt.Format(time.DateOnly)))
 	}
 	a.showDifferences(now)
+}
+
+// showNotice tells what the service does not do right now.
+func (a *app) showNotice(n *wire.Notice) {
+	if n == nil {
+		return
+	}
+	for _, text := range []string{n.Title, n.Text, n.Next} {
+		if text != "" {
+			a.printf("%s\n", clean(text))
+		}
+	}
+	if !n.Until.IsZero() {
+		a.printf("%s\n", a.say("noticeuntil", n.Until.Local().Format("2006-01-02 15:04")))
+	}
 }
 
 func (a *app) showDifferences(now *cardclient.Standing) {

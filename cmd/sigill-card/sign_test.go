@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"sigill/internal/cardclient"
 	"sigill/internal/token"
@@ -180,10 +181,12 @@ func TestEnded(t *testing.T) {
 	r := &cardclient.Result{Card: number, Repaired: []string{"x"}, Swept: 2, Kept: []cardclient.Kept{
 		{ID: []byte{1}, Slot: policy.Authentication, Err: errors.New("nej")}, {ID: []byte{2}, Slot: policy.Signing, Err: cardclient.ErrNotAsked},
 		{Err: fmt.Errorf("%w: %w", cardclient.ErrNotReported, io.EOF)}}}
-	now := &cardclient.Standing{Me: &wire.Me{Offers: []wire.Offer{{Order: "ord_7", Organisation: "Region Öst"}}},
+	now := &cardclient.Standing{Me: &wire.Me{Notice: &wire.Notice{Title: "Inget utfärdas nu", Text: "Byte av databas", Next: "Försök igen senare.",
+		Until: time.Date(2027, 1, 2, 3, 4, 0, 0, time.Local)}, Offers: []wire.Offer{{Order: "ord_7", Organisation: "Region Öst"}}},
 		Differences: []cardclient.Difference{{Kind: cardclient.DiffNoKey, Slot: policy.Signing, Serial: "4711", Organisation: "Region Öst"}}}
 	a.showResult(r, now)
-	for _, want := range []string{"ord_7", "Mer att hämta", "4711", "fråga din ID-administratör", "skrivna till kortet igen: 1", "borttagna: 2", "får tas ut"} {
+	for _, want := range []string{"ord_7", "Mer att hämta", "4711", "fråga din ID-administratör", "skrivna till kortet igen: 1", "borttagna: 2", "får tas ut",
+		"Inget utfärdas nu", "Byte av databas", "Försök igen senare", "2027-01-02 03:04"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not told:\n%s", want, out.String())
 		}
