@@ -172,7 +172,7 @@ func (g *globals) findings(v any, findings []app.Finding) error {
 
 type doctorKeysCmd struct {
 	dirFlag
-	Batch int `default:"32768" help:"How many RSA moduli are compared at once. More is faster, and needs more memory: 130 MB for the default and 2048 bits."`
+	Batch int `default:"32768" help:"How many RSA moduli are compared at once. More is faster, and needs more memory: 350 MB for the default and 2048 bits."`
 }
 
 // Help implements kong.HelpProvider.
