@@ -21,9 +21,9 @@ import (
 	"sigill/policy"
 )
 
-// mostIntents is a little less than what a card gets in a day: each kill may cost
-// one that comes to nothing.
-const mostIntents = 8
+// mostIntents is less than what a card gets in a day, of which its transport
+// certificate took one: each kill may cost one that comes to nothing.
+const mostIntents = policy.IntentsPerCard - 4
 
 // tries are how often a holder runs the program for one order. The server comes
 // back after each kill, so that more would show a download that never ends.
@@ -77,8 +77,11 @@ func (c *client) live(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		kind := "ordinary"
-		for !c.isOver() && !l.limit && l.intents() < mostIntents {
+		kind, each := "ordinary", 1
+		if c.signs {
+			each = 2
+		}
+		for !c.isOver() && !l.limit && l.intents()+each <= mostIntents {
 			order, err := c.order(ctx, kind, l.Holder)
 			if err != nil {
 				return fmt.Errorf("card %s: %s order: %w", l.Card, kind, err)

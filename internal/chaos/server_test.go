@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -131,6 +132,10 @@ func (s *server) launch(started func(*exec.Cmd)) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	release, err := guard(cmd)
+	if err != nil {
+		return err
+	}
 	started(cmd)
 	said := make(chan string, 1)
 	answers := make(chan bool, 1)
@@ -140,6 +145,7 @@ func (s *server) launch(started func(*exec.Cmd)) error {
 		io.Copy(io.Discard, out)
 		tail := <-said
 		err = cmd.Wait()
+		release()
 		if err != nil {
 			err = fmt.Errorf("sigill serve: %w: %s", err, tail)
 		}
@@ -157,6 +163,24 @@ func (s *server) launch(started func(*exec.Cmd)) error {
 	err = <-ended
 	ended <- err // for who asks again
 	return errors.Join(errors.New("sigill serve ended before it answered"), err)
+}
+
+// guard has a shell kill a process when this one ends without releasing it: a
+// server in a process group of its own would outlive tests that are killed.
+func guard(cmd *exec.Cmd) (release func(), err error) {
+	sh := stage.Command("/bin/sh", "-c", `read _ || kill -9 "$1"`, "sh", strconv.Itoa(cmd.Process.Pid))
+	line, err := sh.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := sh.Start(); err != nil {
+		return nil, err
+	}
+	return func() {
+		io.WriteString(line, "\n")
+		line.Close()
+		sh.Wait()
+	}, nil
 }
 
 // follow reads the log to its end, and returns the end of what is no line of it.
