@@ -29,6 +29,7 @@ func TestCard(t *testing.T, newCard func(t *testing.T) (open func() token.Card))
 	for name, run := range map[string]func(*testing.T, func() token.Card){
 		"EmptyCard": emptyCard, "LifeOfAKey": lifeOfAKey, "BesideNeverReplacing": beside,
 		"Slots": slots, "RSA": rsaKeys, "TLS": handshakes, "Concurrent": concurrent, "NotThere": notThere,
+		"Mending": mending,
 	} {
 		t.Run(name, func(t *testing.T) { run(t, newCard(t)) })
 	}
@@ -301,6 +302,41 @@ func concurrent(t *testing.T, open func() token.Card) {
 		})
 	}
 	wg.Wait()
+}
+
+// mending: a certificate is taken from its key, and another one takes its place;
+// nothing is without an id on a card that nobody has harmed.
+func mending(t *testing.T, open func() token.Card) {
+	ctx := t.Context()
+	c := on(t, open)
+	m, ok := c.(token.Mender)
+	if !ok {
+		t.Fatal("the card can't be mended")
+	}
+	ca := NewAuthority(t, "TEST CA")
+	id, key := newKey(t, c, policy.Authentication, token.P256)
+	for range 2 {
+		cert := ca.Issue(t, key.Public(), policy.Authentication, number)
+		if err := c.WriteCertificate(ctx, id, cert); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.WriteCertificate(ctx, id, ca.Issue(t, key.Public(), policy.Authentication, number)); !errors.Is(err, token.ErrOccupied) {
+			t.Errorf("another certificate at the same place: %v, want ErrOccupied", err)
+		}
+		if err := m.DropCertificate(ctx, id); err != nil {
+			t.Fatalf("DropCertificate: %v", err)
+		}
+		if o := object(t, c, id); o.Certificate != nil || !o.HasKey || o.Damaged || !o.Made() {
+			t.Errorf("without its certificate: %+v", o)
+		}
+		verify(t, key, "key without its certificate")
+	}
+	if n, err := m.Nameless(ctx, true); n != 0 || err != nil {
+		t.Errorf("Nameless: %d, %v", n, err)
+	}
+	if err := m.DropCertificate(ctx, []byte("0123456789abcdef")); !errors.Is(err, token.ErrNotFound) {
+		t.Errorf("DropCertificate of nothing: %v, want ErrNotFound", err)
+	}
 }
 
 func notThere(t *testing.T, open func() token.Card) {
