@@ -125,75 +125,89 @@ func parsed(block *pem.Block) any {
 	return nil
 }
 
-func write(t *testing.T) {
-	t.Helper()
-	found := map[string]string{} // fingerprint: source
-	add := func(text []byte, source string) {
-		// A public key that stands in a source text is one that somebody uses.
-		for _, key := range keysIn(text, "PRIVATE KEY") {
-			fp, err := ca.FingerprintKey(key)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sum := fmt.Sprintf("%x", fp)
-			if old, ok := found[sum]; !ok || source < old {
-				found[sum] = source
-			}
-		}
+// harvest is what is found, fingerprint by source.
+type harvest struct {
+	t     *testing.T
+	found map[string]string
+}
+
+func (h *harvest) fingerprint(key crypto.PublicKey) string {
+	h.t.Helper()
+	fp, err := ca.FingerprintKey(key)
+	if err != nil {
+		h.t.Fatal(err)
 	}
-	harvest := func(root, name string) {
-		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || !d.Type().IsRegular() {
-				return err
-			}
-			text, err := os.ReadFile(path)
-			if err != nil || len(text) > 4<<20 || !bytes.Contains(text, []byte("KEY-----")) {
-				return err
-			}
-			rel, err := filepath.Rel(root, path)
-			add(text, name+" "+filepath.ToSlash(rel))
+	return fmt.Sprintf("%x", fp)
+}
+
+// tree takes in the private keys in the files below root. A public key that stands
+// in a source text is one that somebody uses.
+func (h *harvest) tree(root, name string) {
+	h.t.Helper()
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !d.Type().IsRegular() {
 			return err
-		})
-		if err != nil {
-			t.Fatal(err)
 		}
+		text, err := os.ReadFile(path)
+		if err != nil || len(text) > 4<<20 || !bytes.Contains(text, []byte("KEY-----")) {
+			return err
+		}
+		rel, err := filepath.Rel(root, path)
+		source := name + " " + filepath.ToSlash(rel)
+		for _, key := range keysIn(text, "PRIVATE KEY") {
+			sum := h.fingerprint(key)
+			if old, ok := h.found[sum]; !ok || source < old {
+				h.found[sum] = source
+			}
+		}
+		return err
+	})
+	if err != nil {
+		h.t.Fatal(err)
 	}
-	harvest(filepath.Join(output(t, "env", "GOROOT"), "src"), "Go's standard library,")
-	for _, module := range listed {
-		harvest(output(t, "list", "-m", "-f", "{{.Dir}}", module), module+",")
-	}
+}
+
+// files takes in the keys and hashes of publishedDir.
+func (h *harvest) files() {
+	h.t.Helper()
 	files, err := filepath.Glob(filepath.Join(publishedDir, "*.pem"))
 	if err != nil {
-		t.Fatal(err)
+		h.t.Fatal(err)
 	}
 	for _, name := range files {
 		text, err := os.ReadFile(name)
 		if err != nil {
-			t.Fatal(err)
+			h.t.Fatal(err)
 		}
 		source, _, _ := strings.Cut(string(text), "\n")
 		if weakOnly(name) {
 			continue
 		}
 		for _, key := range publicKeys(text) {
-			fp, err := ca.FingerprintKey(key)
-			if err != nil {
-				t.Fatal(err)
-			}
-			found[fmt.Sprintf("%x", fp)] = source // a standard is the better source
+			h.found[h.fingerprint(key)] = source // a standard is the better source
 		}
 	}
 	spki, err := os.ReadFile(filepath.Join(publishedDir, "spki.txt"))
 	if err != nil {
-		t.Fatal(err)
+		h.t.Fatal(err)
 	}
 	for line := range strings.Lines(string(spki)) {
 		if sum, source, ok := strings.Cut(strings.TrimSpace(line), " "); ok && sum != "#" {
-			found[sum] = source
+			h.found[sum] = source
 		}
 	}
+}
+
+func write(t *testing.T) {
+	t.Helper()
+	h := &harvest{t, map[string]string{}}
+	h.tree(filepath.Join(output(t, "env", "GOROOT"), "src"), "Go's standard library,")
+	for _, module := range listed {
+		h.tree(output(t, "list", "-m", "-f", "{{.Dir}}", module), module+",")
+	}
+	h.files()
 	var lines []string
-	for sum, source := range found {
+	for sum, source := range h.found {
 		lines = append(lines, sum+" "+source+"\n")
 	}
 	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[65:]+a, b[65:]+b) })

@@ -94,17 +94,7 @@ func TestCopiedKeyIsAnIncidentForBoth(t *testing.T) {
 			_, submit := attempt(s, second, key)
 			s.Refused(submit(t.Context()), policy.KeySeenRule)
 			s.Sound()
-			for name, fp := range map[string]ca.Fingerprint{"that carries the key": carries, "of the log-in": logIn} {
-				if !compromised(s, fp) {
-					t.Errorf("the certificate %s is alive", name)
-				}
-			}
-			if _, err := s.Login(t.Context(), second); !refusedBy(err, policy.LoginRevoked) {
-				t.Errorf("second logs in: %v", err)
-			}
-			if n := s.Rows("downloads", "card = ? AND state = 'planned'", string(second.Card)); n != 0 {
-				t.Error("the download of the second card is open")
-			}
+			bothEnded(s, carries, logIn, second)
 			onCard := "card IS NULL"
 			if tt.card {
 				onCard = "card = '" + string(first.Card) + "'"
@@ -135,6 +125,22 @@ func TestCopiedKeyIsAnIncidentForBoth(t *testing.T) {
 				s.Truth()
 			}
 		})
+	}
+}
+
+// bothEnded wants both certificates revoked, and the second card out.
+func bothEnded(s *worldtest.Scene, carries, logIn ca.Fingerprint, second *world.Holder) {
+	s.T.Helper()
+	for name, fp := range map[string]ca.Fingerprint{"that carries the key": carries, "of the log-in": logIn} {
+		if !compromised(s, fp) {
+			s.T.Errorf("the certificate %s is alive", name)
+		}
+	}
+	if _, err := s.Login(s.T.Context(), second); !refusedBy(err, policy.LoginRevoked) {
+		s.T.Errorf("second logs in: %v", err)
+	}
+	if n := s.Rows("downloads", "card = ? AND state = 'planned'", string(second.Card)); n != 0 {
+		s.T.Error("the download of the second card is open")
 	}
 }
 
