@@ -78,6 +78,7 @@ var texts = map[string]text{
 	"plan.signing.replaced": {sv: "  Underskriftscertifikatet ersätts av ett nytt.", en: "  The signing certificate is replaced by a new one."},
 	"plan.signing.comes":    {sv: "  Ett underskriftscertifikat tillkommer.", en: "  A signing certificate is added."},
 	"plan.signing.goes":     {sv: "  Underskriftscertifikatet ersätts inte nu: det spärras, hämta ett nytt efteråt med sign-cert.", en: "  The signing certificate is not replaced now: it is revoked, fetch a new one afterwards with sign-cert."},
+	"plan.signing.off":      {sv: "  Underskriftscertifikatet ersätts inte: det spärras. Organisationen tillåter inga nya.", en: "  The signing certificate is not replaced: it is revoked. The organisation allows no new ones."},
 	"plan.signing.none":     {sv: "  Inget underskriftscertifikat berörs.", en: "  No signing certificate is affected."},
 	"plan.pending":          {sv: "  Det gamla gäller tills det nya har bekräftats, senast %s.", en: "  The old one lives until the new one is confirmed, by %s at the latest."},
 	"plan.first":            {sv: "  Det ska vara bekräftat senast %s.", en: "  It is to be confirmed by %s at the latest."},

@@ -28,9 +28,9 @@ func (t *face) Approve(_ context.Context, me *wire.Me, plan policy.Plan) (bool, 
 	t.note("plan", clean(me.Name), clean(string(plan.Card)))
 	for _, add := range plan.Adds {
 		t.note("plan.add", t.say("slot."+string(add.Slot)), clean(add.Content.CommonName), clean(add.Content.Organisation),
-			clean(add.Content.SerialNumber), add.LoA, add.NotAfter.Format(time.DateOnly))
+			clean(identifier(add)), add.LoA, add.NotAfter.Format(time.DateOnly))
 		for _, v := range []string{add.Content.Email, add.Content.UPN} {
-			if v != "" {
+			if v != "" && (v != add.Content.UPN || add.Slot == policy.Authentication) { // UPN is for logging on
 				fmt.Fprintf(t.notes, "       %s\n", clean(v))
 			}
 		}
@@ -56,18 +56,30 @@ func (t *face) Approve(_ context.Context, me *wire.Me, plan policy.Plan) (bool, 
 	return t.confirm("goon")
 }
 
+// identifier is what an eID carries of its holder. Whoever looks over a shoulder
+// gets no whole personnummer.
+func identifier(add policy.Addition) string {
+	if add.IDKind == policy.ByPersonNumber {
+		return policy.PersonNumber(add.Content.SerialNumber).String()
+	}
+	return add.Content.SerialNumber
+}
+
 // becomes says what becomes of the eID's signing certificate: holders miss it
 // when it is gone, and then it is too late to ask.
 func (t *face) becomes(plan policy.Plan) {
 	_, comes := plan.Addition(policy.Signing)
 	goes := slices.ContainsFunc(plan.Removes, func(r policy.Removal) bool { return r.Slot == policy.Signing })
+	anew := slices.ContainsFunc(plan.Removes, func(r policy.Removal) bool { return r.FetchAnew })
 	switch {
 	case comes && goes:
 		t.note("plan.signing.replaced")
 	case comes:
 		t.note("plan.signing.comes")
-	case goes:
+	case goes && anew:
 		t.note("plan.signing.goes")
+	case goes:
+		t.note("plan.signing.off")
 	default:
 		t.note("plan.signing.none")
 	}

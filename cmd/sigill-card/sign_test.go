@@ -156,13 +156,19 @@ func TestExplainPIN(t *testing.T) {
 func TestPlanSaysWhatBecomesOfSigning(t *testing.T) {
 	auth, sign := policy.Addition{Slot: policy.Authentication}, policy.Addition{Slot: policy.Signing}
 	old := policy.Removal{Slot: policy.Signing, Serial: "4711"}
+	anew := old
+	anew.FetchAnew = true
+	named := policy.Addition{Slot: policy.Authentication, IDKind: policy.ByPersonNumber}
+	named.Content.SerialNumber = "198001042384"
 	for _, c := range []struct {
 		plan policy.Plan
 		want string
 	}{
 		{policy.Plan{Adds: []policy.Addition{auth, sign}, Removes: []policy.Removal{old}}, "ersätts av ett nytt"},
 		{policy.Plan{EID: "x", Adds: []policy.Addition{sign}}, "tillkommer"},
-		{policy.Plan{Adds: []policy.Addition{auth}, Removes: []policy.Removal{old}}, "hämta ett nytt efteråt med sign-cert"},
+		{policy.Plan{Adds: []policy.Addition{auth}, Removes: []policy.Removal{anew}}, "hämta ett nytt efteråt med sign-cert"},
+		{policy.Plan{Adds: []policy.Addition{auth}, Removes: []policy.Removal{old}}, "Organisationen tillåter inga nya"},
+		{policy.Plan{Adds: []policy.Addition{named}}, "19800104-****"},
 		{policy.Plan{Adds: []policy.Addition{auth}}, "Inget underskriftscertifikat berörs"},
 	} {
 		var notes strings.Builder

@@ -22,6 +22,7 @@ type cardCmd struct {
 	Show    cardShowCmd    `cmd:"" help:"Show a card."`
 	Handout cardHandoutCmd `cmd:"" help:"Hand a card out: it gets its holder, for ever, and may fetch once."`
 	Arm     cardArmCmd     `cmd:"" help:"Let a card fetch once more without an eID, at the desk."`
+	Abandon cardAbandonCmd `cmd:"" help:"Give up the download that is open for a card."`
 	Block   cardBlockCmd   `cmd:"" help:"Report a card lost or stolen: everything on it is revoked."`
 }
 
@@ -250,6 +251,35 @@ func (c *cardArmCmd) Run(g *globals) error {
 		return usageError{"two administrators arm a card: name the other's card by --second"}
 	}
 	return c.do(g, statement.ActArm, "Arm card %s (%s, %s) of %s, whose %s you have seen, for one download.")
+}
+
+type cardAbandonCmd struct {
+	ownCard
+	yesFlag
+	Number string `arg:"" help:"Card number, 19 digits."`
+}
+
+// Help implements kong.HelpProvider.
+func (cardAbandonCmd) Help() string {
+	return `For a holder who cannot go on and cannot give up himself. What the download has
+released is revoked, the eID that the card had stays, and the order can be
+fetched again.
+
+  sigill card abandon 9752278900000000015 --identity soft:anna.card`
+}
+
+func (c *cardAbandonCmd) Run(g *globals) error {
+	return c.run(g, func(s *session, a *adminclient.Client) error {
+		would := fmt.Sprintf("Give up the download that is open for card %s: what it has released is revoked; the order can be fetched again.", clean(c.Number))
+		if err := s.confirm(c.yesFlag, would); err != nil {
+			return err
+		}
+		id, err := a.AbandonDownload(g.ctx, c.Number)
+		if err != nil {
+			return err
+		}
+		return g.print(map[string]string{"card": c.Number, "download": id}, fmt.Sprintf("Download %s is given up.\n", clean(id)))
+	})
 }
 
 type cardBlockCmd struct {

@@ -265,6 +265,9 @@ func (d *desk) irreversible(karin, lars, holder card) {
 		t.Errorf("verify after: %+v", got)
 	}
 	d.crl(issuer)
+	if got := d.as(karin, "", "card", "abandon", holder.number, "--yes"); got.code != exitFailed || !strings.Contains(got.err, "download.state") {
+		t.Errorf("abandon where nothing is open: %+v", got)
+	}
 	if got := d.as(karin, "", "card", "block", karin.number, "--reason", "mislaid", "--yes"); got.code != exitUsage {
 		t.Errorf("unknown reason: %+v", got)
 	}

@@ -243,6 +243,18 @@ func (c *Client) BlockCard(ctx context.Context, number, reason string) error {
 	return err
 }
 
+// AbandonDownload gives up the download that is open for a card and returns its
+// id. What it released is revoked; the order can be fetched again.
+func (c *Client) AbandonDownload(ctx context.Context, number string) (string, error) {
+	a, err := retried(ctx, c, func(l *login) (*wire.Abandoned, error) {
+		return post[wire.Abandoned](ctx, l, path("cards", number, "abandon"), struct{}{})
+	})
+	if err != nil {
+		return "", err
+	}
+	return a.Download, nil
+}
+
 // Certificate returns a certificate by serial, 32 hexadecimal digits.
 func (c *Client) Certificate(ctx context.Context, serial string) (*wire.Certificate, error) {
 	return retried(ctx, c, func(l *login) (*wire.Certificate, error) {

@@ -140,6 +140,7 @@ func New(c Config) http.Handler {
 	card("POST /api/v1/cards/handover", h.handOver)
 	card("GET /api/v1/cards/{number}", h.card)
 	card("POST /api/v1/cards/{number}/block", h.block)
+	card("POST /api/v1/cards/{number}/abandon", h.abandonOfCard)
 	card("POST /api/v1/orders/preview", h.preview)
 	card("POST /api/v1/orders", h.place)
 	card("GET /api/v1/orders/{id}", h.order)

@@ -207,6 +207,18 @@ func (h *handler) abandon(c *call) (any, error) {
 	return struct{}{}, h.Downloads.Abandon(c.Context(), c.caller, downloadID(c))
 }
 
+func (h *handler) abandonOfCard(c *call) (any, error) {
+	number, err := policy.ParseCardNumber(c.PathValue("number"))
+	if err != nil {
+		return nil, form(err)
+	}
+	id, err := h.Downloads.AbandonOfCard(c.Context(), c.caller, number)
+	if err != nil {
+		return nil, err
+	}
+	return wire.Abandoned{Download: string(id)}, nil
+}
+
 func (h *handler) blockOwn(c *call) (any, error) { return h.report(c, c.caller.Card) }
 
 func (h *handler) block(c *call) (any, error) {

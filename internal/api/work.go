@@ -68,6 +68,7 @@ func classes() map[string]class {
 		"POST /api/v1/cards/handover":                 change,
 		"GET /api/v1/cards/{number}":                  read,
 		"POST /api/v1/cards/{number}/block":           revoke,
+		"POST /api/v1/cards/{number}/abandon":         revoke,
 		"POST /api/v1/orders/preview":                 read,
 		"POST /api/v1/orders":                         change,
 		"GET /api/v1/orders/{id}":                     read,

@@ -55,6 +55,9 @@ func (r *run) checkPlan(ctx context.Context, why cause) error {
 	if err := checkCause(p, why); err != nil {
 		return err
 	}
+	if _, signs := p.Addition(policy.Signing); signs && !why.signing && r.WithoutSigning && d.State == string(policy.DownloadPlanned) {
+		return fmt.Errorf("%w: it adds a signing certificate, which was to be left out", ErrPlan)
+	}
 	return r.checkRemovals(ctx)
 }
 

@@ -50,6 +50,11 @@ var rules = []rule{
 			WHERE a.kind = 'current' AND a.slot = 'authentication' AND a.card = s.card AND a.organisation IS NOT DISTINCT FROM s.organisation
 				AND a.id_kind IS NOT DISTINCT FROM s.id_kind AND b.not_after >= c.not_after)`},
 
+	{code: "standing.signing-pending", query: `SELECT s.certificate, s.card FROM standings s
+		WHERE s.kind = 'pending' AND s.slot = 'signing' AND NOT EXISTS (
+			SELECT 1 FROM standings a WHERE a.slot = 'authentication' AND a.card = s.card
+				AND a.organisation IS NOT DISTINCT FROM s.organisation AND a.id_kind IS NOT DISTINCT FROM s.id_kind)`},
+
 	// Certificates and intents: nothing signed that was not recorded.
 	{code: "certificate.intent", query: `SELECT c.serial, i.state FROM certificates c LEFT JOIN intents i ON i.serial = c.serial
 		WHERE i.state IS NULL OR i.state <> 'signed'`},

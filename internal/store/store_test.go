@@ -172,6 +172,8 @@ func TestCheck(t *testing.T) {
 		{name: "two at a place", sql: `DROP INDEX standings_place; UPDATE standings SET kind = 'current'`,
 			want: []string{"standing.twice: " + card + " authentication current org_a hsa-id"}},
 		{name: "place of another", sql: `UPDATE standings SET slot = 'signing' WHERE kind = 'current'`, want: []string{"standing.place: " + finger(1), "standing.signing: " + finger(1) + " " + card}},
+		{name: "signing without its eID", sql: `UPDATE standings SET slot = 'signing', id_kind = 'person-id' WHERE kind = 'pending'`,
+			want: []string{"standing.place: " + finger(4), "standing.signing-pending: " + finger(4) + " " + card}},
 		{name: "blocked card", sql: `UPDATE cards SET state = 'blocked'`, want: []string{"standing.card: " + finger(1) + " " + card + " blocked"}},
 		{name: "locked card", sql: `UPDATE cards SET state = 'locked'`},
 		{name: "pending of an ended download", sql: `UPDATE downloads SET state = 'lapsed', ended_at = 1 WHERE id = 'dl_b'`,

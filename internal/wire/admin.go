@@ -95,6 +95,11 @@ type Card struct {
 	ArmedUntil   *time.Time `json:"armedUntil,omitempty"`
 }
 
+// Abandoned answers POST /api/v1/cards/{number}/abandon.
+type Abandoned struct {
+	Download string `json:"download"`
+}
+
 // Cards answers GET /api/v1/organisations/{org}/cards?after=&limit=.
 type Cards struct {
 	Cards []Card `json:"cards"`

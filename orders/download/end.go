@@ -104,6 +104,44 @@ func (s *Service) Abandon(ctx context.Context, c register.Caller, id policy.Down
 	return s.keep(ctx, err, c, id)
 }
 
+// AbandonOfCard gives up whatever download is open for a card: by an administrator
+// of the organisation whose eID it brings, who knows the card and not the
+// download, and calls when its holder does not. It returns the download.
+func (s *Service) AbandonOfCard(ctx context.Context, c register.Caller, number policy.CardNumber) (policy.DownloadID, error) {
+	var id policy.DownloadID
+	err := s.Store.Update(ctx, func(tx *Tx) error {
+		missing := policy.Refuse(policy.RoleMissing, "no such card").Err()
+		card, err := tx.Card(number)
+		if errors.Is(err, issue.ErrNotFound) {
+			return missing
+		} else if err != nil {
+			return err
+		}
+		d, items, err := tx.OpenDownloadOfCard(number)
+		if errors.Is(err, issue.ErrNotFound) {
+			if register.MayFor(tx.register(), c, card.Organisation) != nil {
+				return missing
+			}
+			return policy.Refuse(policy.DownloadStateRule, "no download of this card is open").Err()
+		} else if err != nil {
+			return err
+		}
+		plan, err := planOf(d)
+		if err != nil {
+			return err
+		}
+		if register.MayFor(tx.register(), c, plan.Organisation()) != nil {
+			return missing
+		}
+		id = d.ID
+		return s.end(tx, card, d, items, policy.DownloadAbandoned, c.Name())
+	})
+	if err = s.keep(ctx, err, c, "", issue.F("abandoning", string(number))); err != nil {
+		return "", err
+	}
+	return id, nil
+}
+
 func (s *Service) abandonable(tx *Tx, c register.Caller, id policy.DownloadID) (*Download, []*Item, error) {
 	d, items, err := s.own(tx, c, id)
 	if err == nil {
