@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ocsp"
@@ -56,6 +57,9 @@ func (s *Sim) finish() error {
 	for n, rest := range rounds {
 		if s.violation != "" {
 			return nil
+		}
+		if n > 0 && !slices.ContainsFunc(s.holders, s.waits) {
+			break
 		}
 		s.clock = s.clock.Add(rest)
 		s.jobs(p)
