@@ -325,8 +325,8 @@ func (s *Sim) checkAll() {
 	}
 	for _, rule := range slices.Sorted(maps.Keys(s.refusals)) {
 		told := s.refusals[rule]
-		if rule == "login.unknown" {
-			continue // anybody can make such a certificate, and rows with them
+		if policy.Rule(rule) == policy.LoginUnknown || policy.Rule(rule).OfService() {
+			continue // anybody can make such a certificate, and rows with them; and what is wrong with the service says nothing of who asked
 		}
 		// Of each rule and caller the first ten of a minute are recorded.
 		if n := s.count(`events WHERE act IN ('request.refused', 'key.refused') AND instr(body, ?) > 0`, fmt.Sprintf("%q", rule)); n < min(told, 10) {
