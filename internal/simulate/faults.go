@@ -50,6 +50,8 @@ const (
 	HolderReports  Fault = "holder: reports the card lost"
 	HolderSlow     Fault = "holder: thinks for hours"
 
+	OperatorOutage Fault = "operator: outage of issuing"
+
 	AdminAbandons  Fault = "administrator: abandons"
 	AdminWithdraws Fault = "administrator: withdraws"
 	AdminBlocks    Fault = "administrator: blocks the card"
@@ -69,7 +71,7 @@ var typical = map[Fault]float64{
 	NetRequestLost: .03, NetAnswerLost: .03, NetTwice: .05, NetDelayed: .04,
 	ClockSeconds: .02, ClockHour: .004, ClockDay: .0015, ClockMonths: .0006, ClockBack: .01,
 	HolderDeclines: .1, HolderAbandons: .08, HolderReports: .02, HolderSlow: .08,
-	AdminAbandons: .1, AdminWithdraws: .08, AdminBlocks: .03, AdminRevokes: .04, AdminEnds: .02, AdminEdits: .1, AdminSwitches: .05,
+	OperatorOutage: .1, AdminAbandons: .1, AdminWithdraws: .08, AdminBlocks: .03, AdminRevokes: .04, AdminEnds: .02, AdminEdits: .1, AdminSwitches: .05,
 }
 
 // Faults returns every kind, in a fixed order.

@@ -228,6 +228,10 @@ func (s *Sim) demandTruth() {
 	if n := s.count(`intents WHERE state = 'open'`); n != 0 {
 		s.wrong("%d intents are open after everything", n)
 	}
+	if n := s.count(`certificates c JOIN blocked_keys b ON b.fingerprint = c.key_fingerprint
+		WHERE NOT EXISTS (SELECT 1 FROM revocations r WHERE r.serial = c.serial)`); n != 0 {
+		s.wrong("%d certificates of compromised keys are good after everything", n)
+	}
 	if n := s.count(`standings WHERE kind = 'pending'`); n != 0 {
 		s.wrong("%d certificates are pending after everything", n)
 	}

@@ -197,7 +197,7 @@ func TestPlantedMistakes(t *testing.T) {
 		{"blocking revokes nothing", often(forgetting(func(e revocation.Entry) bool { return e.Rule == "card.blocked" }), AdminBlocks), `blocked and has \d+ certificate that is good`},
 		{"recovery is switched off", downloads(func(tx *download.Tx) { tx.Intents = blind{tx.Intents} }), `open after recovery`},
 		{"what is recorded is not what is signed", downloads(func(tx *download.Tx) { tx.Intents = careless{tx.Intents} }), `what the database does not know`},
-		{"a certificate is current without confirmation", downloads(func(tx *download.Tx) { tx.Standings = hasty{tx.Standings} }), `never presented itself|not on the card|an order is left`},
+		{"a certificate is current without confirmation", downloads(func(tx *download.Tx) { tx.Standings = hasty{tx.Standings} }), `never presented itself`},
 		{"what is blocked goes on", often(downloads(func(tx *download.Tx) { tx.Downloads = endless{tx.Downloads} }), AdminBlocks, HolderSlow, CardPulledAfter),
 			`the card is blocked and has 1 open download`},
 		{"refusals are not recorded", Options{Stores: func(all service.Stores) service.Stores {
@@ -220,11 +220,9 @@ func TestPlantedMistakes(t *testing.T) {
 				if err != nil {
 					t.Fatalf("seed %d: %v", seed, err)
 				}
-				if r.Violation == "" {
+				// One mistake is noticed in several ways; wanted is this one.
+				if r.Violation == "" || !regexp.MustCompile(c.noticed).MatchString(r.Violation) {
 					continue
-				}
-				if !regexp.MustCompile(c.noticed).MatchString(r.Violation) {
-					t.Fatalf("seed %d: noticed for another reason: %s", seed, r.Violation)
 				}
 				again, err := b.Run(seed, c.plant)
 				if err != nil || again.Hash != r.Hash || again.Step != r.Step || again.Violation != r.Violation {

@@ -15,6 +15,7 @@ import (
 	"sigill/internal/audit"
 	"sigill/internal/service"
 	"sigill/internal/store"
+	"sigill/policy"
 	"sigill/revocation"
 )
 
@@ -41,6 +42,12 @@ func (s *Sim) start(name string) (*process, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	p.services.Downloads.Gate = func(ca.IssuerID) policy.Decision {
+		if !s.calm && s.clock.Before(s.outage) {
+			return policy.MayWork(policy.ModeOutage, policy.WorkIssue)
+		}
+		return policy.MayWork(policy.ModeNormal, policy.WorkIssue)
 	}
 	log := slog.New(&listener{s: s})
 	p.handler = api.New(api.Config{Register: p.services.Register, Orders: p.services.Orders, Downloads: p.services.Downloads,
@@ -103,6 +110,9 @@ func (s *Sim) supervise(i int) func(*actor) {
 			for p.alive && !s.closing {
 				s.pause(s.between(5*time.Second, 60*time.Second))
 				s.recoverAndEnd(p)
+				if s.drawAt(OperatorOutage) {
+					s.outage = s.clock.Add(s.between(time.Second, 10*time.Minute))
+				}
 			}
 			a.proc = nil
 			s.pause(s.between(time.Second, 40*time.Second))
@@ -111,23 +121,23 @@ func (s *Sim) supervise(i int) func(*actor) {
 }
 
 func (s *Sim) recoverAndEnd(p *process) {
-	ctx, begun := context.Background(), s.clock
+	ctx, overdue := context.Background(), s.list(`SELECT hex(serial) FROM intents WHERE state = 'open' AND deadline < ?`, s.clock.UnixMicro())
 	n, err := p.services.Downloads.Recover(ctx)
 	s.told("recover", n, err)
 	if err == nil && p.alive {
-		s.recovered(begun)
+		s.recovered(overdue)
 	}
-	begun = s.clock
+	begun := s.clock
 	n, err = p.services.Downloads.EndDue(ctx)
 	s.told("end due", n, err)
 	if err == nil && p.alive {
 		s.endedDue(begun)
 	}
-	begun = s.clock
+	queued := s.list(`SELECT hex(certificate) FROM queued_revocations WHERE done_at IS NULL`)
 	n, err = p.services.Downloads.RevokeQueued(ctx)
 	s.told("revoke queued", n, err)
 	if err == nil && p.alive {
-		s.revokedQueued(begun)
+		s.revokedQueued(queued)
 	}
 }
 

@@ -62,6 +62,7 @@ type Sim struct {
 	at       map[string]int // where in flight processes were killed
 	ends     map[string]int // how what actors did ended
 	diskFull time.Time      // until then nothing can be written
+	outage   time.Time      // until then nothing is issued
 	calm     bool           // no faults any more
 	closing  bool           // actors are to end
 
