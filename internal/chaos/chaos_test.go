@@ -50,6 +50,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 	t.Logf("SIGILL_SEED=%d", seed)
 	which := os.Getenv("SIGILL_CHAOS_DB")
+	tokentest.StartSoftHSM(t) // where it is missing nothing is begun
 	for _, db := range []struct {
 		name string
 		url  func(*testing.T) string
@@ -71,7 +72,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			}
 		}
 		t.Run(db.name, func(t *testing.T) {
-			c := begin(t, tokentest.StartSoftHSM(t), db.url(t), seed)
+			c := begin(t, db.url(t), seed)
 			c.carryOn(kills)
 			c.truth()
 		})
@@ -99,7 +100,6 @@ func (c *chaos) clients() []*client {
 type chaos struct {
 	*stage.Played
 	t           *testing.T
-	hsm         *tokentest.SoftHSM
 	cardProgram string
 	server      *server
 	db          *database
@@ -121,7 +121,7 @@ type ask struct {
 }
 
 // begin plays the demo and serves what it leaves.
-func begin(t *testing.T, hsm *tokentest.SoftHSM, url string, seed uint64) *chaos {
+func begin(t *testing.T, url string, seed uint64) *chaos {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "demo")
 	args := []string{"demo", "--dir", dir}
@@ -129,7 +129,7 @@ func begin(t *testing.T, hsm *tokentest.SoftHSM, url string, seed uint64) *chaos
 		args = append(args, "--database", url)
 	}
 	stage.Run(t, stage.Command(programs.Sigill(t), args...)).Want(t, 0, "sigill demo")
-	c := &chaos{Played: stage.Opened(t, dir), t: t, hsm: hsm, cardProgram: programs.Card(t), rand: rand.New(rand.NewPCG(seed, 0)),
+	c := &chaos{Played: stage.Opened(t, dir), t: t, cardProgram: programs.Card(t), rand: rand.New(rand.NewPCG(seed, 0)),
 		asks: make(chan ask), over: make(chan struct{}), failures: map[string]int{}, hits: newHistogram()}
 	c.server = newServer(programs.Sigill(t), dir, seed)
 	t.Cleanup(c.server.end)

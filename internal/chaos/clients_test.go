@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 	"time"
@@ -40,6 +41,7 @@ type entry struct {
 type life struct {
 	*stage.Holder
 	card  string // as programs are told of it
+	hsm   string // configuration of the SoftHSM that has the card's tokens; "": none
 	pins  string
 	books []entry
 	// limit: the card had all the intents that it may have in a day. The last
@@ -188,6 +190,9 @@ func (c *chaos) program(ctx context.Context, l *life, args ...string) (stage.Out
 	cmd, err := c.HolderProgram(c.cardProgram, l.card, c.Server, l.pins, args...)
 	if err != nil {
 		return stage.Outcome{}, err
+	}
+	if l.hsm != "" {
+		cmd.Env = append(os.Environ(), "SOFTHSM2_CONF="+l.hsm)
 	}
 	o, err := stage.Try(cmd)
 	return o, errors.Join(err, cmd.ExtraFiles[0].Close())

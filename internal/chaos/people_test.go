@@ -9,6 +9,7 @@ import (
 
 	"sigill/internal/stage"
 	"sigill/internal/token"
+	"sigill/internal/token/tokentest"
 	"sigill/policy"
 )
 
@@ -26,10 +27,10 @@ func (c *chaos) holder(k kind) *life {
 	n := c.people
 	h := &stage.Holder{Number: personNumber(n), Given: "Maj-Britt", Surname: "Ångström", HSAID: fmt.Sprintf("SE2321000016-K%04d", n),
 		Email: fmt.Sprintf("maj-britt.%d@region.example", n), UPN: fmt.Sprintf("majb%d@ad.region.example", n), Card: fmt.Sprintf("97522789001%08d", n)}
-	l := &life{Holder: h, card: c.blank(k, h.Card), pins: pin1 + "\n" + pin2 + "\n"}
+	l := &life{Holder: h, pins: pin1 + "\n" + pin2 + "\n"}
+	c.blank(k, l)
 	c.Directory("created", h)
-	card, err := token.Open(c.t.Context(), l.card, l.pin())
-	c.Must(err)
+	card := c.insert(l)
 	c.Personalise(stage.Blank{Number: h.Card, Card: card, Algorithm: token.P256})
 	c.Must(card.Close())
 	c.HandOut(h)
@@ -39,19 +40,35 @@ func (c *chaos) holder(k kind) *life {
 	return l
 }
 
-// blank makes an empty card and returns what programs are told of it.
-func (c *chaos) blank(k kind, number string) string {
+// blank makes the holder's empty card. Each card of tokens is in a SoftHSM of its
+// own, as cards are in readers: one process at a time works with it.
+func (c *chaos) blank(k kind, l *life) {
 	c.t.Helper()
+	number := l.Holder.Card
 	if k == hard {
+		hsm := tokentest.StartSoftHSM(c.t)
 		one, two := "PIN1 "+number, "PIN2 "+number
-		c.hsm.NewToken(c.t, one, pin1)
-		c.hsm.NewToken(c.t, two, pin2)
-		return c.hsm.URI(one, two)
+		hsm.NewToken(c.t, one, pin1)
+		hsm.NewToken(c.t, two, pin2)
+		l.card, l.hsm = hsm.URI(one, two), hsm.Config
+		return
 	}
 	path := filepath.Join(c.Dir, "cards", number+".json")
 	c.Must(os.MkdirAll(filepath.Dir(path), 0o700))
 	c.Must(token.CreateSoft(path, token.SoftConfig{Number: number, Product: "7XX", PIN1: pin1, PIN2: pin2}))
-	return "soft:" + path
+	l.card = "soft:" + path
+}
+
+// insert opens a card in the test's own process; by its goroutine only, because
+// the library for tokens reads the environment.
+func (c *chaos) insert(l *life) token.Card {
+	c.t.Helper()
+	if l.hsm != "" {
+		c.t.Setenv("SOFTHSM2_CONF", l.hsm)
+	}
+	card, err := token.Open(c.t.Context(), l.card, l.pin())
+	c.Must(err)
+	return card
 }
 
 // personNumber returns the n-th of many personal identity numbers.

@@ -16,7 +16,6 @@ import (
 
 	"golang.org/x/crypto/ocsp"
 
-	"sigill/internal/token"
 	"sigill/internal/wire"
 	"sigill/policy"
 )
@@ -129,8 +128,7 @@ func (c *chaos) judge(l *life) (drawn int) {
 func (c *chaos) onCard(l *life, last map[policy.Slot]string) {
 	t := c.t
 	t.Helper()
-	card, err := token.Open(t.Context(), l.card, l.pin())
-	c.Must(err)
+	card := c.insert(l)
 	defer card.Close()
 	objects, err := card.Objects(t.Context())
 	c.Must(err)
@@ -204,8 +202,7 @@ func (c *chaos) relyingParties(l *life, all []issued) {
 // eid returns the eID on a card, and its issuer from where it says.
 func (c *chaos) eid(l *life) (cert, issuer *x509.Certificate) {
 	c.t.Helper()
-	card, err := token.Open(c.t.Context(), l.card, l.pin())
-	c.Must(err)
+	card := c.insert(l)
 	defer card.Close()
 	objects, err := card.Objects(c.t.Context())
 	c.Must(err)
