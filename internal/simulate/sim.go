@@ -40,10 +40,11 @@ const tail = 50
 // Sim is one schedule under way.
 type Sim struct {
 	Options
-	seed  uint64
-	base  *Base
-	rng   *rand.Rand
-	clock time.Time
+	seed   uint64
+	base   *Base
+	rng    *rand.Rand
+	clock  time.Time
+	latest time.Time // that the clock ever said
 
 	world *world.World
 	db    *store.DB
@@ -210,6 +211,9 @@ func (s *Sim) run(steps int) {
 // resume lets an actor run to its next point.
 func (s *Sim) resume(a *actor) {
 	s.step++
+	if s.clock.After(s.latest) {
+		s.latest = s.clock
+	}
 	s.current = a
 	_, more := a.next()
 	s.current = nil
