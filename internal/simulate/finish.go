@@ -41,7 +41,10 @@ func (s *Sim) finish() error {
 		return err
 	}
 	s.calm = true
-	s.clock = s.clock.Add(time.Minute) // no clock that was set back stays so
+	if s.clock.Before(s.latest) {
+		s.clock = s.latest // no clock that was set back stays so
+	}
+	s.clock = s.clock.Add(time.Minute)
 	s.note("calm", "from here on nothing goes wrong")
 	s.procs = []*process{nil}
 	p, err := s.start("server at last")

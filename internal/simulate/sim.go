@@ -262,7 +262,9 @@ func (s *Sim) passTime() {
 		s.clock = s.clock.Add(s.between(60*24*time.Hour, 95*24*time.Hour))
 	case ClockBack:
 		// What a start would still accept; more is a clock that somebody set.
-		s.clock = s.clock.Add(-s.between(time.Second, 20*time.Second))
+		if s.latest.Sub(s.clock) < 20*time.Second {
+			s.clock = s.clock.Add(-s.between(time.Second, 20*time.Second))
+		}
 	}
 }
 
