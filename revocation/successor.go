@@ -161,13 +161,17 @@ func successor(public *x509.RevocationList, der []byte, s *Scope, next *Publicat
 	return nil
 }
 
+// ErrClock says that a list would be older than the public one, because the clock
+// has gone back. The public one stays, and is good until its own nextUpdate.
+var ErrClock = errors.New("look at the clock")
+
 // notBackwards compares what two lists of one scope say of themselves.
 func notBackwards(public, list *x509.RevocationList) error {
 	if list.Number.Cmp(public.Number) <= 0 {
 		return fmt.Errorf("the public CRL has number %v", public.Number)
 	}
 	if list.ThisUpdate.Before(public.ThisUpdate) {
-		return fmt.Errorf("thisUpdate %v is before that of the public CRL, %v: look at the clock", list.ThisUpdate, public.ThisUpdate)
+		return fmt.Errorf("thisUpdate %v is before that of the public CRL, %v: %w", list.ThisUpdate, public.ThisUpdate, ErrClock)
 	}
 	return nil
 }

@@ -97,7 +97,14 @@ func (a *App) prepare(ctx context.Context, technical []renewal) error {
 	if err := a.Sequencer.CatchUp(ctx); err != nil {
 		return err
 	}
-	if _, err := a.Publisher.Publish(ctx, a.now()); err != nil {
+	_, err := a.Publisher.Publish(ctx, a.now())
+	if errors.Is(err, revocation.ErrClock) {
+		// The clock went back by less than what a start refuses. What is public is
+		// good; the background publishes again as soon as the clock has caught up.
+		a.log.Error("publishing CRLs", "err", err)
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("publishing CRLs: %w", err)
 	}
 	return nil

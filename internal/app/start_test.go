@@ -1,12 +1,21 @@
 package app
 
 import (
+	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"sigill/ca"
+	"sigill/internal/keys"
+	"sigill/orders/issue"
+	"sigill/policy"
+	"sigill/revocation"
 )
 
 // TestTakenPort: a start that can't listen does nothing before it says so, so that
@@ -71,6 +80,50 @@ func TestStartThatFailsListensNoMore(t *testing.T) {
 		t.Fatalf("the status listener was not given back: %v", err)
 	}
 	again.Close()
+}
+
+// TestStartAfterASmallStepBack: a clock that was put right by some seconds keeps
+// nobody from the service, although no list may be published that is older than
+// the public one.
+func TestStartAfterASmallStepBack(t *testing.T) {
+	dir := make1(t, "")
+	serving(t, dir, func(Addresses) {})
+	var back atomic.Int64
+	back.Store(int64(30 * time.Second))
+	a, err := open(t, dir, func() time.Time { return time.Now().Add(-time.Duration(back.Load())) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	cert, _, err := a.technical(t.Context(), keys.FunctionCA, policy.ProfileServer,
+		ca.Content{Country: "SE", Organisation: "O", CommonName: "card.example", DNSNames: []string{"card.example"}}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = a.DB.Issue().Update(t.Context(), func(tx *issue.Tx) error { // so that a list is due
+		_, err := issue.Revoke(tx, cert, ca.Superseded, "test", "system", a.now())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Sequencer.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Publisher.Publish(t.Context(), a.now()); !errors.Is(err, revocation.ErrClock) {
+		t.Fatalf("publishing with the clock back: %v", err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	served := false
+	err = a.Serve(ctx, func(Addresses) {
+		served = true
+		back.Store(0) // it has caught up
+		stop()
+	})
+	if !served || err != nil {
+		t.Errorf("served %t, %v", served, err)
+	}
 }
 
 func TestMigrateTakesTheLock(t *testing.T) {
