@@ -120,6 +120,15 @@ func (s *Service) begin(tx *Tx, c register.Caller, cause Cause) (*State, error) 
 	if err := s.mayBegin(plan.Adds); err != nil {
 		return nil, err
 	}
+	// All of the plan or nothing: a limit that is met between two certificates
+	// would leave the first one waiting, good to relying parties, for a day.
+	ofCard, err := tx.CountIntents(c.Card, "", "", now.Add(-day))
+	if err != nil {
+		return nil, err
+	}
+	if err := policy.MayIntend(0, ofCard+len(plan.Adds)-1).Err(); err != nil {
+		return nil, err
+	}
 	return s.open(tx, c, card, cause, plan)
 }
 

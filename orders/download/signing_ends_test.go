@@ -5,9 +5,11 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"sigill/ca"
 	"sigill/internal/world"
+	"sigill/internal/world/fault"
 	"sigill/internal/world/worldtest"
 	"sigill/orders"
 	"sigill/orders/download"
@@ -284,4 +286,48 @@ func TestEightClientsFetchSigning(t *testing.T) {
 	}
 	s.Sound()
 	s.Truth()
+}
+
+// A card that has one intent left today does not begin a download of two: the
+// first certificate would wait, good to relying parties, for what cannot come.
+func TestBothOrNothingWithinTheLimit(t *testing.T) {
+	s := worldtest.New(t)
+	ctx := t.Context()
+	h := s.Holder()
+	signing(t, s, h) // three intents of the card so far
+	id := s.Ordered(h, policy.OrderRenewal)
+	without := download.Cause{Order: id, WithoutSigning: true}
+	for burnt := 3; burnt < policy.IntentsPerCard-1; burnt++ {
+		s.Pass(11 * time.Second) // past the circuit breaker
+		st, err := s.Downloads.Begin(ctx, loggedIn(s, h), without)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Faults.FailSign(1, fault.Lost, nil)
+		if _, err := s.Submit(ctx, h, st); !errors.Is(err, fault.ErrInjected) {
+			t.Fatal(err)
+		}
+		s.Faults.Clear()
+		if err := s.Downloads.Abandon(ctx, loggedIn(s, h), st.Download.ID); err != nil {
+			t.Fatal(err)
+		}
+		h.Forget()
+	}
+	s.Pass(11 * time.Second)
+	_, err := s.Begin(ctx, h, id)
+	s.Refused(err, policy.IntentLimit)
+	if n := s.Rows("downloads", "card = ? AND state = 'planned'", string(h.Card)); n != 0 {
+		t.Errorf("%d downloads are open", n)
+	}
+	st, err := s.Downloads.Begin(ctx, loggedIn(s, h), without) // one is left
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err = s.Submit(ctx, h, st); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Confirm(ctx, h, st); err != nil {
+		t.Fatal(err)
+	}
+	s.Sound()
 }
