@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing/cryptotest"
 
@@ -176,14 +177,17 @@ func (s *Sim) begin() error {
 
 // ruled reports whether an error is a refusal by one of the rules.
 func ruled(err error, rules ...policy.Rule) bool {
-	p, ok := errorAs[*wire.Problem](err)
-	if !ok {
+	// A log-in that every certificate on the card was refused for has a refusal of
+	// each: the holder reads them all.
+	switch e := err.(type) {
+	case nil:
 		return false
-	}
-	for _, r := range rules {
-		if p.Rule == string(r) {
-			return true
-		}
+	case *wire.Problem:
+		return slices.Contains(rules, policy.Rule(e.Rule))
+	case interface{ Unwrap() error }:
+		return ruled(e.Unwrap(), rules...)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), func(err error) bool { return ruled(err, rules...) })
 	}
 	return false
 }
