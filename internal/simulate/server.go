@@ -123,15 +123,18 @@ func (s *Sim) supervise(i int) func(*actor) {
 
 func (s *Sim) recoverAndEnd(p *process) {
 	ctx, overdue := context.Background(), s.list(`SELECT hex(serial) FROM intents WHERE state = 'open' AND deadline < ?`, s.clock.UnixMicro())
+	// While the clock goes back nobody can say what is due.
+	back := s.counts[ClockBack]
 	n, err := p.services.Downloads.Recover(ctx)
 	s.told("recover", n, err)
-	if err == nil && p.alive {
+	if err == nil && p.alive && s.counts[ClockBack] == back {
 		s.recovered(overdue)
 	}
 	begun := s.clock
+	back = s.counts[ClockBack]
 	n, err = p.services.Downloads.EndDue(ctx)
 	s.told("end due", n, err)
-	if err == nil && p.alive {
+	if err == nil && p.alive && s.counts[ClockBack] == back {
 		s.endedDue(begun)
 	}
 	queued := s.list(`SELECT hex(certificate) FROM queued_revocations WHERE done_at IS NULL`)
