@@ -8,7 +8,6 @@ import (
 	"sigill/ca"
 	"sigill/internal/card"
 	"sigill/internal/world/worldtest"
-	"sigill/orders"
 	"sigill/orders/download"
 	"sigill/policy"
 )
@@ -175,14 +174,7 @@ func TestSigningPlanOfAnotherEID(t *testing.T) {
 	ctx := t.Context()
 	h := s.Holder()
 	own := h.Certificate()
-	other, err := s.AddOrganisation(ctx, "Kommunen", h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, err := s.OrderFor(ctx, orders.Request{Type: policy.OrderExtra, Organisation: other, Number: h.Number, Card: h.Card, IDKind: policy.ByHSAID, LoA: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := orderedExtra(s, h)
 	if err := s.Fetch(ctx, h, id); err != nil {
 		t.Fatal(err)
 	}

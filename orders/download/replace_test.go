@@ -6,7 +6,6 @@ import (
 	"sigill/ca"
 	"sigill/internal/world"
 	"sigill/internal/world/worldtest"
-	"sigill/orders"
 	"sigill/orders/issue"
 	"sigill/policy"
 )
@@ -96,15 +95,8 @@ func TestAnotherOrganisationsEIDIsUntouched(t *testing.T) {
 	ctx := t.Context()
 	h := s.Holder()
 	own := h.Certificate()
-	other, err := s.AddOrganisation(ctx, "Kommunen", h)
-	if err != nil {
-		t.Fatal(err)
-	}
 	// The others have not seen her; the log-in with her LoA3 eID carries theirs.
-	id, err := s.OrderFor(ctx, orders.Request{Type: policy.OrderExtra, Organisation: other, Number: h.Number, Card: h.Card, IDKind: policy.ByHSAID, LoA: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := orderedExtra(s, h)
 	if err := s.Fetch(ctx, h, id); err != nil {
 		t.Fatal(err)
 	}

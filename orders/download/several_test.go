@@ -39,6 +39,22 @@ func ordered(s *worldtest.Scene, h *world.Holder, r orders.Request) (policy.Orde
 	return d.Order, err
 }
 
+// orderedExtra is an approved order of another organisation, in which the holder
+// works too, for an extra eID on the same card. It has not seen the holder: the log-in
+// with the eID that is there carries it.
+func orderedExtra(s *worldtest.Scene, h *world.Holder) policy.OrderID {
+	s.T.Helper()
+	other, err := s.AddOrganisation(s.T.Context(), "Kommunen", h)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	id, err := s.OrderFor(s.T.Context(), orders.Request{Type: policy.OrderExtra, Organisation: other, Number: h.Number, Card: h.Card, IDKind: policy.ByHSAID, LoA: 3})
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	return id
+}
+
 // A reserve card gets its eIDs like any other: the first with what it came with,
 // the next with the eID that it has; the level of what it has bounds what it gets.
 func TestReserveCard(t *testing.T) {
@@ -88,14 +104,7 @@ func TestReserveCard(t *testing.T) {
 		}
 		// Another organisation never saw the person: level 3 on a log-in of level 2
 		// rests on nothing.
-		other, err := s.AddOrganisation(ctx, "Kommunen", h)
-		if err != nil {
-			t.Fatal(err)
-		}
-		extra, err := s.OrderFor(ctx, orders.Request{Type: policy.OrderExtra, Organisation: other, Number: h.Number, Card: h.Card, IDKind: policy.ByHSAID, LoA: 3})
-		if err != nil {
-			t.Fatal(err)
-		}
+		extra := orderedExtra(s, h)
 		_, err = s.Begin(ctx, h, extra)
 		s.Refused(err, policy.LoginLoA)
 		s.Sound()

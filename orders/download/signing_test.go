@@ -7,7 +7,6 @@ import (
 	"sigill/ca"
 	"sigill/internal/world"
 	"sigill/internal/world/worldtest"
-	"sigill/orders"
 	"sigill/orders/download"
 	"sigill/orders/issue"
 	"sigill/orders/register"
@@ -227,19 +226,12 @@ func TestSigningIsForTheEIDThatLogsIn(t *testing.T) {
 	ctx := t.Context()
 	h := s.Holder()
 	own := h.Certificate()
-	other, err := s.AddOrganisation(ctx, "Kommunen", h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, err := s.OrderFor(ctx, orders.Request{Type: policy.OrderExtra, Organisation: other, Number: h.Number, Card: h.Card, IDKind: policy.ByHSAID, LoA: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := orderedExtra(s, h)
 	if err := s.Fetch(ctx, h, id); err != nil {
 		t.Fatal(err)
 	}
 	allowSigning(s, s.Org, true) // the first organisation, not the other
-	_, err = s.BeginSigning(ctx, h)
+	_, err := s.BeginSigning(ctx, h)
 	s.Refused(err, policy.SigningOff)
 
 	c, err := s.Register.Login(ctx, own.DER, false)
