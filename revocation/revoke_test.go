@@ -10,11 +10,12 @@ import (
 	"pgregory.net/rapid"
 
 	"sigill/ca"
+	"sigill/internal/revtest"
 	"sigill/revocation"
 )
 
 // revokeIn calls Revoke in a transaction.
-func revokeIn(s *fakeStore, e revocation.Entry) (got revocation.Entry, fresh bool, err error) {
+func revokeIn(s *revtest.Store, e revocation.Entry) (got revocation.Entry, fresh bool, err error) {
 	err = s.Update(context.Background(), func(tx *revocation.Tx) (err error) {
 		got, fresh, err = revocation.Revoke(tx, e)
 		return err
@@ -37,23 +38,23 @@ func TestRevoke(t *testing.T) {
 		"ordinary ends are even": {ca.Superseded, ca.AffiliationChanged, 1, ca.Superseded},
 		"CA's is as grave":       {ca.CACompromise, ca.KeyCompromise, 1, ca.CACompromise},
 	} {
-		s := newFakeStore(t)
-		e := newEntry(person, 3, test.first)
+		s := revtest.NewStore(t)
+		e := revtest.NewEntry(revtest.Person, 3, test.first)
 		e.Version = 77 // ignored
-		e.At = start.Add(123456789 * time.Nanosecond)
+		e.At = revtest.Start.Add(123456789 * time.Nanosecond)
 		got, fresh, err := revokeIn(s, e)
-		if err != nil || !fresh || got.Version != 1 || !got.At.Equal(start) {
+		if err != nil || !fresh || got.Version != 1 || !got.At.Equal(revtest.Start) {
 			t.Errorf("%s: first = %+v, %v, %v", name, got, fresh, err)
 		}
 		again := e
-		again.At, again.Reason, again.Event, again.Rule = start.Add(time.Hour), test.second, "event-2", "card.lost"
+		again.At, again.Reason, again.Event, again.Rule = revtest.Start.Add(time.Hour), test.second, "event-2", "card.lost"
 		got, fresh, err = revokeIn(s, again)
-		if err != nil || fresh != (test.version == 2) || got.Version != test.version || got.Reason != test.want || !got.At.Equal(start) {
+		if err != nil || fresh != (test.version == 2) || got.Version != test.version || got.Reason != test.want || !got.At.Equal(revtest.Start) {
 			t.Errorf("%s: second = %+v, %v, %v", name, got, fresh, err)
 		}
 		wantRule := map[int]string{1: "confirm.superseded", 2: "card.lost"}[test.version]
-		if got.Rule != wantRule || len(s.entries) != test.version {
-			t.Errorf("%s: rule %q, %d entries", name, got.Rule, len(s.entries))
+		if got.Rule != wantRule || len(s.Entries) != test.version {
+			t.Errorf("%s: rule %q, %d entries", name, got.Rule, len(s.Entries))
 		}
 	}
 }
@@ -69,18 +70,18 @@ func TestRevokeRefuses(t *testing.T) {
 		"certificateHold": func(e *revocation.Entry) { e.Reason = 6 },
 		"no event":        func(e *revocation.Entry) { e.Event = "" },
 	} {
-		s := newFakeStore(t)
-		e := newEntry(person, 0, ca.Superseded)
+		s := revtest.NewStore(t)
+		e := revtest.NewEntry(revtest.Person, 0, ca.Superseded)
 		spoil(&e)
-		if _, fresh, err := revokeIn(s, e); err == nil || fresh || len(s.entries) != 0 {
-			t.Errorf("%s: %v, %v, %d entries", name, fresh, err, len(s.entries))
+		if _, fresh, err := revokeIn(s, e); err == nil || fresh || len(s.Entries) != 0 {
+			t.Errorf("%s: %v, %v, %d entries", name, fresh, err, len(s.Entries))
 		}
 	}
 	// A serial is one issuer's: what says otherwise is confused.
-	s := newFakeStore(t)
-	e := s.revoke(newEntry(person, 0, ca.Superseded))
+	s := revtest.NewStore(t)
+	e := s.Revoke(revtest.NewEntry(revtest.Person, 0, ca.Superseded))
 	for _, change := range []func(*revocation.Entry){
-		func(e *revocation.Entry) { e.Issuer = another },
+		func(e *revocation.Entry) { e.Issuer = revtest.Another },
 		func(e *revocation.Entry) { e.Partition = 1 },
 	} {
 		other := e
@@ -101,7 +102,7 @@ func (b brokenLedger) Revocation(ca.Serial) (revocation.Entry, bool, error) {
 
 func TestRevokeTellsTheLedgersError(t *testing.T) {
 	want := errors.New("disk full")
-	_, fresh, err := revocation.Revoke(brokenLedger{want}, newEntry(person, 0, ca.Superseded))
+	_, fresh, err := revocation.Revoke(brokenLedger{want}, revtest.NewEntry(revtest.Person, 0, ca.Superseded))
 	if !errors.Is(err, want) || fresh {
 		t.Errorf("Revoke = %v, %v", fresh, err)
 	}
@@ -112,17 +113,17 @@ func TestRevokeTellsTheLedgersError(t *testing.T) {
 func TestRevokeProperty(t *testing.T) {
 	reasons := []ca.Reason{ca.Superseded, ca.CessationOfOperation, ca.AffiliationChanged, ca.PrivilegeWithdrawn, ca.KeyCompromise, ca.CACompromise}
 	rapid.Check(t, func(rt *rapid.T) {
-		s := newFakeStore(t)
-		e := newEntry(person, 0, ca.Superseded)
+		s := revtest.NewStore(t)
+		e := revtest.NewEntry(revtest.Person, 0, ca.Superseded)
 		var last revocation.Entry
 		for i, reason := range rapid.SliceOfN(rapid.SampledFrom(reasons), 1, 8).Draw(rt, "reasons") {
-			e.Reason, e.At, e.Event = reason, start.Add(time.Duration(i)*time.Hour), "event-"+string(rune('a'+i))
+			e.Reason, e.At, e.Event = reason, revtest.Start.Add(time.Duration(i)*time.Hour), "event-"+string(rune('a'+i))
 			got, fresh, err := revokeIn(s, e)
 			if err != nil {
 				rt.Fatal(err)
 			}
-			if !got.At.Equal(start) || revocation.Graver(last.Reason, got.Reason) || revocation.Graver(reason, got.Reason) ||
-				got.Version != len(s.entries) || i > 0 && fresh != revocation.Graver(reason, last.Reason) {
+			if !got.At.Equal(revtest.Start) || revocation.Graver(last.Reason, got.Reason) || revocation.Graver(reason, got.Reason) ||
+				got.Version != len(s.Entries) || i > 0 && fresh != revocation.Graver(reason, last.Reason) {
 				rt.Fatalf("after %v: %+v, %v", last, got, fresh)
 			}
 			last = got

@@ -254,3 +254,18 @@ func (v *Verifier) askCRL(ctx context.Context, address string, cert, issuer *x50
 	}
 	return Verification{Status: Good}, nil
 }
+
+// parseCRL reads der and verifies it under issuer.
+func parseCRL(der []byte, issuer *x509.Certificate) (*x509.RevocationList, error) {
+	list, err := x509.ParseRevocationList(der)
+	if err != nil {
+		return nil, err
+	}
+	if err := list.CheckSignatureFrom(issuer); err != nil {
+		return nil, err
+	}
+	if list.Number == nil {
+		return nil, errors.New("the CRL has no number")
+	}
+	return list, nil
+}

@@ -18,15 +18,17 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/revtest"
 	"sigill/revocation"
+	"sigill/revocation/status"
 )
 
 // web is what a relying party can fetch: CRLs under their address, OCSP answers
 // from a responder.
 type web struct {
-	*fakeStore
+	*revtest.Store
 	t           *testing.T
-	root, inner *authority
+	root, inner *revtest.Authority
 	leaf        *x509.Certificate
 	serial      ca.Serial
 	ocsp        func(request []byte) ([]byte, error)
@@ -37,22 +39,22 @@ type web struct {
 
 func newWeb(t *testing.T) *web {
 	t.Helper()
-	w := &web{t: t, fakeStore: newFakeStore(t), crl: map[string][]byte{}, serial: ca.NewSerial()}
-	w.root = newAuthority(t, root, nil)
-	w.inner = newAuthority(t, person, w.root)
-	w.inner.ocspServer = []string{base + "/ocsp"}
-	w.leaf = w.inner.leaf(t, w.serial.Int(), 3)
-	w.released[w.serial] = person
-	w.crl[urlOf(root, 0)] = w.root.crl(t, ca.CRL{Number: 1, ThisUpdate: start.AddDate(0, -1, 0), NextUpdate: start.AddDate(1, 0, 0)})
-	w.crl[urlOf(person, 3)] = w.inner.crl(t, w.list(nil))
-	w.answerAs(w.inner.responder(t))
-	w.v = &revocation.Verifier{Roots: []*x509.Certificate{w.root.cert}, Fetch: w.fetch, Now: func() time.Time { return start }, Skew: time.Minute}
+	w := &web{t: t, Store: revtest.NewStore(t), crl: map[string][]byte{}, serial: ca.NewSerial()}
+	w.root = revtest.NewAuthority(t, revtest.Root, nil)
+	w.inner = revtest.NewAuthority(t, revtest.Person, w.root)
+	w.inner.OCSPServer = []string{revtest.Base + "/ocsp"}
+	w.leaf = w.inner.Leaf(t, w.serial.Int(), 3)
+	w.Released[w.serial] = revtest.Person
+	w.crl[revtest.URLOf(revtest.Root, 0)] = w.root.CRL(t, ca.CRL{Number: 1, ThisUpdate: revtest.Start.AddDate(0, -1, 0), NextUpdate: revtest.Start.AddDate(1, 0, 0)})
+	w.crl[revtest.URLOf(revtest.Person, 3)] = w.inner.CRL(t, w.list(nil))
+	w.answerAs(w.inner.Responder(t))
+	w.v = &revocation.Verifier{Roots: []*x509.Certificate{w.root.Cert}, Fetch: w.fetch, Now: func() time.Time { return revtest.Start }, Skew: time.Minute}
 	return w
 }
 
 // list is the CRL of the leaf's partition, changed by change.
 func (w *web) list(change func(*ca.CRL)) ca.CRL {
-	list := ca.CRL{Number: 1, ThisUpdate: start.Add(-time.Hour), NextUpdate: start.Add(time.Hour), DistributionPoint: urlOf(person, 3)}
+	list := ca.CRL{Number: 1, ThisUpdate: revtest.Start.Add(-time.Hour), NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 3)}
 	if change != nil {
 		change(&list)
 	}
@@ -62,11 +64,11 @@ func (w *web) list(change func(*ca.CRL)) ca.CRL {
 // answerAs makes OCSP answers come from this signer.
 func (w *web) answerAs(signer *ca.Responder) {
 	w.t.Helper()
-	signers := &revocation.Signers{}
-	if err := signers.Set(person, signer); err != nil {
+	signers := &status.Signers{}
+	if err := signers.Set(revtest.Person, signer); err != nil {
 		w.t.Fatal(err)
 	}
-	r := &revocation.Responder{Store: w.fakeStore, Signers: signers, Now: func() time.Time { return start }}
+	r := &status.Responder{Store: w.Store, Signers: signers, Now: func() time.Time { return revtest.Start }}
 	w.ocsp = func(request []byte) ([]byte, error) {
 		answer, err := r.Answer(context.Background(), request)
 		return answer.DER, err
@@ -75,7 +77,7 @@ func (w *web) answerAs(signer *ca.Responder) {
 
 func (w *web) fetch(_ context.Context, address string) ([]byte, error) {
 	w.fetched = append(w.fetched, address)
-	if text, ok := strings.CutPrefix(address, base+"/ocsp/"); ok {
+	if text, ok := strings.CutPrefix(address, revtest.Base+"/ocsp/"); ok {
 		text, err := url.PathUnescape(text)
 		if err != nil {
 			w.t.Error(err)
@@ -102,7 +104,7 @@ func TestVerify(t *testing.T) {
 		if !ocsp {
 			w.noOCSP()
 		}
-		got := w.v.Verify(t.Context(), w.leaf, w.inner.cert)
+		got := w.v.Verify(t.Context(), w.leaf, w.inner.Cert)
 		if got.Status != revocation.Good || len(got.PolicyOIDs) != 1 || got.PolicyOIDs[0] != "1.2.752.146.101.3" {
 			t.Errorf("OCSP %v: %+v", ocsp, got)
 		}
@@ -111,23 +113,23 @@ func TestVerify(t *testing.T) {
 		}
 	}
 	// Every level is asked about, from the root down.
-	if len(w.fetched) != 5 || w.fetched[0] != urlOf(root, 0) || !strings.HasPrefix(w.fetched[1], base+"/ocsp/") || w.fetched[4] != urlOf(person, 3) {
+	if len(w.fetched) != 5 || w.fetched[0] != revtest.URLOf(revtest.Root, 0) || !strings.HasPrefix(w.fetched[1], revtest.Base+"/ocsp/") || w.fetched[4] != revtest.URLOf(revtest.Person, 3) {
 		t.Errorf("fetched %q", w.fetched)
 	}
 }
 
 func TestVerifyRevoked(t *testing.T) {
 	w := newWeb(t)
-	e := newEntry(person, 3, ca.Superseded)
+	e := revtest.NewEntry(revtest.Person, 3, ca.Superseded)
 	e.Serial = w.serial
-	w.revoke(e)
+	w.Revoke(e)
 	line := ca.Revoked{Serial: w.serial, At: e.At, Reason: ca.Superseded}
-	w.crl[urlOf(person, 3)] = w.inner.crl(t, w.list(func(l *ca.CRL) { l.Entries = []ca.Revoked{line} }))
+	w.crl[revtest.URLOf(revtest.Person, 3)] = w.inner.CRL(t, w.list(func(l *ca.CRL) { l.Entries = []ca.Revoked{line} }))
 	for _, ocsp := range []bool{true, false} {
 		if !ocsp {
 			w.noOCSP()
 		}
-		got := w.v.Verify(t.Context(), w.leaf, w.inner.cert)
+		got := w.v.Verify(t.Context(), w.leaf, w.inner.Cert)
 		if got.Status != revocation.Revoked || got.Reason != ca.Superseded || !got.At.Equal(e.At) {
 			t.Errorf("OCSP %v: %+v", ocsp, got)
 		}
@@ -141,13 +143,13 @@ func TestVerifyRevoked(t *testing.T) {
 // says itself is not even asked.
 func TestVerifyRevokedCA(t *testing.T) {
 	w := newWeb(t)
-	serial, ok := ca.SerialOf(w.inner.cert.SerialNumber)
+	serial, ok := ca.SerialOf(w.inner.Cert.SerialNumber)
 	if !ok {
 		t.Fatal("no serial")
 	}
-	w.crl[urlOf(root, 0)] = w.root.crl(t, ca.CRL{Number: 2, ThisUpdate: start, NextUpdate: start.AddDate(1, 0, 0),
-		Entries: []ca.Revoked{{Serial: serial, At: start, Reason: ca.CACompromise}}})
-	got := w.v.Verify(t.Context(), w.leaf, w.inner.cert)
+	w.crl[revtest.URLOf(revtest.Root, 0)] = w.root.CRL(t, ca.CRL{Number: 2, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0),
+		Entries: []ca.Revoked{{Serial: serial, At: revtest.Start, Reason: ca.CACompromise}}})
+	got := w.v.Verify(t.Context(), w.leaf, w.inner.Cert)
 	if got.Status != revocation.Revoked || got.Reason != ca.CACompromise || len(w.fetched) != 1 {
 		t.Errorf("%+v, fetched %q", got, w.fetched)
 	}
@@ -156,81 +158,81 @@ func TestVerifyRevokedCA(t *testing.T) {
 // Each row is something that must not be believed. Where only OCSP is spoilt,
 // the CRL, which lists the certificate, decides; where the CRL is spoilt, OCSP is gone.
 // foreign is another CA of the same name.
-func unbelievable(foreign *authority) map[string]func(*web) {
+func unbelievable(foreign *revtest.Authority) map[string]func(*web) {
 	selfMade := func(change func(*x509.Certificate)) func(*web) {
 		return func(w *web) {
-			key := newKey(w.t)
-			cert := w.inner.signer(w.t, key, change)
+			key := revtest.NewKey(w.t)
+			cert := w.inner.Signer(w.t, key, change)
 			w.ocsp = w.forge(cert, key, nil)
 		}
 	}
 	crl := func(change func(*ca.CRL)) func(*web) {
-		return func(w *web) { w.noOCSP(); w.crl[urlOf(person, 3)] = w.inner.crl(w.t, w.list(change)) }
+		return func(w *web) { w.noOCSP(); w.crl[revtest.URLOf(revtest.Person, 3)] = w.inner.CRL(w.t, w.list(change)) }
 	}
 	return map[string]func(*web){
-		"nothing answers": func(w *web) { w.noOCSP(); delete(w.crl, urlOf(person, 3)) },
-		"no root CRL":     func(w *web) { delete(w.crl, urlOf(root, 0)) },
+		"nothing answers": func(w *web) { w.noOCSP(); delete(w.crl, revtest.URLOf(revtest.Person, 3)) },
+		"no root CRL":     func(w *web) { delete(w.crl, revtest.URLOf(revtest.Root, 0)) },
 		"root CRL ended": func(w *web) {
-			w.crl[urlOf(root, 0)] = w.root.crl(w.t, ca.CRL{Number: 1, ThisUpdate: start.AddDate(-1, 0, 0), NextUpdate: start.Add(-2 * time.Minute)})
+			w.crl[revtest.URLOf(revtest.Root, 0)] = w.root.CRL(w.t, ca.CRL{Number: 1, ThisUpdate: revtest.Start.AddDate(-1, 0, 0), NextUpdate: revtest.Start.Add(-2 * time.Minute)})
 		},
-		"CRL ended":          crl(func(l *ca.CRL) { l.NextUpdate = start.Add(-2 * time.Minute) }),
-		"CRL of the future":  crl(func(l *ca.CRL) { l.ThisUpdate = start.Add(2 * time.Minute) }),
-		"another partition":  crl(func(l *ca.CRL) { l.DistributionPoint = urlOf(person, 2) }),
-		"CRL of another key": func(w *web) { w.noOCSP(); w.crl[urlOf(person, 3)] = foreign.crl(w.t, w.list(nil)) },
+		"CRL ended":          crl(func(l *ca.CRL) { l.NextUpdate = revtest.Start.Add(-2 * time.Minute) }),
+		"CRL of the future":  crl(func(l *ca.CRL) { l.ThisUpdate = revtest.Start.Add(2 * time.Minute) }),
+		"another partition":  crl(func(l *ca.CRL) { l.DistributionPoint = revtest.URLOf(revtest.Person, 2) }),
+		"CRL of another key": func(w *web) { w.noOCSP(); w.crl[revtest.URLOf(revtest.Person, 3)] = foreign.CRL(w.t, w.list(nil)) },
 		"CRL with a critical extension": func(w *web) {
 			w.noOCSP()
-			w.crl[urlOf(person, 3)] = w.criticalCRL()
+			w.crl[revtest.URLOf(revtest.Person, 3)] = w.criticalCRL()
 		},
-		"never issued": func(w *web) { delete(w.released, w.serial) },
+		"never issued": func(w *web) { delete(w.Released, w.serial) },
 		"OCSP error": func(w *web) {
 			w.ocsp = func([]byte) ([]byte, error) { return ca.OCSPError(ca.OCSPTryLater), nil }
-			delete(w.crl, urlOf(person, 3))
+			delete(w.crl, revtest.URLOf(revtest.Person, 3))
 		},
 		"signer for another purpose": func(w *web) {
 			selfMade(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })(w)
-			delete(w.crl, urlOf(person, 3))
+			delete(w.crl, revtest.URLOf(revtest.Person, 3))
 		},
 		"signer without nocheck": func(w *web) {
 			selfMade(func(c *x509.Certificate) { c.ExtraExtensions = nil })(w)
-			delete(w.crl, urlOf(person, 3))
+			delete(w.crl, revtest.URLOf(revtest.Person, 3))
 		},
 		"signer has ended": func(w *web) {
-			selfMade(func(c *x509.Certificate) { c.NotAfter = start.Add(-time.Hour) })(w)
-			delete(w.crl, urlOf(person, 3))
+			selfMade(func(c *x509.Certificate) { c.NotAfter = revtest.Start.Add(-time.Hour) })(w)
+			delete(w.crl, revtest.URLOf(revtest.Person, 3))
 		},
 		"signer of another CA": func(w *web) {
-			w.ocsp = w.forge(foreign.ocspCert, foreign.ocspKey, nil)
-			delete(w.crl, urlOf(person, 3))
+			w.ocsp = w.forge(foreign.OCSPCert, foreign.OCSPKey, nil)
+			delete(w.crl, revtest.URLOf(revtest.Person, 3))
 		},
 		"answer for another issuer": func(w *web) {
-			w.ocsp = w.forge(w.inner.ocspCert, w.inner.ocspKey, func(a *answer) { a.keyHash[0] ^= 1 })
-			delete(w.crl, urlOf(person, 3))
+			w.ocsp = w.forge(w.inner.OCSPCert, w.inner.OCSPKey, func(a *answer) { a.keyHash[0] ^= 1 })
+			delete(w.crl, revtest.URLOf(revtest.Person, 3))
 		},
 		"replayed after its end": func(w *web) {
-			w.ocsp = w.forge(w.inner.ocspCert, w.inner.ocspKey, func(a *answer) { a.this, a.next = start.Add(-2*time.Hour), start.Add(-time.Hour) })
-			delete(w.crl, urlOf(person, 3))
+			w.ocsp = w.forge(w.inner.OCSPCert, w.inner.OCSPKey, func(a *answer) { a.this, a.next = revtest.Start.Add(-2*time.Hour), revtest.Start.Add(-time.Hour) })
+			delete(w.crl, revtest.URLOf(revtest.Person, 3))
 		},
 		"answer of the future": func(w *web) {
-			w.ocsp = w.forge(w.inner.ocspCert, w.inner.ocspKey, func(a *answer) { a.this = start.Add(2 * time.Minute) })
-			delete(w.crl, urlOf(person, 3))
+			w.ocsp = w.forge(w.inner.OCSPCert, w.inner.OCSPKey, func(a *answer) { a.this = revtest.Start.Add(2 * time.Minute) })
+			delete(w.crl, revtest.URLOf(revtest.Person, 3))
 		},
 	}
 }
 
 func TestVerifyFailsClosed(t *testing.T) {
-	for name, spoil := range unbelievable(newAuthority(t, person, nil)) {
+	for name, spoil := range unbelievable(revtest.NewAuthority(t, revtest.Person, nil)) {
 		t.Run(name, func(t *testing.T) {
 			w := newWeb(t)
 			spoil(w)
-			if got := w.v.Verify(t.Context(), w.leaf, w.inner.cert); got.Status != revocation.Unknown {
+			if got := w.v.Verify(t.Context(), w.leaf, w.inner.Cert); got.Status != revocation.Unknown {
 				t.Errorf("status %v: %q", got.Status, got.Steps)
 			}
 		})
 	}
 	// The forger's tool makes answers that are believed when nothing is wrong.
 	w := newWeb(t)
-	w.ocsp = w.forge(w.inner.ocspCert, w.inner.ocspKey, nil)
-	if got := w.v.Verify(t.Context(), w.leaf, w.inner.cert); got.Status != revocation.Good {
+	w.ocsp = w.forge(w.inner.OCSPCert, w.inner.OCSPKey, nil)
+	if got := w.v.Verify(t.Context(), w.leaf, w.inner.Cert); got.Status != revocation.Good {
 		t.Errorf("an honest answer: %+v", got)
 	}
 }
@@ -240,9 +242,9 @@ func TestVerifyFailsClosed(t *testing.T) {
 func (w *web) criticalCRL() []byte {
 	w.t.Helper()
 	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
-		Number: big.NewInt(2), ThisUpdate: start, NextUpdate: start.Add(time.Hour),
+		Number: big.NewInt(2), ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour),
 		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 27}, Critical: true, Value: []byte{2, 1, 1}}},
-	}, w.inner.cert, w.inner.key)
+	}, w.inner.Cert, w.inner.Key)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -264,7 +266,7 @@ func (w *web) forge(cert *x509.Certificate, key crypto.Signer, change func(*answ
 			return nil, err
 		}
 		id := parsed.CertIDs[0]
-		a := answer{[]byte(id.NameHash), []byte(id.KeyHash), start.Add(-time.Minute), start.Add(time.Hour)}
+		a := answer{[]byte(id.NameHash), []byte(id.KeyHash), revtest.Start.Add(-time.Minute), revtest.Start.Add(time.Hour)}
 		if change != nil {
 			change(&a)
 		}
@@ -291,7 +293,7 @@ func forgeOCSP(t *testing.T, a answer, id ca.CertID, cert *x509.Certificate, key
 		Singles   []single
 	}{
 		Responder: asn1.RawValue{FullBytes: append([]byte{0xa2, 22, 4, 20}, make([]byte, 20)...)},
-		Produced:  start,
+		Produced:  revtest.Start,
 		Singles: []single{{ID: certID{pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}}, a.nameHash, a.keyHash, id.Serial},
 			Good: asn1.RawValue{FullBytes: []byte{0x80, 0}}, This: a.this.UTC(), Next: a.next.UTC()}},
 	}
@@ -332,23 +334,23 @@ func mustMarshal(t *testing.T, v any) []byte {
 // partition only of a certificate that names it.
 func TestChainOpenSSL(t *testing.T) {
 	w := newWeb(t)
-	revoked := w.inner.leaf(t, ca.NewSerial().Int(), 3)
+	revoked := w.inner.Leaf(t, ca.NewSerial().Int(), 3)
 	serial, _ := ca.SerialOf(revoked.SerialNumber)
-	elsewhere := w.inner.leaf(t, ca.NewSerial().Int(), 4)
-	partition := w.inner.crl(t, w.list(func(l *ca.CRL) {
-		l.Entries = []ca.Revoked{{Serial: serial, At: start.Add(-time.Minute), Reason: ca.Superseded}}
+	elsewhere := w.inner.Leaf(t, ca.NewSerial().Int(), 4)
+	partition := w.inner.CRL(t, w.list(func(l *ca.CRL) {
+		l.Entries = []ca.Revoked{{Serial: serial, At: revtest.Start.Add(-time.Minute), Reason: ca.Superseded}}
 	}))
 	inPEM := func(der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}) }
-	files := map[string][]byte{"root.pem": pemOf(w.root.cert), "inner.pem": pemOf(w.inner.cert), "leaf.pem": pemOf(w.leaf), "revoked.pem": pemOf(revoked),
-		"elsewhere.pem": pemOf(elsewhere), "crls.pem": append(inPEM(w.crl[urlOf(root, 0)]), inPEM(partition)...), "partition.pem": inPEM(partition)}
+	files := map[string][]byte{"root.pem": revtest.PEMOf(w.root.Cert), "inner.pem": revtest.PEMOf(w.inner.Cert), "leaf.pem": revtest.PEMOf(w.leaf), "revoked.pem": revtest.PEMOf(revoked),
+		"elsewhere.pem": revtest.PEMOf(elsewhere), "crls.pem": append(inPEM(w.crl[revtest.URLOf(revtest.Root, 0)]), inPEM(partition)...), "partition.pem": inPEM(partition)}
 	for _, test := range []struct{ crls, leaf, want string }{
 		{"crls.pem", "leaf.pem", "leaf.pem: OK"},
 		{"crls.pem", "revoked.pem", "certificate revoked"},
 		{"crls.pem", "elsewhere.pem", "different CRL scope"},
 		{"partition.pem", "leaf.pem", "unable to get certificate CRL"}, // the root's is missing
 	} {
-		out := openssl(t, files, "verify", "-crl_check_all", "-CAfile", "root.pem", "-untrusted", "inner.pem", "-CRLfile", test.crls,
-			"-attime", fmt.Sprint(start.Unix()), test.leaf)
+		out := revtest.OpenSSL(t, files, "verify", "-crl_check_all", "-CAfile", "root.pem", "-untrusted", "inner.pem", "-CRLfile", test.crls,
+			"-attime", fmt.Sprint(revtest.Start.Unix()), test.leaf)
 		if !strings.Contains(strings.ToLower(out), strings.ToLower(test.want)) {
 			t.Errorf("%s with %s: openssl does not say %q:\n%s", test.leaf, test.crls, test.want, out)
 		}

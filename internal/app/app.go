@@ -33,7 +33,8 @@ import (
 	"sigill/orders"
 	"sigill/orders/issue"
 	"sigill/policy"
-	"sigill/revocation"
+	"sigill/revocation/publish"
+	"sigill/revocation/status"
 )
 
 // Options are what Open is given beside the directory.
@@ -52,7 +53,7 @@ type App struct {
 	DB        *store.DB
 	Issuers   issue.Issuers
 	Sequencer *audit.Sequencer
-	Publisher *revocation.Publisher
+	Publisher *publish.Publisher
 	// Modes knows the conditions that the service works under, Lane who issues.
 	Modes *mode.Keeper
 	Lane  *lanes.Lane
@@ -61,8 +62,8 @@ type App struct {
 	now      func() time.Time
 	owner    string
 	presence *store.Presence // nil: no other process can be on the database
-	signers  revocation.Signers
-	crl      []revocation.CRLSigner
+	signers  status.Signers
+	crl      []publish.CRLSigner
 	closers  []io.Closer
 
 	precedence precedence
@@ -278,12 +279,12 @@ func (a *App) wire() error {
 	}
 	a.Downloads.Gate = a.Modes.MayIssue
 	a.Sequencer = &audit.Sequencer{Store: mode.Watch(a.Modes, a.DB.Audit()), Failed: func(err error) { a.log.Error("sequencer", "err", err) }}
-	a.Publisher = &revocation.Publisher{Store: mode.Watch(a.Modes, a.DB.Revocation()), Dir: a.Hierarchy.PublicDir(), Now: a.now, Log: a.log,
+	a.Publisher = &publish.Publisher{Store: mode.Watch(a.Modes, a.DB.Revocation()), Dir: a.Hierarchy.PublicDir(), Now: a.now, Log: a.log,
 		Lifetime: time.Duration(a.Config.CRL.Lifetime)}
 	for i, each := range a.Hierarchy.Issuers {
 		issuer := a.Issuers[each.ID]
 		for p := range issuer.Partitions() {
-			a.Publisher.Scopes = append(a.Publisher.Scopes, revocation.Scope{Issuer: each.ID, Partition: p, URL: issuer.CRLURL(p), Signer: a.crl[i]})
+			a.Publisher.Scopes = append(a.Publisher.Scopes, publish.Scope{Issuer: each.ID, Partition: p, URL: issuer.CRLURL(p), Signer: a.crl[i]})
 		}
 	}
 	return a.Publisher.Check()

@@ -15,6 +15,7 @@ import (
 	"sigill/internal/keys"
 	"sigill/internal/store"
 	"sigill/revocation"
+	"sigill/revocation/publish"
 )
 
 // Grade tells how bad a finding is.
@@ -125,7 +126,7 @@ func crlFindings(ctx context.Context, cfg *config.Config, h *keys.Hierarchy, db 
 	served := false
 	for _, each := range h.Issuers {
 		for p := range cfg.Partitions {
-			path := filepath.Join(h.PublicDir(), revocation.CRLPath(each.ID, p))
+			path := filepath.Join(h.PublicDir(), publish.CRLPath(each.ID, p))
 			if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && !served {
 				continue
 			}

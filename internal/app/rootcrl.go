@@ -7,7 +7,7 @@ import (
 
 	"sigill/internal/config"
 	"sigill/internal/keys"
-	"sigill/revocation"
+	"sigill/revocation/publish"
 )
 
 // RootPassphrase returns the passphrase of the root's key: in a TEST installation
@@ -23,7 +23,7 @@ func RootPassphrase(cfg *config.Config, prompt func() (keys.Passphrase, error)) 
 // InstallRootCRL puts a root CRL that was signed elsewhere in place of the public
 // one, if it follows it, and reports whether that was another.
 func InstallRootCRL(h *keys.Hierarchy, der []byte, now time.Time) (changed bool, err error) {
-	return revocation.Install(h.PublicDir(), revocation.Given{Issuer: keys.RootID, Certificate: h.Root.Certificate, DER: der}, now)
+	return publish.Install(h.PublicDir(), publish.Given{Issuer: keys.RootID, Certificate: h.Root.Certificate, DER: der}, now)
 }
 
 // watchRootCRL warns once a day when the root's CRL must soon be followed by
@@ -36,7 +36,7 @@ func (a *App) watchRootCRL(ctx context.Context) {
 		der, err := os.ReadFile(a.Hierarchy.RootCRLPath())
 		warning := ""
 		if err == nil {
-			given := revocation.Given{Issuer: keys.RootID, Certificate: a.Hierarchy.Root.Certificate, DER: der}
+			given := publish.Given{Issuer: keys.RootID, Certificate: a.Hierarchy.Root.Certificate, DER: der}
 			warning, err = given.Warning(a.now())
 		}
 		if err != nil {

@@ -18,7 +18,8 @@ import (
 	"sigill/internal/responder"
 	"sigill/internal/store"
 	"sigill/internal/texts"
-	"sigill/revocation"
+	"sigill/revocation/publish"
+	"sigill/revocation/status"
 )
 
 // MinClient is the lowest version of sigill-card that is served.
@@ -98,7 +99,7 @@ func (a *App) prepare(ctx context.Context, technical []renewal) error {
 		return err
 	}
 	_, err := a.Publisher.Publish(ctx, a.now())
-	if errors.Is(err, revocation.ErrClock) {
+	if errors.Is(err, publish.ErrClock) {
 		// The clock went back by less than what a start refuses. What is public is
 		// good; the background publishes again as soon as the clock has caught up.
 		a.log.Error("publishing CRLs", "err", err)
@@ -118,7 +119,7 @@ func (a *App) stopped(ctx context.Context) error {
 	err := a.Sequencer.CatchUp(ctx)
 	// A moment later, so that a list that was published just now is not too
 	// young to be replaced: what was revoked last is public before we go.
-	_, published := a.Publisher.Publish(ctx, a.now().Add(revocation.DefaultCRLMinimum))
+	_, published := a.Publisher.Publish(ctx, a.now().Add(publish.DefaultCRLMinimum))
 	return errors.Join(err, published, a.keepHead(ctx))
 }
 
@@ -254,7 +255,7 @@ func (a *App) listen(cert *server) ([]*listener, Addresses, error) {
 }
 
 func (a *App) status() (http.Handler, error) {
-	ocsp := &revocation.Responder{Store: a.DB.Revocation(), Signers: &a.signers, Now: a.now, Validity: time.Duration(a.Config.OCSP.Validity)}
+	ocsp := &status.Responder{Store: a.DB.Revocation(), Signers: &a.signers, Now: a.now, Validity: time.Duration(a.Config.OCSP.Validity)}
 	if err := ocsp.Check(); err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 	"sigill/internal/keys"
 	"sigill/orders/issue"
 	"sigill/policy"
-	"sigill/revocation"
+	"sigill/revocation/publish"
 )
 
 // TestTakenPort: a start that can't listen does nothing before it says so, so that
@@ -110,7 +110,7 @@ func TestStartAfterASmallStepBack(t *testing.T) {
 	if err := a.Sequencer.CatchUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Publisher.Publish(t.Context(), a.now()); !errors.Is(err, revocation.ErrClock) {
+	if _, err := a.Publisher.Publish(t.Context(), a.now()); !errors.Is(err, publish.ErrClock) {
 		t.Fatalf("publishing with the clock back: %v", err)
 	}
 	ctx, stop := context.WithCancel(t.Context())

@@ -27,7 +27,7 @@ import (
 	"sigill/internal/world"
 	"sigill/orders/register"
 	"sigill/policy"
-	"sigill/revocation"
+	"sigill/revocation/publish"
 )
 
 const (
@@ -159,7 +159,7 @@ func (t *tlsRig) close() {
 // publishes what is revoked.
 func (t *tlsRig) background(ctx context.Context) error {
 	s := &audit.Sequencer{Store: t.db.Audit(), Failed: func(error) {}}
-	p := &revocation.Publisher{Store: t.db.Revocation(), Dir: filepath.Join(t.dir, "public"), Now: t.Now, Log: t.log}
+	p := &publish.Publisher{Store: t.db.Revocation(), Dir: filepath.Join(t.dir, "public"), Now: t.Now, Log: t.log}
 	for id, key := range t.keys {
 		issuer, err := t.Issuers.Issuer(id)
 		if err != nil {
@@ -170,7 +170,7 @@ func (t *tlsRig) background(ctx context.Context) error {
 			return err
 		}
 		for n := range issuer.Partitions() {
-			p.Scopes = append(p.Scopes, revocation.Scope{Issuer: id, Partition: n, URL: issuer.CRLURL(n), Signer: signer})
+			p.Scopes = append(p.Scopes, publish.Scope{Issuer: id, Partition: n, URL: issuer.CRLURL(n), Signer: signer})
 		}
 	}
 	if err := p.Check(); err != nil {

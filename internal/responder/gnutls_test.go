@@ -25,7 +25,8 @@ import (
 	"sigill/internal/audit"
 	"sigill/internal/world"
 	"sigill/internal/world/worldtest"
-	"sigill/revocation"
+	"sigill/revocation/publish"
+	"sigill/revocation/status"
 )
 
 // relying is what a relying party of an installation has before it: two eIDs of
@@ -113,7 +114,7 @@ func (w *relying) serve(t *testing.T, s *worldtest.Scene, key crypto.Signer) {
 		t.Fatal(err)
 	}
 	dir, partition := t.TempDir(), w.good.Certificate().Partition
-	publisher := &revocation.Publisher{Store: s.Store.Revocation(), Dir: dir, Now: time.Now, Log: log, Scopes: []revocation.Scope{
+	publisher := &publish.Publisher{Store: s.Store.Revocation(), Dir: dir, Now: time.Now, Log: log, Scopes: []publish.Scope{
 		{Issuer: world.PersonCA, Partition: partition, URL: leaf.CRLDistributionPoints[0], Signer: lists}}}
 	if n, err := publisher.Publish(t.Context(), time.Now()); n != 1 || err != nil {
 		t.Fatalf("published %d, %v", n, err)
@@ -129,18 +130,18 @@ func (w *relying) serve(t *testing.T, s *worldtest.Scene, key crypto.Signer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signers := &revocation.Signers{}
+	signers := &status.Signers{}
 	if err := signers.Set(world.PersonCA, signer); err != nil {
 		t.Fatal(err)
 	}
-	h, err := New(Config{OCSP: &revocation.Responder{Store: s.Store.Revocation(), Signers: signers, Now: time.Now}, Dir: dir, Now: time.Now, Log: log})
+	h, err := New(Config{OCSP: &status.Responder{Store: s.Store.Revocation(), Signers: signers, Now: time.Now}, Dir: dir, Now: time.Now, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Close() })
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
-	w.ocsp, w.crl = server.URL+"/ocsp", server.URL+"/"+filepath.ToSlash(revocation.CRLPath(world.PersonCA, partition))
+	w.ocsp, w.crl = server.URL+"/ocsp", server.URL+"/"+filepath.ToSlash(publish.CRLPath(world.PersonCA, partition))
 }
 
 // files writes what GnuTLS is asked about into a directory.

@@ -20,6 +20,7 @@ import (
 
 	"sigill/ca"
 	"sigill/revocation"
+	"sigill/revocation/status"
 )
 
 // statuses is a store that can tell the status of serials and nothing else.
@@ -83,14 +84,14 @@ func TestOpenSSLAsks(t *testing.T) {
 		t.Skip("openssl is not installed")
 	}
 	cert, signer := issue(t)
-	signers := &revocation.Signers{}
+	signers := &status.Signers{}
 	if err := signers.Set("test", signer); err != nil {
 		t.Fatal(err)
 	}
 	good, revoked, never := ca.NewSerial(), ca.NewSerial(), ca.NewSerial()
 	store := statuses{good: nil, revoked: {Serial: revoked, At: time.Now().Add(-time.Minute), Reason: ca.Superseded}}
 	dir := t.TempDir()
-	h, err := New(Config{OCSP: &revocation.Responder{Store: store, Signers: signers, Now: time.Now}, Dir: dir, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	h, err := New(Config{OCSP: &status.Responder{Store: store, Signers: signers, Now: time.Now}, Dir: dir, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ import (
 	"time"
 
 	"sigill/ca"
-	"sigill/revocation"
+	"sigill/revocation/status"
 )
 
 // maxAge is how long a cache may give out what it has, and thereby how much
@@ -51,7 +51,7 @@ const (
 // Answer MUST return an answer to send even if it returns an error, which is for
 // the operator. It is called concurrently.
 type Answerer interface {
-	Answer(ctx context.Context, der []byte) (revocation.Answer, error)
+	Answer(ctx context.Context, der []byte) (status.Answer, error)
 }
 
 // Config is what a handler needs.
@@ -144,7 +144,7 @@ func (h *Handler) serveOCSP(w http.ResponseWriter, r *http.Request, text string)
 	h.writeAnswer(w, r, answer)
 }
 
-func (h *Handler) writeAnswer(w http.ResponseWriter, r *http.Request, answer revocation.Answer) {
+func (h *Handler) writeAnswer(w http.ResponseWriter, r *http.Request, answer status.Answer) {
 	header := w.Header()
 	header.Set("Content-Type", typeOCSP)
 	header.Set("Content-Length", strconv.Itoa(len(answer.DER)))

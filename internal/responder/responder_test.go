@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"sigill/ca"
-	"sigill/revocation"
+	"sigill/revocation/status"
 )
 
 var start = time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)
@@ -29,14 +29,14 @@ var start = time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)
 // echo answers with the request it was given.
 type echo struct {
 	got    [][]byte
-	answer revocation.Answer
+	answer status.Answer
 	err    error
 }
 
-func (e *echo) Answer(_ context.Context, der []byte) (revocation.Answer, error) {
+func (e *echo) Answer(_ context.Context, der []byte) (status.Answer, error) {
 	e.got = append(e.got, der)
 	if len(der) == 0 {
-		return revocation.Answer{DER: ca.OCSPError(ca.OCSPMalformedRequest)}, nil
+		return status.Answer{DER: ca.OCSPError(ca.OCSPMalformedRequest)}, nil
 	}
 	return e.answer, e.err
 }
@@ -117,7 +117,7 @@ func TestOCSPForms(t *testing.T) {
 		"query is not looked at": "/ocsp/" + text + "?x=1",
 	} {
 		l := newListener(t)
-		l.ocsp.answer = revocation.Answer{DER: []byte("answer"), Cacheable: true, ProducedAt: start, NextUpdate: start.Add(time.Hour)}
+		l.ocsp.answer = status.Answer{DER: []byte("answer"), Cacheable: true, ProducedAt: start, NextUpdate: start.Add(time.Hour)}
 		r := l.do("GET", target, nil)
 		if len(l.ocsp.got) != 1 || !bytes.Equal(l.ocsp.got[0], der) {
 			t.Errorf("%s: %s is read as %x", name, target, l.ocsp.got)
@@ -132,16 +132,16 @@ func TestOCSPHeaders(t *testing.T) {
 	sum := sha256.Sum256([]byte("answer"))
 	target := "/ocsp/" + base64.StdEncoding.EncodeToString(der)
 	for name, test := range map[string]struct {
-		answer revocation.Answer
+		answer status.Answer
 		err    error
 		cache  string
 		end    time.Time
 	}{
-		"good":    {revocation.Answer{Cacheable: true, ProducedAt: start, NextUpdate: start.Add(time.Hour)}, nil, "public, max-age=60, no-transform, must-revalidate", start.Add(time.Minute)},
-		"ends":    {revocation.Answer{Cacheable: true, ProducedAt: start, NextUpdate: start.Add(9 * time.Second)}, nil, "public, max-age=9, no-transform, must-revalidate", start.Add(9 * time.Second)},
-		"ended":   {revocation.Answer{Cacheable: true, ProducedAt: start, NextUpdate: start}, nil, "no-store", time.Time{}},
-		"unknown": {revocation.Answer{ProducedAt: start, NextUpdate: start.Add(time.Hour)}, nil, "no-store", time.Time{}},
-		"error":   {revocation.Answer{}, errors.New("database is gone"), "no-store", time.Time{}},
+		"good":    {status.Answer{Cacheable: true, ProducedAt: start, NextUpdate: start.Add(time.Hour)}, nil, "public, max-age=60, no-transform, must-revalidate", start.Add(time.Minute)},
+		"ends":    {status.Answer{Cacheable: true, ProducedAt: start, NextUpdate: start.Add(9 * time.Second)}, nil, "public, max-age=9, no-transform, must-revalidate", start.Add(9 * time.Second)},
+		"ended":   {status.Answer{Cacheable: true, ProducedAt: start, NextUpdate: start}, nil, "no-store", time.Time{}},
+		"unknown": {status.Answer{ProducedAt: start, NextUpdate: start.Add(time.Hour)}, nil, "no-store", time.Time{}},
+		"error":   {status.Answer{}, errors.New("database is gone"), "no-store", time.Time{}},
 	} {
 		for _, method := range []string{"GET", "HEAD", "POST"} {
 			l := newListener(t)
@@ -190,7 +190,7 @@ func TestOCSPMalformed(t *testing.T) {
 		"too long POST":       {"POST", "/ocsp", long},
 	} {
 		l := newListener(t)
-		l.ocsp.answer = revocation.Answer{DER: []byte("answer")}
+		l.ocsp.answer = status.Answer{DER: []byte("answer")}
 		r := l.do(test.method, test.target, test.body)
 		if body := bodyOf(t, r); r.StatusCode != 200 || body != string(ca.OCSPError(ca.OCSPMalformedRequest)) || r.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %d %x %v", name, r.StatusCode, body, r.Header)
@@ -198,7 +198,7 @@ func TestOCSPMalformed(t *testing.T) {
 	}
 	// The longest that may be.
 	l := newListener(t)
-	l.ocsp.answer = revocation.Answer{DER: []byte("answer")}
+	l.ocsp.answer = status.Answer{DER: []byte("answer")}
 	if r := l.do("POST", "/ocsp", long[1:]); bodyOf(t, r) != "answer" {
 		t.Error("a request of the greatest length is refused")
 	}
@@ -303,7 +303,7 @@ func TestMethods(t *testing.T) {
 // redirect for //, and it works by IPv6 where there is any.
 func TestOverTheWire(t *testing.T) {
 	l := newListener(t)
-	l.ocsp.answer = revocation.Answer{DER: []byte("answer"), Cacheable: true, ProducedAt: start, NextUpdate: start.Add(time.Hour)}
+	l.ocsp.answer = status.Answer{DER: []byte("answer"), Cacheable: true, ProducedAt: start, NextUpdate: start.Add(time.Hour)}
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		socket, err := net.Listen("tcp", address)
 		if err != nil {
@@ -355,7 +355,7 @@ func FuzzPath(f *testing.F) {
 	f.Add("/crl/root/../../secret.crl", []byte{0x30})
 	f.Add("/ocsp//%2F%2f+ =", []byte{0x30, 0xfb, 0xff})
 	l := newListener(f)
-	l.ocsp.answer = revocation.Answer{DER: []byte("answer")}
+	l.ocsp.answer = status.Answer{DER: []byte("answer")}
 	f.Fuzz(func(t *testing.T, path string, request []byte) {
 		l.ocsp.got = nil
 		if u, err := url.ParseRequestURI(path); err == nil && strings.HasPrefix(path, "/") {

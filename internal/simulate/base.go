@@ -18,7 +18,7 @@ import (
 	"sigill/internal/world"
 	"sigill/orders/register"
 	"sigill/policy"
-	"sigill/revocation"
+	"sigill/revocation/publish"
 )
 
 // Base is where every schedule begins: an installation with two administrators
@@ -30,7 +30,7 @@ type Base struct {
 	world  *world.World
 	texts  *texts.Catalogue
 	people []person
-	scopes []revocation.Scope
+	scopes []publish.Scope
 	keys   map[ca.IssuerID]crypto.Signer
 
 	sim *Sim // the schedule under way; nil: the base is being made
@@ -153,7 +153,7 @@ func (b *Base) addStatus() error {
 			return err
 		}
 		for p := range issuer.Partitions() {
-			b.scopes = append(b.scopes, revocation.Scope{Issuer: id, Partition: p, URL: issuer.CRLURL(p), Signer: signer})
+			b.scopes = append(b.scopes, publish.Scope{Issuer: id, Partition: p, URL: issuer.CRLURL(p), Signer: signer})
 		}
 	}
 	return nil

@@ -26,7 +26,8 @@ import (
 	"sigill/orders/issue"
 	"sigill/orders/register"
 	"sigill/policy"
-	"sigill/revocation"
+	"sigill/revocation/publish"
+	"sigill/revocation/status"
 )
 
 // rounds is how often everybody tries again once nothing goes wrong any more,
@@ -254,10 +255,10 @@ func (s *Sim) demandStatus(p *process) error {
 	s.clock = s.clock.Add(2 * time.Second)
 	s.jobs(p)
 	issuer := s.world.Issuers[world.PersonCA].Certificate()
-	responder := &revocation.Responder{Store: s.db.Revocation(), Signers: signers, Now: s.now}
+	responder := &status.Responder{Store: s.db.Revocation(), Signers: signers, Now: s.now}
 	listed := map[string]bool{}
 	for _, scope := range s.base.scopes {
-		der, err := os.ReadFile(filepath.Join(s.public(), revocation.CRLPath(scope.Issuer, scope.Partition)))
+		der, err := os.ReadFile(filepath.Join(s.public(), publish.CRLPath(scope.Issuer, scope.Partition)))
 		if err != nil {
 			return err
 		}
@@ -302,7 +303,7 @@ func (s *Sim) demandStatus(p *process) error {
 	return nil
 }
 
-func askOCSP(r *revocation.Responder, issuer *x509.Certificate, serial *big.Int) (int, error) {
+func askOCSP(r *status.Responder, issuer *x509.Certificate, serial *big.Int) (int, error) {
 	request, err := ocsp.CreateRequest(&x509.Certificate{SerialNumber: serial}, issuer, nil)
 	if err != nil {
 		return 0, err
@@ -319,7 +320,7 @@ func askOCSP(r *revocation.Responder, issuer *x509.Certificate, serial *big.Int)
 }
 
 // ocspSigner gives the person CA a signer of OCSP answers.
-func (s *Sim) ocspSigner(p *process) (*revocation.Signers, error) {
+func (s *Sim) ocspSigner(p *process) (*status.Signers, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -338,6 +339,6 @@ func (s *Sim) ocspSigner(p *process) (*revocation.Signers, error) {
 	if err != nil {
 		return nil, err
 	}
-	signers := new(revocation.Signers)
+	signers := new(status.Signers)
 	return signers, signers.Set(world.PersonCA, responder)
 }

@@ -17,7 +17,7 @@ import (
 	"sigill/internal/service"
 	"sigill/internal/store"
 	"sigill/policy"
-	"sigill/revocation"
+	"sigill/revocation/publish"
 )
 
 // process is a serving process: services, handler and jobs over the one store.
@@ -28,7 +28,7 @@ type process struct {
 	services *service.Services
 	handler  http.Handler
 	seq      *audit.Sequencer
-	pub      *revocation.Publisher
+	pub      *publish.Publisher
 }
 
 // start makes a process; it does not answer yet.
@@ -55,7 +55,7 @@ func (s *Sim) start(name string) (*process, error) {
 		Texts: s.base.texts, Log: log, MinClient: "0.1.0", Unknown: store.ErrOutcomeUnknown,
 		IssuerCertificate: func(id string) []byte { return s.world.Issuers[ca.IssuerID(id)].Certificate().Raw }})
 	p.seq = &audit.Sequencer{Store: s.auditStore()}
-	p.pub = &revocation.Publisher{Store: s.ledger(), Dir: s.public(), Now: s.now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Scopes: s.base.scopes}
+	p.pub = &publish.Publisher{Store: s.ledger(), Dir: s.public(), Now: s.now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Scopes: s.base.scopes}
 	return p, p.pub.Check()
 }
 

@@ -1,4 +1,6 @@
-package revocation_test
+// Package revtest is what the tests of revocation and of the packages below it
+// share: a store in memory that breaks on purpose, and small CAs.
+package revtest
 
 import (
 	"bytes"
@@ -16,115 +18,116 @@ import (
 	"sigill/revocation"
 )
 
-// fault is what happens to one transaction.
-type fault int
+// Fault is what happens to one transaction.
+type Fault int
 
 const (
-	none fault = iota
-	notBegun
-	rolledBack
-	lost // committed, but the answer is an error
+	None Fault = iota
+	NotBegun
+	RolledBack
+	Lost // committed, but the answer is an error
 )
 
-func (f fault) String() string {
+func (f Fault) String() string {
 	return [...]string{"none", "not begun", "rolled back", "committed but lost"}[f]
 }
 
-var errFault = errors.New("store: outcome unknown")
+var ErrFault = errors.New("store: outcome unknown")
 
-// fakeStore is a revocation.Store in memory. It holds its users to the contract:
+// Store is a revocation.Store in memory. It holds its users to the contract:
 // it calls each closure twice and keeps the second call's effect, gives out and
 // takes copies, and fails the test on a nested transaction, on a write in a View
 // and on whatever a real store's constraints would refuse.
-type fakeStore struct {
+type Store struct {
 	t  testing.TB
 	mu sync.Mutex
 
-	entries   []revocation.Entry
-	numbers   map[string]int64 // by event
-	head      int64
-	released  map[ca.Serial]ca.IssuerID
-	published []revocation.Publication
+	Entries   []revocation.Entry
+	Numbers   map[string]int64 // by event
+	Head      int64
+	Released  map[ca.Serial]ca.IssuerID
+	Published []revocation.Publication
 
-	hidden ca.Serial // is left out of EntriesIn, as no store should
+	Hidden ca.Serial // is left out of EntriesIn, as no store should
 
 	open  atomic.Bool // a transaction is open
-	count int         // transactions so far
-	at    int         // the transaction that fails, counted from 1; 0 for none
-	fault fault
+	Count int         // transactions so far
+	At    int         // the transaction that fails, counted from 1; 0 for none
+	Fault Fault
 }
 
-func newFakeStore(t testing.TB) *fakeStore {
-	return &fakeStore{t: t, numbers: map[string]int64{}, released: map[ca.Serial]ca.IssuerID{}}
+// NewStore returns an empty store.
+func NewStore(t testing.TB) *Store {
+	return &Store{t: t, Numbers: map[string]int64{}, Released: map[ca.Serial]ca.IssuerID{}}
 }
 
-// sequence numbers what is committed, as the sequencer does.
-func (s *fakeStore) sequence() {
+// Sequence numbers what is committed, as the sequencer does.
+func (s *Store) Sequence() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range s.entries {
-		if s.numbers[e.Event] == 0 {
-			s.head++
-			s.numbers[e.Event] = s.head
+	for _, e := range s.Entries {
+		if s.Numbers[e.Event] == 0 {
+			s.Head++
+			s.Numbers[e.Event] = s.Head
 		}
 	}
 }
 
-// noTransaction fails the test if a transaction is open: it is called where the
+// NoTransaction fails the test if a transaction is open: it is called where the
 // key is used.
-func (s *fakeStore) noTransaction() {
+func (s *Store) NoTransaction() {
 	if s.open.Load() {
 		s.t.Error("the key is used while a transaction is open")
 	}
 }
 
-func (s *fakeStore) Update(ctx context.Context, fn func(*revocation.Tx) error) error {
+func (s *Store) Update(ctx context.Context, fn func(*revocation.Tx) error) error {
 	return s.run(ctx, fn, false)
 }
 
-func (s *fakeStore) View(ctx context.Context, fn func(*revocation.Tx) error) error {
+func (s *Store) View(ctx context.Context, fn func(*revocation.Tx) error) error {
 	return s.run(ctx, fn, true)
 }
 
-func (s *fakeStore) run(ctx context.Context, fn func(*revocation.Tx) error, readOnly bool) error {
+func (s *Store) run(ctx context.Context, fn func(*revocation.Tx) error, readOnly bool) error {
 	if s.open.Load() {
 		s.t.Error("a transaction is begun within another")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.count++
-	f := none
-	if s.count == s.at {
-		f = s.fault
+	s.Count++
+	f := None
+	if s.Count == s.At {
+		f = s.Fault
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if f == notBegun {
-		return errFault
+	if f == NotBegun {
+		return ErrFault
 	}
 	s.open.Store(true)
 	defer func() { s.open.Store(false) }()
 	var tx *fakeTx
 	for range 2 {
-		tx = &fakeTx{s: s, readOnly: readOnly, entries: slices.Clone(s.entries), published: slices.Clone(s.published)}
+		tx = &fakeTx{s: s, readOnly: readOnly, entries: slices.Clone(s.Entries), published: slices.Clone(s.Published)}
 		if err := fn(&revocation.Tx{Ledger: tx, Statuses: tx, Publications: tx, Entries: tx}); err != nil {
 			return err
 		}
 	}
-	if f == rolledBack {
-		return errFault
+	if f == RolledBack {
+		return ErrFault
 	}
-	s.entries, s.published = tx.entries, tx.published
-	if f == lost {
-		return errFault
+	s.Entries, s.Published = tx.entries, tx.published
+	if f == Lost {
+		return ErrFault
 	}
 	return nil
 }
 
 // fakeTx works on copies, which become the state at commit.
 type fakeTx struct {
-	s         *fakeStore
+	s         *Store
 	readOnly  bool
 	entries   []revocation.Entry
 	published []revocation.Publication
@@ -158,7 +161,7 @@ func (tx *fakeTx) Revocation(serial ca.Serial) (revocation.Entry, bool, error) {
 }
 
 func (tx *fakeTx) Status(issuer ca.IssuerID, serial ca.Serial) (bool, *revocation.Entry, error) {
-	released := tx.s.released[serial] == issuer
+	released := tx.s.Released[serial] == issuer
 	e, revoked, _ := tx.Revocation(serial)
 	if !revoked || e.Issuer != issuer {
 		return released, nil, nil
@@ -212,7 +215,7 @@ func (tx *fakeTx) FinishPublication(p *revocation.Publication) error {
 func (tx *fakeTx) EntriesIn(issuer ca.IssuerID, partition int, since time.Time, yield func(revocation.Entry) error) error {
 	newest := map[ca.Serial]revocation.Entry{}
 	for _, e := range tx.entries {
-		if e.Serial != tx.s.hidden && e.Issuer == issuer && e.Partition == partition && !e.NotAfter.Before(since) && e.Version > newest[e.Serial].Version {
+		if e.Serial != tx.s.Hidden && e.Issuer == issuer && e.Partition == partition && !e.NotAfter.Before(since) && e.Version > newest[e.Serial].Version {
 			newest[e.Serial] = e
 		}
 	}
@@ -228,7 +231,7 @@ func (tx *fakeTx) EntriesIn(issuer ca.IssuerID, partition int, since time.Time, 
 func (tx *fakeTx) NumberedEntries(after int64, limit int) ([]revocation.Numbered, error) {
 	var list []revocation.Numbered
 	for _, e := range tx.entries {
-		if n := tx.s.numbers[e.Event]; n > after {
+		if n := tx.s.Numbers[e.Event]; n > after {
 			list = append(list, revocation.Numbered{Entry: e, Number: n})
 		}
 	}
@@ -236,4 +239,4 @@ func (tx *fakeTx) NumberedEntries(after int64, limit int) ([]revocation.Numbered
 	return list[:min(limit, len(list))], nil
 }
 
-func (tx *fakeTx) HeadNumber() (int64, error) { return tx.s.head, nil }
+func (tx *fakeTx) HeadNumber() (int64, error) { return tx.s.Head, nil }

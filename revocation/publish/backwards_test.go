@@ -1,4 +1,4 @@
-package revocation_test
+package publish_test
 
 import (
 	"bytes"
@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/revtest"
 	"sigill/revocation"
+	"sigill/revocation/publish"
 )
 
 // passTransactions are those of a pass in which one CRL is due: learn, reserve,
@@ -24,16 +26,16 @@ const passTransactions = 4
 // A step that is added to a pass must be added to the table of faults.
 func TestPublishCountsTransactions(t *testing.T) {
 	b := newBench(t)
-	b.publish(start, 2)
-	b.revoke(newEntry(person, 1, ca.Superseded))
-	was := b.count
-	b.publish(start.Add(time.Minute), 1)
-	if got := b.count - was; got != passTransactions {
+	b.publish(revtest.Start, 2)
+	b.Revoke(revtest.NewEntry(revtest.Person, 1, ca.Superseded))
+	was := b.Count
+	b.publish(revtest.Start.Add(time.Minute), 1)
+	if got := b.Count - was; got != passTransactions {
 		t.Errorf("a pass with one CRL has %d transactions, the table of faults has %d", got, passTransactions)
 	}
-	was = b.count
-	b.publish(start.Add(time.Minute), 0)
-	if got := b.count - was; got != 1 {
+	was = b.Count
+	b.publish(revtest.Start.Add(time.Minute), 0)
+	if got := b.Count - was; got != 1 {
 		t.Errorf("a pass with nothing due has %d transactions, want 1", got)
 	}
 }
@@ -42,17 +44,17 @@ func TestPublishCountsTransactions(t *testing.T) {
 // same process or another, ends right, and no number is public twice.
 func TestPublishFaults(t *testing.T) {
 	for at := 1; at <= passTransactions; at++ {
-		for _, f := range []fault{notBegun, rolledBack, lost} {
+		for _, f := range []revtest.Fault{revtest.NotBegun, revtest.RolledBack, revtest.Lost} {
 			for _, restart := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%d %v restart %v", at, f, restart), func(t *testing.T) {
 					b := newBench(t)
-					b.publish(start, 2)
-					before := b.revoke(newEntry(person, 1, ca.Superseded))
-					b.publish(start.Add(time.Minute), 1)
-					e := b.revoke(newEntry(person, 1, ca.KeyCompromise))
+					b.publish(revtest.Start, 2)
+					before := b.Revoke(revtest.NewEntry(revtest.Person, 1, ca.Superseded))
+					b.publish(revtest.Start.Add(time.Minute), 1)
+					e := b.Revoke(revtest.NewEntry(revtest.Person, 1, ca.KeyCompromise))
 					public := b.number(1)
-					b.at, b.fault = b.count+at, f
-					if _, err := b.p.Publish(t.Context(), start.Add(2*time.Minute)); !errors.Is(err, errFault) {
+					b.At, b.Fault = b.Count+at, f
+					if _, err := b.p.Publish(t.Context(), revtest.Start.Add(2*time.Minute)); !errors.Is(err, revtest.ErrFault) {
 						t.Fatalf("the fault does not show: %v", err)
 					}
 					shown := lists(b.public(1), e.Serial) != nil
@@ -69,14 +71,14 @@ func TestPublishFaults(t *testing.T) {
 					}
 					// What was recorded though the answer was lost is not done again.
 					want := 1
-					if at == passTransactions && f == lost {
+					if at == passTransactions && f == revtest.Lost {
 						want = 0
 					}
-					if n, err := b.p.Publish(t.Context(), start.Add(3*time.Minute)); err != nil || n != want {
+					if n, err := b.p.Publish(t.Context(), revtest.Start.Add(3*time.Minute)); err != nil || n != want {
 						t.Fatalf("the next pass = %d, %v, want %d", n, err, want)
 					}
 					b.right(public, shown, before, e)
-					b.publish(start.Add(4*time.Minute), 0)
+					b.publish(revtest.Start.Add(4*time.Minute), 0)
 				})
 			}
 		}
@@ -101,7 +103,7 @@ func (b *bench) right(was int64, shown bool, entries ...revocation.Entry) {
 		b.t.Fatal(err)
 	}
 	var newest revocation.Publication
-	for _, p := range b.published {
+	for _, p := range b.Published {
 		if p.Scope == "1" && p.State == revocation.Published && p.Number > newest.Number {
 			newest = p
 		}
@@ -113,39 +115,39 @@ func (b *bench) right(was int64, shown bool, entries ...revocation.Entry) {
 
 // Each row is a state in which a CRL must not be published over the public one.
 func TestPublishRefusesToGoBack(t *testing.T) {
-	foreign := newAuthority(t, another, nil)
-	stranger := ca.Revoked{Serial: ca.NewSerial(), At: start, Reason: ca.Superseded}
+	foreign := revtest.NewAuthority(t, revtest.Another, nil)
+	stranger := ca.Revoked{Serial: ca.NewSerial(), At: revtest.Start, Reason: ca.Superseded}
 	for name, test := range map[string]struct {
 		spoil func(*bench)
 		want  string
 	}{
-		"database restored": {func(b *bench) { b.fakeStore.published = b.fakeStore.published[:0] }, "the database is older than what relying parties have seen"},
+		"database restored": {func(b *bench) { b.Store.Published = b.Store.Published[:0] }, "the database is older than what relying parties have seen"},
 		"file is newer": {func(b *bench) {
-			b.put(ca.CRL{Number: 99, ThisUpdate: start, NextUpdate: start.Add(time.Hour), DistributionPoint: urlOf(person, 0)})
+			b.put(ca.CRL{Number: 99, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0)})
 		}, "the database is older"},
 		"number without bound": {func(b *bench) { b.putDER(b.hugeNumber()) }, "the database is older"},
 		"unknown serial is public": {func(b *bench) {
-			b.put(ca.CRL{Number: 1, ThisUpdate: start, NextUpdate: start.Add(time.Hour), DistributionPoint: urlOf(person, 0), Entries: []ca.Revoked{stranger}})
+			b.put(ca.CRL{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0), Entries: []ca.Revoked{stranger}})
 		}, "not known to the database"},
 		"clock went back": {func(b *bench) {
-			b.put(ca.CRL{Number: 1, ThisUpdate: start.Add(time.Hour), NextUpdate: start.Add(2 * time.Hour), DistributionPoint: urlOf(person, 0)})
+			b.put(ca.CRL{Number: 1, ThisUpdate: revtest.Start.Add(time.Hour), NextUpdate: revtest.Start.Add(2 * time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0)})
 		}, "look at the clock"},
 		"another issuer's": {func(b *bench) {
-			b.putDER(foreign.crl(b.t, ca.CRL{Number: 1, ThisUpdate: start, NextUpdate: start.Add(time.Hour), DistributionPoint: urlOf(person, 0)}))
+			b.putDER(foreign.CRL(b.t, ca.CRL{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0)}))
 		}, "damaged or another issuer's"},
 		"damaged": {func(b *bench) { b.putDER([]byte("oops")) }, "damaged or another issuer's"},
 		"ledger lost an entry": {func(b *bench) {
-			b.fakeStore.entries = nil
+			b.Store.Entries = nil
 		}, "not known to the database"},
 		"store leaves out a living certificate": {func(b *bench) {
-			b.fakeStore.hidden = b.fakeStore.entries[0].Serial
+			b.Store.Hidden = b.Store.Entries[0].Serial
 		}, "not on a CRL after its end"},
-		"numbers went back": {func(b *bench) { b.fakeStore.head = 0 }, "numbers have gone backwards"},
+		"numbers went back": {func(b *bench) { b.Store.Head = 0 }, "numbers have gone backwards"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			b.revoke(newEntry(person, 0, ca.Superseded))
-			b.publish(start, 2)
+			b.Revoke(revtest.NewEntry(revtest.Person, 0, ca.Superseded))
+			b.publish(revtest.Start, 2)
 			test.spoil(b)
 			b.restart()
 			was, err := os.ReadFile(b.path(0))
@@ -153,9 +155,9 @@ func TestPublishRefusesToGoBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			// Half a life later everything is due.
-			now := start.Add(13 * time.Hour)
+			now := revtest.Start.Add(13 * time.Hour)
 			if name == "clock went back" {
-				now = start.Add(time.Minute)
+				now = revtest.Start.Add(time.Minute)
 			}
 			_, err = b.p.Publish(t.Context(), now)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
@@ -173,7 +175,7 @@ func TestPublishRefusesToGoBack(t *testing.T) {
 func (b *bench) hugeNumber() []byte {
 	b.t.Helper()
 	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
-		Number: new(big.Int).Lsh(big.NewInt(1), 150), ThisUpdate: start, NextUpdate: start.Add(time.Hour)}, b.issuer.cert, b.issuer.key)
+		Number: new(big.Int).Lsh(big.NewInt(1), 150), ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour)}, b.issuer.Cert, b.issuer.Key)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -186,7 +188,7 @@ func sum(der []byte) []byte {
 }
 
 // put replaces the file of partition 0 behind the publisher's back.
-func (b *bench) put(list ca.CRL) { b.putDER(b.issuer.crl(b.t, list)) }
+func (b *bench) put(list ca.CRL) { b.putDER(b.issuer.CRL(b.t, list)) }
 
 func (b *bench) putDER(der []byte) {
 	b.t.Helper()
@@ -197,7 +199,7 @@ func (b *bench) putDER(der []byte) {
 
 // wrongSigner signs something else than it was asked for.
 type wrongSigner struct {
-	revocation.CRLSigner
+	publish.CRLSigner
 	change func(*ca.CRL)
 }
 
@@ -209,13 +211,13 @@ func (w wrongSigner) SignCRL(list ca.CRL) ([]byte, error) {
 // A signer that signs another list than asked is found out before publication.
 func TestPublishChecksWhatWasSigned(t *testing.T) {
 	b := newBench(t)
-	e := b.revoke(newEntry(person, 0, ca.Superseded))
-	b.publish(start, 2)
-	foreign := newAuthority(t, another, nil)
+	e := b.Revoke(revtest.NewEntry(revtest.Person, 0, ca.Superseded))
+	b.publish(revtest.Start, 2)
+	foreign := revtest.NewAuthority(t, revtest.Another, nil)
 	honest := b.p.Scopes[0].Signer
-	now := start.Add(13 * time.Hour)
+	now := revtest.Start.Add(13 * time.Hour)
 	for name, change := range map[string]func(*ca.CRL){
-		"another scope": func(l *ca.CRL) { l.DistributionPoint = urlOf(person, 1) },
+		"another scope": func(l *ca.CRL) { l.DistributionPoint = revtest.URLOf(revtest.Person, 1) },
 		"no scope":      func(l *ca.CRL) { l.DistributionPoint = "" },
 		"other number":  func(l *ca.CRL) { l.Number++ },
 		"longer life":   func(l *ca.CRL) { l.NextUpdate = l.NextUpdate.Add(time.Hour) },
@@ -230,7 +232,7 @@ func TestPublishChecksWhatWasSigned(t *testing.T) {
 			t.Errorf("%s: it is public", name)
 		}
 	}
-	other, err := ca.NewCRLSigner(foreign.cert, foreign.key)
+	other, err := ca.NewCRLSigner(foreign.Cert, foreign.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +244,7 @@ func TestPublishChecksWhatWasSigned(t *testing.T) {
 
 // mixedSigner has one issuer's certificate and another's key.
 type mixedSigner struct {
-	revocation.CRLSigner
+	publish.CRLSigner
 	other *ca.CRLSigner
 }
 

@@ -1,4 +1,4 @@
-package revocation_test
+package status_test
 
 import (
 	"bytes"
@@ -14,36 +14,37 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"sigill/ca"
-	"sigill/revocation"
+	"sigill/internal/revtest"
+	"sigill/revocation/status"
 )
 
 // desk is a responder for two issuers over a fake store.
 type desk struct {
-	*fakeStore
-	person, other *authority
+	*revtest.Store
+	person, other *revtest.Authority
 	now           time.Time
-	signers       *revocation.Signers
-	r             *revocation.Responder
+	signers       *status.Signers
+	r             *status.Responder
 }
 
 func newDesk(t testing.TB) *desk {
 	t.Helper()
-	d := &desk{fakeStore: newFakeStore(t), person: newAuthority(t, person, nil), other: newAuthority(t, another, nil), now: start, signers: &revocation.Signers{}}
-	for _, a := range []*authority{d.person, d.other} {
-		if err := d.signers.Set(a.id, a.responder(t)); err != nil {
+	d := &desk{Store: revtest.NewStore(t), person: revtest.NewAuthority(t, revtest.Person, nil), other: revtest.NewAuthority(t, revtest.Another, nil), now: revtest.Start, signers: &status.Signers{}}
+	for _, a := range []*revtest.Authority{d.person, d.other} {
+		if err := d.signers.Set(a.ID, a.Responder(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	d.r = &revocation.Responder{Store: d.fakeStore, Signers: d.signers, Now: func() time.Time { return d.now }}
+	d.r = &status.Responder{Store: d.Store, Signers: d.signers, Now: func() time.Time { return d.now }}
 	if err := d.r.Check(); err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-func request(t testing.TB, a *authority, serial ca.Serial, hash crypto.Hash) []byte {
+func request(t testing.TB, a *revtest.Authority, serial ca.Serial, hash crypto.Hash) []byte {
 	t.Helper()
-	der, err := ocsp.CreateRequest(&x509.Certificate{SerialNumber: serial.Int()}, a.cert, &ocsp.RequestOptions{Hash: hash})
+	der, err := ocsp.CreateRequest(&x509.Certificate{SerialNumber: serial.Int()}, a.Cert, &ocsp.RequestOptions{Hash: hash})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,10 +89,10 @@ func many(t testing.TB, nonce []byte, requests ...[]byte) []byte {
 func TestAnswer(t *testing.T) {
 	d := newDesk(t)
 	good, open, never := ca.NewSerial(), ca.NewSerial(), ca.NewSerial()
-	d.released[good] = person
-	revoked := d.revoke(newEntry(person, 0, ca.Superseded)) // released, then revoked
-	d.released[revoked.Serial] = person
-	abandoned := d.revoke(newEntry(person, 0, ca.CessationOfOperation)) // an intent that never was released
+	d.Released[good] = revtest.Person
+	revoked := d.Revoke(revtest.NewEntry(revtest.Person, 0, ca.Superseded)) // released, then revoked
+	d.Released[revoked.Serial] = revtest.Person
+	abandoned := d.Revoke(revtest.NewEntry(revtest.Person, 0, ca.CessationOfOperation)) // an intent that never was released
 	for name, test := range map[string]struct {
 		serial    ca.Serial
 		status    int
@@ -110,18 +111,18 @@ func TestAnswer(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			got, err := ocsp.ParseResponseForCert(answer.DER, &x509.Certificate{SerialNumber: test.serial.Int()}, d.person.cert)
+			got, err := ocsp.ParseResponseForCert(answer.DER, &x509.Certificate{SerialNumber: test.serial.Int()}, d.person.Cert)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 			if got.Status != test.status || got.IssuerHash != hash || answer.Cacheable != test.cacheable {
 				t.Errorf("%s: status %d, cacheable %v", name, got.Status, answer.Cacheable)
 			}
-			if test.status == ocsp.Revoked && (got.RevocationReason != test.reason || !got.RevokedAt.Equal(start.Add(-time.Minute))) {
+			if test.status == ocsp.Revoked && (got.RevocationReason != test.reason || !got.RevokedAt.Equal(revtest.Start.Add(-time.Minute))) {
 				t.Errorf("%s: %d at %v", name, got.RevocationReason, got.RevokedAt)
 			}
-			if !got.ThisUpdate.Equal(start.Add(-5*time.Minute)) || !got.NextUpdate.Equal(start.Add(time.Hour)) ||
-				!answer.NextUpdate.Equal(got.NextUpdate) || !answer.ProducedAt.Equal(start) {
+			if !got.ThisUpdate.Equal(revtest.Start.Add(-5*time.Minute)) || !got.NextUpdate.Equal(revtest.Start.Add(time.Hour)) ||
+				!answer.NextUpdate.Equal(got.NextUpdate) || !answer.ProducedAt.Equal(revtest.Start) {
 				t.Errorf("%s: %v to %v", name, got.ThisUpdate, got.NextUpdate)
 			}
 			if cutoff := len(got.Extensions) == 1; cutoff != (test.status != ocsp.Unknown) {
@@ -134,14 +135,14 @@ func TestAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := ocsp.ParseResponse(answer.DER, d.other.cert); err != nil || got.Status != ocsp.Unknown {
+	if got, err := ocsp.ParseResponse(answer.DER, d.other.Cert); err != nil || got.Status != ocsp.Unknown {
 		t.Errorf("under the other issuer: %+v, %v", got, err)
 	}
 }
 
 func TestAnswerErrors(t *testing.T) {
 	d := newDesk(t)
-	stranger := newAuthority(t, "stranger", nil)
+	stranger := revtest.NewAuthority(t, "stranger", nil)
 	serial := ca.NewSerial()
 	good := request(t, d.person, serial, crypto.SHA1)
 	for name, test := range map[string]struct {
@@ -162,15 +163,15 @@ func TestAnswerErrors(t *testing.T) {
 			t.Errorf("%s: %x, cacheable %v, %v, want status %d", name, answer.DER, answer.Cacheable, err, test.want)
 		}
 	}
-	if d.count != 0 {
-		t.Errorf("%d transactions for requests that need none", d.count)
+	if d.Count != 0 {
+		t.Errorf("%d transactions for requests that need none", d.Count)
 	}
-	d.at, d.fault = 1, notBegun
+	d.At, d.Fault = 1, revtest.NotBegun
 	answer, err := d.r.Answer(t.Context(), good)
-	if !errors.Is(err, errFault) || !bytes.Equal(answer.DER, ca.OCSPError(ca.OCSPTryLater)) || answer.Cacheable {
+	if !errors.Is(err, revtest.ErrFault) || !bytes.Equal(answer.DER, ca.OCSPError(ca.OCSPTryLater)) || answer.Cacheable {
 		t.Errorf("without database: %x, %v", answer.DER, err)
 	}
-	d.now = d.person.ocspCert.NotAfter
+	d.now = d.person.OCSPCert.NotAfter
 	answer, err = d.r.Answer(t.Context(), good)
 	if err == nil || !bytes.Equal(answer.DER, ca.OCSPError(ca.OCSPInternalError)) || answer.Cacheable {
 		t.Errorf("after the signer's end: %x, %v", answer.DER, err)
@@ -182,10 +183,10 @@ func TestAnswerErrors(t *testing.T) {
 func TestAnswerSeveral(t *testing.T) {
 	d := newDesk(t)
 	good, others, mixed := ca.NewSerial(), ca.NewSerial(), ca.NewSerial()
-	d.released[good], d.released[others] = person, another
-	d.released[mixed] = person // and asked about under the other issuer's name
-	revoked := d.revoke(newEntry(person, 0, ca.KeyCompromise))
-	stranger := newAuthority(t, "stranger", nil)
+	d.Released[good], d.Released[others] = revtest.Person, revtest.Another
+	d.Released[mixed] = revtest.Person // and asked about under the other issuer's name
+	revoked := d.Revoke(revtest.NewEntry(revtest.Person, 0, ca.KeyCompromise))
+	stranger := revtest.NewAuthority(t, "stranger", nil)
 	der := many(t, nil, request(t, stranger, ca.NewSerial(), crypto.SHA1), request(t, d.person, good, crypto.SHA1),
 		request(t, d.person, revoked.Serial, crypto.SHA256), request(t, d.other, others, crypto.SHA1), request(t, d.other, mixed, crypto.SHA1))
 	answer, err := d.r.Answer(t.Context(), der)
@@ -196,7 +197,7 @@ func TestAnswerSeveral(t *testing.T) {
 		t.Error("an answer with unknown in it is cacheable")
 	}
 	for serial, want := range map[ca.Serial]int{good: ocsp.Good, revoked.Serial: ocsp.Revoked, others: ocsp.Unknown, mixed: ocsp.Unknown} {
-		got, err := ocsp.ParseResponseForCert(answer.DER, &x509.Certificate{SerialNumber: serial.Int()}, d.person.cert)
+		got, err := ocsp.ParseResponseForCert(answer.DER, &x509.Certificate{SerialNumber: serial.Int()}, d.person.Cert)
 		if err != nil || got.Status != want {
 			t.Errorf("%s: %+v, %v, want %d", serial, got, err, want)
 		}
@@ -207,14 +208,14 @@ func TestAnswerSeveral(t *testing.T) {
 func TestAnswerNonce(t *testing.T) {
 	d := newDesk(t)
 	serial := ca.NewSerial()
-	d.released[serial] = person
+	d.Released[serial] = revtest.Person
 	for _, n := range []int{1, 16, 32, 128} {
 		nonce := bytes.Repeat([]byte{0x5a}, n)
 		answer, err := d.r.Answer(t.Context(), many(t, nonce, request(t, d.person, serial, crypto.SHA1)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := ocsp.ParseResponse(answer.DER, d.person.cert)
+		got, err := ocsp.ParseResponse(answer.DER, d.person.Cert)
 		if err != nil || got.Status != ocsp.Good {
 			t.Fatalf("%+v, %v", got, err)
 		}
@@ -231,23 +232,23 @@ func TestAnswerNonce(t *testing.T) {
 func TestAnswerArchiveCutoff(t *testing.T) {
 	d := newDesk(t)
 	serial := ca.NewSerial()
-	d.released[serial] = person
-	notBefore := d.person.cert.NotBefore
+	d.Released[serial] = revtest.Person
+	notBefore := d.person.Cert.NotBefore
 	for name, test := range map[string]struct {
 		retention time.Duration
 		want      time.Time
 	}{
 		"for ever":               {0, notBefore},
 		"longer than the CA":     {10 * 365 * 24 * time.Hour, notBefore},
-		"a month":                {30 * 24 * time.Hour, start.AddDate(0, 0, -30)},
-		"no longer than an hour": {time.Hour, start.Add(-time.Hour)},
+		"a month":                {30 * 24 * time.Hour, revtest.Start.AddDate(0, 0, -30)},
+		"no longer than an hour": {time.Hour, revtest.Start.Add(-time.Hour)},
 	} {
 		d.r.Retention = test.retention
 		answer, err := d.r.Answer(t.Context(), request(t, d.person, serial, crypto.SHA1))
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := ocsp.ParseResponse(answer.DER, d.person.cert)
+		got, err := ocsp.ParseResponse(answer.DER, d.person.Cert)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -265,41 +266,41 @@ func TestAnswerArchiveCutoff(t *testing.T) {
 func TestSignersSet(t *testing.T) {
 	d := newDesk(t)
 	serial := ca.NewSerial()
-	d.released[serial] = person
-	key := newKey(t)
-	cert := d.person.signer(t, key, func(c *x509.Certificate) { c.NotAfter = start.AddDate(0, 0, 7) })
-	next, err := ca.NewResponder(d.person.cert, cert, key)
+	d.Released[serial] = revtest.Person
+	key := revtest.NewKey(t)
+	cert := d.person.Signer(t, key, func(c *x509.Certificate) { c.NotAfter = revtest.Start.AddDate(0, 0, 7) })
+	next, err := ca.NewResponder(d.person.Cert, cert, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.signers.Set(person, next); err != nil {
+	if err := d.signers.Set(revtest.Person, next); err != nil {
 		t.Fatal(err)
 	}
 	answer, err := d.r.Answer(t.Context(), request(t, d.person, serial, crypto.SHA1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := ocsp.ParseResponse(answer.DER, d.person.cert); err != nil || !got.Certificate.Equal(cert) {
+	if got, err := ocsp.ParseResponse(answer.DER, d.person.Cert); err != nil || !got.Certificate.Equal(cert) {
 		t.Errorf("signed by %v, %v", got, err)
 	}
 	if err := d.signers.Set("alias", next); err == nil {
 		t.Error("one issuer under two names")
 	}
-	if err := d.signers.Set(another, next); err == nil {
+	if err := d.signers.Set(revtest.Another, next); err == nil {
 		t.Error("a name was given to another issuer")
 	}
 }
 
 func TestResponderCheck(t *testing.T) {
 	d := newDesk(t)
-	for name, spoil := range map[string]func(*revocation.Responder){
-		"no store":     func(r *revocation.Responder) { r.Store = nil },
-		"no signers":   func(r *revocation.Responder) { r.Signers = nil },
-		"no clock":     func(r *revocation.Responder) { r.Now = nil },
-		"half a day+":  func(r *revocation.Responder) { r.Validity = 12*time.Hour + 1 },
-		"negative":     func(r *revocation.Responder) { r.Validity = -time.Hour },
-		"half minute":  func(r *revocation.Responder) { r.Validity = 30 * time.Second },
-		"no retention": func(r *revocation.Responder) { r.Retention = -1 },
+	for name, spoil := range map[string]func(*status.Responder){
+		"no store":     func(r *status.Responder) { r.Store = nil },
+		"no signers":   func(r *status.Responder) { r.Signers = nil },
+		"no clock":     func(r *status.Responder) { r.Now = nil },
+		"half a day+":  func(r *status.Responder) { r.Validity = 12*time.Hour + 1 },
+		"negative":     func(r *status.Responder) { r.Validity = -time.Hour },
+		"half minute":  func(r *status.Responder) { r.Validity = 30 * time.Second },
+		"no retention": func(r *status.Responder) { r.Retention = -1 },
 	} {
 		r := *d.r
 		spoil(&r)
@@ -313,21 +314,21 @@ func TestResponderCheck(t *testing.T) {
 func TestAnswerOpenSSL(t *testing.T) {
 	d := newDesk(t)
 	serial := ca.NewSerial()
-	d.released[serial] = person
-	revoked := d.revoke(newEntry(person, 0, ca.KeyCompromise))
+	d.Released[serial] = revtest.Person
+	revoked := d.Revoke(revtest.NewEntry(revtest.Person, 0, ca.KeyCompromise))
 	dir := t.TempDir()
-	files := map[string][]byte{"ca.pem": pemOf(d.person.cert)}
+	files := map[string][]byte{"ca.pem": revtest.PEMOf(d.person.Cert)}
 	path := dir + "/request.der"
 	for _, hash := range []string{"-sha1", "-sha256"} {
-		openssl(t, files, "ocsp", hash, "-issuer", "ca.pem", "-serial", "0x"+serial.String(), "-serial", "0x"+revoked.Serial.String(), "-reqout", path)
-		der := read(t, path)
+		revtest.OpenSSL(t, files, "ocsp", hash, "-issuer", "ca.pem", "-serial", "0x"+serial.String(), "-serial", "0x"+revoked.Serial.String(), "-reqout", path)
+		der := revtest.Read(t, path)
 		answer, err := d.r.Answer(t.Context(), der)
 		if err != nil {
 			t.Fatal(err)
 		}
 		files["request.der"], files["answer.der"] = der, answer.DER
-		out := openssl(t, files, "ocsp", "-no_nonce", hash, "-issuer", "ca.pem", "-serial", "0x"+serial.String(), "-serial", "0x"+revoked.Serial.String(),
-			"-respin", "answer.der", "-CAfile", "ca.pem", "-attime", fmt.Sprint(start.Unix()), "-validity_period", "2000000000")
+		out := revtest.OpenSSL(t, files, "ocsp", "-no_nonce", hash, "-issuer", "ca.pem", "-serial", "0x"+serial.String(), "-serial", "0x"+revoked.Serial.String(),
+			"-respin", "answer.der", "-CAfile", "ca.pem", "-attime", fmt.Sprint(revtest.Start.Unix()), "-validity_period", "2000000000")
 		for _, want := range []string{"Response verify OK", strings.ToUpper("0x" + serial.String())[2:] + ": good", strings.ToUpper(revoked.Serial.String()) + ": revoked", "Reason: keyCompromise"} {
 			if !strings.Contains(strings.ToUpper(out), strings.ToUpper(want)) {
 				t.Errorf("%s: openssl does not say %q:\n%s", hash, want, out)

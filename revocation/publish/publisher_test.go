@@ -1,4 +1,4 @@
-package revocation_test
+package publish_test
 
 import (
 	"bytes"
@@ -14,25 +14,27 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/revtest"
 	"sigill/revocation"
+	"sigill/revocation/publish"
 )
 
 var errGone = errors.New("token is gone")
 
 // bench is a publisher of two partitions of one issuer over a fake store.
 type bench struct {
-	*fakeStore
+	*revtest.Store
 	t      *testing.T
-	issuer *authority
-	key    *watchedKey
+	issuer *revtest.Authority
+	key    *revtest.WatchedKey
 	dir    string
-	p      *revocation.Publisher
+	p      *publish.Publisher
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, fakeStore: newFakeStore(t), issuer: newAuthority(t, person, nil), dir: t.TempDir()}
-	b.key = &watchedKey{Signer: b.issuer.key, store: b.fakeStore}
+	b := &bench{t: t, Store: revtest.NewStore(t), issuer: revtest.NewAuthority(t, revtest.Person, nil), dir: t.TempDir()}
+	b.key = &revtest.WatchedKey{Signer: b.issuer.Key, Store: b.Store}
 	b.restart()
 	return b
 }
@@ -40,13 +42,13 @@ func newBench(t *testing.T) *bench {
 // restart is a new process over the same store and directory.
 func (b *bench) restart() {
 	b.t.Helper()
-	signer, err := ca.NewCRLSigner(b.issuer.cert, b.key)
+	signer, err := ca.NewCRLSigner(b.issuer.Cert, b.key)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.p = &revocation.Publisher{Store: b.fakeStore, Dir: b.dir, Now: func() time.Time { return start }, Log: slog.New(slog.DiscardHandler)}
+	b.p = &publish.Publisher{Store: b.Store, Dir: b.dir, Now: func() time.Time { return revtest.Start }, Log: slog.New(slog.DiscardHandler)}
 	for i := range 2 {
-		b.p.Scopes = append(b.p.Scopes, revocation.Scope{Issuer: person, Partition: i, URL: urlOf(person, i), Signer: signer})
+		b.p.Scopes = append(b.p.Scopes, publish.Scope{Issuer: revtest.Person, Partition: i, URL: revtest.URLOf(revtest.Person, i), Signer: signer})
 	}
 	if err := b.p.Check(); err != nil {
 		b.t.Fatal(err)
@@ -63,7 +65,7 @@ func (b *bench) publish(now time.Time, want int) {
 }
 
 func (b *bench) path(partition int) string {
-	return filepath.Join(b.dir, revocation.CRLPath(person, partition))
+	return filepath.Join(b.dir, publish.CRLPath(revtest.Person, partition))
 }
 
 // public reads and verifies what relying parties see; nil if nothing.
@@ -80,7 +82,7 @@ func (b *bench) public(partition int) *x509.RevocationList {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if err := list.CheckSignatureFrom(b.issuer.cert); err != nil {
+	if err := list.CheckSignatureFrom(b.issuer.Cert); err != nil {
 		b.t.Fatal(err)
 	}
 	return list
@@ -102,37 +104,37 @@ func lists(list *x509.RevocationList, serial ca.Serial) *x509.RevocationListEntr
 
 func TestPublishWhatIsDue(t *testing.T) {
 	b := newBench(t)
-	b.publish(start, 2) // every scope has a CRL from the first
+	b.publish(revtest.Start, 2) // every scope has a CRL from the first
 	for i := range 2 {
 		list := b.public(i)
-		if list.Number.Int64() != 1 || !list.ThisUpdate.Equal(start.Add(-5*time.Minute)) || !list.NextUpdate.Equal(start.Add(24*time.Hour)) || len(list.RevokedCertificateEntries) != 0 {
+		if list.Number.Int64() != 1 || !list.ThisUpdate.Equal(revtest.Start.Add(-5*time.Minute)) || !list.NextUpdate.Equal(revtest.Start.Add(24*time.Hour)) || len(list.RevokedCertificateEntries) != 0 {
 			t.Errorf("first CRL of %d: %v %v %v", i, list.Number, list.ThisUpdate, list.NextUpdate)
 		}
-		if url, err := ca.IssuingDistributionPoint(list); err != nil || url != urlOf(person, i) {
+		if url, err := ca.IssuingDistributionPoint(list); err != nil || url != revtest.URLOf(revtest.Person, i) {
 			t.Errorf("it is for %q, %v", url, err)
 		}
 	}
-	b.publish(start.Add(time.Minute), 0)
+	b.publish(revtest.Start.Add(time.Minute), 0)
 
-	e := b.revoke(newEntry(person, 1, ca.Superseded))
-	b.publish(start.Add(2*time.Minute), 1)
+	e := b.Revoke(revtest.NewEntry(revtest.Person, 1, ca.Superseded))
+	b.publish(revtest.Start.Add(2*time.Minute), 1)
 	if b.number(0) != 1 || b.number(1) != 2 {
 		t.Errorf("numbers %d and %d, want only the partition's own to rise", b.number(0), b.number(1))
 	}
 	if got := lists(b.public(1), e.Serial); got == nil || got.ReasonCode != 4 || !got.RevocationTime.Equal(e.At) {
 		t.Errorf("entry = %+v", got)
 	}
-	b.publish(start.Add(3*time.Minute), 0)
+	b.publish(revtest.Start.Add(3*time.Minute), 0)
 
 	// A graver reason is published too, in place of the first and with its time.
 	again := e
-	again.Reason, again.Event, again.At = ca.KeyCompromise, "graver", start.Add(4*time.Minute)
-	b.revoke(again)
-	b.publish(start.Add(5*time.Minute), 1)
+	again.Reason, again.Event, again.At = ca.KeyCompromise, "graver", revtest.Start.Add(4*time.Minute)
+	b.Revoke(again)
+	b.publish(revtest.Start.Add(5*time.Minute), 1)
 	if got := lists(b.public(1), e.Serial); got == nil || got.ReasonCode != 1 || !got.RevocationTime.Equal(e.At) || len(b.public(1).RevokedCertificateEntries) != 1 {
 		t.Errorf("entry = %+v", got)
 	}
-	last := b.published[len(b.published)-1]
+	last := b.Published[len(b.Published)-1]
 	if last.State != revocation.Published || last.Entries != 1 || last.Through != 2 || last.Number != 3 {
 		t.Errorf("publication = %+v", last)
 	}
@@ -141,8 +143,8 @@ func TestPublishWhatIsDue(t *testing.T) {
 // A CRL is issued anew at half of its life, whether anything happened or not.
 func TestPublishOnSchedule(t *testing.T) {
 	b := newBench(t)
-	b.publish(start, 2)
-	half := start.Add(-5 * time.Minute).Add((24*time.Hour + 5*time.Minute) / 2)
+	b.publish(revtest.Start, 2)
+	half := revtest.Start.Add(-5 * time.Minute).Add((24*time.Hour + 5*time.Minute) / 2)
 	b.publish(half.Add(-time.Second), 0)
 	b.publish(half.Add(time.Second), 2)
 	if b.number(0) != 2 || b.number(1) != 2 {
@@ -155,13 +157,13 @@ func TestPublishOnSchedule(t *testing.T) {
 // What is revoked within a second is one CRL.
 func TestPublishCoalesces(t *testing.T) {
 	b := newBench(t)
-	b.publish(start, 2)
+	b.publish(revtest.Start, 2)
 	for range 5 {
-		b.revoke(newEntry(person, 0, ca.Superseded))
+		b.Revoke(revtest.NewEntry(revtest.Person, 0, ca.Superseded))
 	}
-	b.publish(start, 0) // the first CRL is less than a second old
-	b.revoke(newEntry(person, 0, ca.Superseded))
-	b.publish(start.Add(time.Second), 1)
+	b.publish(revtest.Start, 0) // the first CRL is less than a second old
+	b.Revoke(revtest.NewEntry(revtest.Person, 0, ca.Superseded))
+	b.publish(revtest.Start.Add(time.Second), 1)
 	if list := b.public(0); list.Number.Int64() != 2 || len(list.RevokedCertificateEntries) != 6 {
 		t.Errorf("number %v with %d entries", list.Number, len(list.RevokedCertificateEntries))
 	}
@@ -171,15 +173,15 @@ func TestPublishCoalesces(t *testing.T) {
 // certificate had expired.
 func TestPublishExpiredEntriesLeave(t *testing.T) {
 	b := newBench(t)
-	e := newEntry(person, 0, ca.KeyCompromise)
-	e.NotAfter = start.Add(20 * time.Hour)
-	b.revoke(e)
-	kept := b.revoke(newEntry(person, 0, ca.Superseded))
+	e := revtest.NewEntry(revtest.Person, 0, ca.KeyCompromise)
+	e.NotAfter = revtest.Start.Add(20 * time.Hour)
+	b.Revoke(e)
+	kept := b.Revoke(revtest.NewEntry(revtest.Person, 0, ca.Superseded))
 	for i, test := range []struct {
 		hours int
 		on    bool
 	}{{0, true}, {13, true}, {26, true}, {39, false}, {52, false}} {
-		b.publish(start.Add(time.Duration(test.hours)*time.Hour), 2)
+		b.publish(revtest.Start.Add(time.Duration(test.hours)*time.Hour), 2)
 		list := b.public(0)
 		if got := lists(list, e.Serial) != nil; got != test.on {
 			t.Errorf("CRL %d, %d hours after the start: listed = %v, want %v", i, test.hours, got, test.on)
@@ -194,17 +196,17 @@ func TestPublishExpiredEntriesLeave(t *testing.T) {
 // works again, the CRL comes.
 func TestPublishKeyRefuses(t *testing.T) {
 	b := newBench(t)
-	b.publish(start, 2)
-	e := b.revoke(newEntry(person, 0, ca.Superseded))
-	b.key.fail(errGone)
-	if n, err := b.p.Publish(t.Context(), start.Add(time.Minute)); n != 0 || !errors.Is(err, errGone) {
+	b.publish(revtest.Start, 2)
+	e := b.Revoke(revtest.NewEntry(revtest.Person, 0, ca.Superseded))
+	b.key.Fail(errGone)
+	if n, err := b.p.Publish(t.Context(), revtest.Start.Add(time.Minute)); n != 0 || !errors.Is(err, errGone) {
 		t.Fatalf("Publish = %d, %v", n, err)
 	}
 	if b.number(0) != 1 {
 		t.Errorf("number %d is public", b.number(0))
 	}
-	b.key.fail(nil)
-	b.publish(start.Add(2*time.Minute), 1)
+	b.key.Fail(nil)
+	b.publish(revtest.Start.Add(2*time.Minute), 1)
 	if b.number(0) != 3 || lists(b.public(0), e.Serial) == nil {
 		t.Errorf("number %d, want 3: 2 was reserved and is never used", b.number(0))
 	}
@@ -214,53 +216,53 @@ func TestPublishKeyRefuses(t *testing.T) {
 // number. The error stays visible meanwhile.
 func TestPublishPauses(t *testing.T) {
 	b := newBench(t)
-	b.publish(start, 2)
-	b.revoke(newEntry(person, 0, ca.Superseded))
-	b.key.fail(errGone)
+	b.publish(revtest.Start, 2)
+	b.Revoke(revtest.NewEntry(revtest.Person, 0, ca.Superseded))
+	b.key.Fail(errGone)
 	for second := range 3600 {
-		if _, err := b.p.Publish(t.Context(), start.Add(time.Duration(60+second)*time.Second)); !errors.Is(err, errGone) {
+		if _, err := b.p.Publish(t.Context(), revtest.Start.Add(time.Duration(60+second)*time.Second)); !errors.Is(err, errGone) {
 			t.Fatalf("second %d: %v", second, err)
 		}
 	}
-	tries := len(b.published) - 2
+	tries := len(b.Published) - 2
 	if tries < 60 || tries > 70 {
 		t.Errorf("%d tries in an hour, want one a minute after the first few", tries)
 	}
-	b.key.fail(nil)
-	b.publish(start.Add(2*time.Hour), 1)
+	b.key.Fail(nil)
+	b.publish(revtest.Start.Add(2*time.Hour), 1)
 }
 
 // A directory that cannot be written is told, and what is public stays.
 func TestPublishDirectoryInTheWay(t *testing.T) {
 	b := newBench(t)
-	b.publish(start, 2)
+	b.publish(revtest.Start, 2)
 	if err := os.Remove(b.path(0)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(filepath.Join(b.path(0), "x"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	e := b.revoke(newEntry(person, 1, ca.Superseded))
-	n, err := b.p.Publish(t.Context(), start.Add(time.Minute))
+	e := b.Revoke(revtest.NewEntry(revtest.Person, 1, ca.Superseded))
+	n, err := b.p.Publish(t.Context(), revtest.Start.Add(time.Minute))
 	if err == nil || n != 1 || lists(b.public(1), e.Serial) == nil {
 		t.Errorf("Publish = %d, %v: the other scope must not wait", n, err)
 	}
 	if err := os.RemoveAll(b.path(0)); err != nil {
 		t.Fatal(err)
 	}
-	b.publish(start.Add(2*time.Minute), 1)
+	b.publish(revtest.Start.Add(2*time.Minute), 1)
 }
 
 // The public file is lost or replaced by an older one: it is published anew.
 func TestPublishRepairsTheFile(t *testing.T) {
 	b := newBench(t)
-	b.publish(start, 2)
+	b.publish(revtest.Start, 2)
 	old, err := os.ReadFile(b.path(0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := b.revoke(newEntry(person, 0, ca.Superseded))
-	b.publish(start.Add(time.Minute), 1)
+	e := b.Revoke(revtest.NewEntry(revtest.Person, 0, ca.Superseded))
+	b.publish(revtest.Start.Add(time.Minute), 1)
 	for name, damage := range map[string]func() error{
 		"lost":      func() error { return os.Remove(b.path(0)) },
 		"old again": func() error { return os.WriteFile(b.path(0), old, 0o644) },
@@ -269,7 +271,7 @@ func TestPublishRepairsTheFile(t *testing.T) {
 		if err := damage(); err != nil {
 			t.Fatal(err)
 		}
-		b.publish(start.Add(2*time.Minute), 1)
+		b.publish(revtest.Start.Add(2*time.Minute), 1)
 		if b.number(0) != was+1 || lists(b.public(0), e.Serial) == nil {
 			t.Errorf("%s: number %d after %d", name, b.number(0), was)
 		}
@@ -280,34 +282,34 @@ func TestPublishRepairsTheFile(t *testing.T) {
 // partition with one above what its CRL contains is published.
 func TestPublishLongTail(t *testing.T) {
 	b := newBench(t)
-	b.publish(start, 2)
-	first := b.revoke(newEntry(person, 1, ca.Superseded))
+	b.publish(revtest.Start, 2)
+	first := b.Revoke(revtest.NewEntry(revtest.Person, 1, ca.Superseded))
 	for range 2500 {
-		b.entries = append(b.entries, newEntry(person, 0, ca.Superseded))
-		b.entries[len(b.entries)-1].Version = 1
+		b.Entries = append(b.Entries, revtest.NewEntry(revtest.Person, 0, ca.Superseded))
+		b.Entries[len(b.Entries)-1].Version = 1
 	}
-	b.sequence()
-	last := b.revoke(newEntry(person, 1, ca.Superseded))
+	b.Sequence()
+	last := b.Revoke(revtest.NewEntry(revtest.Person, 1, ca.Superseded))
 	b.restart()
-	b.publish(start.Add(time.Minute), 2)
+	b.publish(revtest.Start.Add(time.Minute), 2)
 	if n := len(b.public(0).RevokedCertificateEntries); n != 2500 {
 		t.Errorf("%d entries, want 2500", n)
 	}
 	if lists(b.public(1), first.Serial) == nil || lists(b.public(1), last.Serial) == nil {
 		t.Error("the entries at the ends of the tail are not listed")
 	}
-	b.publish(start.Add(2*time.Minute), 0)
+	b.publish(revtest.Start.Add(2*time.Minute), 0)
 }
 
 // An entry of a partition that nobody publishes is an error at every pass, and
 // does not keep the others back.
 func TestPublishUnlistedEntry(t *testing.T) {
 	b := newBench(t)
-	b.publish(start, 2)
-	b.revoke(newEntry(person, 7, ca.Superseded))
-	e := b.revoke(newEntry(person, 0, ca.Superseded))
+	b.publish(revtest.Start, 2)
+	b.Revoke(revtest.NewEntry(revtest.Person, 7, ca.Superseded))
+	e := b.Revoke(revtest.NewEntry(revtest.Person, 0, ca.Superseded))
 	for i, want := range []int{1, 0} {
-		n, err := b.p.Publish(t.Context(), start.Add(time.Minute))
+		n, err := b.p.Publish(t.Context(), revtest.Start.Add(time.Minute))
 		if n != want || err == nil || !strings.Contains(err.Error(), "/7: it has entries and no publisher") {
 			t.Errorf("pass %d = %d, %v", i, n, err)
 		}
@@ -320,13 +322,13 @@ func TestPublishUnlistedEntry(t *testing.T) {
 // Temporary files of a killed process go at the start.
 func TestPublishSweeps(t *testing.T) {
 	b := newBench(t)
-	b.publish(start, 2)
+	b.publish(revtest.Start, 2)
 	left := filepath.Join(filepath.Dir(b.path(0)), ".0.crl.17.tmp")
 	if err := os.WriteFile(left, []byte("half"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	b.restart()
-	b.publish(start, 0)
+	b.publish(revtest.Start, 0)
 	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("stat = %v", err)
 	}
@@ -334,19 +336,19 @@ func TestPublishSweeps(t *testing.T) {
 
 func TestPublisherCheck(t *testing.T) {
 	b := newBench(t)
-	for name, spoil := range map[string]func(*revocation.Publisher){
-		"no store":      func(p *revocation.Publisher) { p.Store = nil },
-		"no directory":  func(p *revocation.Publisher) { p.Dir = "" },
-		"no clock":      func(p *revocation.Publisher) { p.Now = nil },
-		"no log":        func(p *revocation.Publisher) { p.Log = nil },
-		"short life":    func(p *revocation.Publisher) { p.Lifetime = time.Minute },
-		"long life":     func(p *revocation.Publisher) { p.Lifetime = 73 * time.Hour },
-		"twice":         func(p *revocation.Publisher) { p.Scopes[1].Partition = 0 },
-		"out of dir":    func(p *revocation.Publisher) { p.Scopes[0].Issuer = "../x" },
-		"no signer":     func(p *revocation.Publisher) { p.Scopes[0].Signer = nil },
-		"no address":    func(p *revocation.Publisher) { p.Scopes[0].URL = "" },
-		"no issuer":     func(p *revocation.Publisher) { p.Scopes[0].Issuer = "" },
-		"bad partition": func(p *revocation.Publisher) { p.Scopes[0].Partition = -1 },
+	for name, spoil := range map[string]func(*publish.Publisher){
+		"no store":      func(p *publish.Publisher) { p.Store = nil },
+		"no directory":  func(p *publish.Publisher) { p.Dir = "" },
+		"no clock":      func(p *publish.Publisher) { p.Now = nil },
+		"no log":        func(p *publish.Publisher) { p.Log = nil },
+		"short life":    func(p *publish.Publisher) { p.Lifetime = time.Minute },
+		"long life":     func(p *publish.Publisher) { p.Lifetime = 73 * time.Hour },
+		"twice":         func(p *publish.Publisher) { p.Scopes[1].Partition = 0 },
+		"out of dir":    func(p *publish.Publisher) { p.Scopes[0].Issuer = "../x" },
+		"no signer":     func(p *publish.Publisher) { p.Scopes[0].Signer = nil },
+		"no address":    func(p *publish.Publisher) { p.Scopes[0].URL = "" },
+		"no issuer":     func(p *publish.Publisher) { p.Scopes[0].Issuer = "" },
+		"bad partition": func(p *publish.Publisher) { p.Scopes[0].Partition = -1 },
 	} {
 		b.restart()
 		spoil(b.p)
@@ -360,7 +362,7 @@ func TestPublishCancelled(t *testing.T) {
 	b := newBench(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if n, err := b.p.Publish(ctx, start); n != 0 || !errors.Is(err, context.Canceled) {
+	if n, err := b.p.Publish(ctx, revtest.Start); n != 0 || !errors.Is(err, context.Canceled) {
 		t.Errorf("Publish = %d, %v", n, err)
 	}
 }
@@ -373,7 +375,7 @@ func TestRun(t *testing.T) {
 		var log bytes.Buffer
 		b.p.Log = slog.New(slog.NewTextHandler(&log, nil))
 		began := time.Now()
-		b.p.Now = func() time.Time { return start.Add(time.Since(began)) }
+		b.p.Now = func() time.Time { return revtest.Start.Add(time.Since(began)) }
 		b.p.Interval = 10 * time.Second
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -384,7 +386,7 @@ func TestRun(t *testing.T) {
 		if b.number(0) != 1 || b.number(1) != 1 {
 			t.Fatalf("numbers %d, %d at the start", b.number(0), b.number(1))
 		}
-		e := b.revoke(newEntry(person, 1, ca.Superseded))
+		e := b.Revoke(revtest.NewEntry(revtest.Person, 1, ca.Superseded))
 		wait(10 * time.Second)
 		if b.number(0) != 1 || b.number(1) != 2 || lists(b.public(1), e.Serial) == nil {
 			t.Fatalf("numbers %d, %d after a revocation", b.number(0), b.number(1))
@@ -393,10 +395,10 @@ func TestRun(t *testing.T) {
 		if b.number(0) != 2 || b.number(1) != 3 {
 			t.Fatalf("numbers %d, %d after half a life", b.number(0), b.number(1))
 		}
-		b.key.fail(errGone)
-		b.revoke(newEntry(person, 0, ca.Superseded))
+		b.key.Fail(errGone)
+		b.Revoke(revtest.NewEntry(revtest.Person, 0, ca.Superseded))
 		wait(time.Minute)
-		b.key.fail(nil)
+		b.key.Fail(nil)
 		wait(time.Minute)
 		if list := b.public(0); len(list.RevokedCertificateEntries) != 1 {
 			t.Errorf("%d entries after the token came back", len(list.RevokedCertificateEntries))

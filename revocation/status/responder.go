@@ -1,4 +1,10 @@
-package revocation
+// Package status owns what OCSP answers say (RFC 6960), who signs them and how long
+// they are kept.
+//
+// It knows the ledger of revocations and which certificates were released, and
+// nothing of HTTP. Its central rule: good is said only of what the committed state
+// calls good, and never after a revocation was committed here.
+package status
 
 import (
 	"context"
@@ -9,6 +15,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/revocation"
 )
 
 // DefaultOCSPValidity is also the time that an outage is survived, and the time
@@ -86,7 +93,7 @@ func (s *Signers) find(id *ca.CertID) (ca.IssuerID, *ca.Responder) {
 // All fields are set before first use and not changed after. Answer may be
 // called concurrently.
 type Responder struct {
-	Store   Store
+	Store   revocation.Store
 	Signers *Signers
 	Now     func() time.Time
 	// Validity is nextUpdate − now, at most 12 hours; 0 is DefaultOCSPValidity.
@@ -188,7 +195,7 @@ func (r *Responder) fresh(ctx context.Context, request *ca.OCSPRequest, issuer c
 // statuses reads the status of each CertID in one snapshot.
 func (r *Responder) statuses(ctx context.Context, request *ca.OCSPRequest, issuer ca.IssuerID) ([]ca.OCSPSingle, error) {
 	var singles []ca.OCSPSingle
-	err := r.Store.View(ctx, func(tx *Tx) error {
+	err := r.Store.View(ctx, func(tx *revocation.Tx) error {
 		singles = make([]ca.OCSPSingle, 0, len(request.CertIDs)) // anew: View may call again
 		for _, id := range request.CertIDs {
 			single := ca.OCSPSingle{ID: id}

@@ -1,4 +1,10 @@
-package revocation
+// Package publish owns CRLs on their way to relying parties: which are due, their
+// numbers, what may replace what is public, and lists that were signed elsewhere.
+//
+// It knows the ledger of revocations only as committed rows, and neither orders nor
+// cards. Its central rule: whatever went wrong before, relying parties never see a
+// list go backwards.
+package publish
 
 import (
 	"context"
@@ -16,6 +22,7 @@ import (
 
 	"sigill/ca"
 	"sigill/internal/durable"
+	"sigill/revocation"
 )
 
 // Defaults of a Publisher.
@@ -24,6 +31,10 @@ const (
 	DefaultCRLInterval = 250 * time.Millisecond // between two looks at what is due
 	DefaultCRLMinimum  = time.Second            // between two CRLs of one scope
 )
+
+// backdate is how far back thisUpdate lies: relying parties whose clocks are slow
+// would refuse a list from their future.
+const backdate = 5 * time.Minute
 
 // tailBatch is how many numbered entries are read at a time.
 const tailBatch = 1000
@@ -72,7 +83,7 @@ func CRLPath(issuer ca.IssuerID, partition int) string {
 //
 // One process writes a directory. Publish may be called concurrently.
 type Publisher struct {
-	Store  Store
+	Store  revocation.Store
 	Scopes []Scope
 	// Dir is the public directory: CRLs are at CRLPath below it.
 	Dir string
@@ -113,9 +124,9 @@ type scopeKey struct {
 // scopeState is what the publisher remembers of a scope, so that a pass in which
 // nothing is due reads one number and the tail.
 type scopeState struct {
-	published Publication // zero if there is none
-	file      fileStamp   // of the public file when it was last seen to be published
-	last      time.Time   // of the last publication of this process
+	published revocation.Publication // zero if there is none
+	file      fileStamp              // of the public file when it was last seen to be published
+	last      time.Time              // of the last publication of this process
 }
 
 // fileStamp tells whether a file was touched since it was read.
@@ -234,18 +245,18 @@ func (p *Publisher) learn(ctx context.Context) error {
 		p.known, p.dirty, p.pause = map[scopeKey]*scopeState{}, map[scopeKey]int64{}, map[scopeKey]trouble{}
 		p.tail = -1
 	}
-	var read map[scopeKey]Publication
+	var read map[scopeKey]revocation.Publication
 	var found map[scopeKey]int64
 	var tail int64
-	err := p.Store.View(ctx, func(tx *Tx) error {
-		read, found, tail = map[scopeKey]Publication{}, map[scopeKey]int64{}, p.tail // anew: View may call again
+	err := p.Store.View(ctx, func(tx *revocation.Tx) error {
+		read, found, tail = map[scopeKey]revocation.Publication{}, map[scopeKey]int64{}, p.tail // anew: View may call again
 		for i := range p.Scopes {
 			s := &p.Scopes[i]
 			key := scopeKey{s.Issuer, s.Partition}
 			if p.known[key] != nil {
 				continue
 			}
-			last, err := newest(tx, s, Published)
+			last, err := newest(tx, s, revocation.Published)
 			if err != nil {
 				return err
 			}
@@ -300,13 +311,13 @@ func (p *Publisher) sweep() error {
 
 // newest returns the publication with the highest number, the zero one if there
 // is none.
-func newest(tx *Tx, s *Scope, state PublicationState) (Publication, error) {
+func newest(tx *revocation.Tx, s *Scope, state revocation.PublicationState) (revocation.Publication, error) {
 	last, err := tx.NewestPublication(s.Issuer, s.name(), state)
 	switch {
-	case errors.Is(err, ErrNotFound):
-		return Publication{}, nil
+	case errors.Is(err, revocation.ErrNotFound):
+		return revocation.Publication{}, nil
 	case err != nil:
-		return Publication{}, err
+		return revocation.Publication{}, err
 	}
 	return *last, nil
 }
@@ -375,7 +386,7 @@ func (p *Publisher) publish(ctx context.Context, s *Scope, now time.Time) error 
 	if err != nil {
 		return err
 	}
-	next := Publication{Issuer: s.Issuer, Scope: s.name(), State: Reserved,
+	next := revocation.Publication{Issuer: s.Issuer, Scope: s.name(), State: revocation.Reserved,
 		ThisUpdate: now.Add(-backdate), NextUpdate: now.Add(orDefault(p.Lifetime, DefaultCRLLifetime))}
 	if err := p.reserve(ctx, s, public, &next); err != nil {
 		return err
@@ -399,8 +410,8 @@ func (p *Publisher) publish(ctx context.Context, s *Scope, now time.Time) error 
 		return err
 	}
 	// From here on relying parties see it.
-	next.State, next.Entries, next.SHA256 = Published, len(list.Entries), sha256.Sum256(der)
-	err = p.Store.Update(ctx, func(tx *Tx) error {
+	next.State, next.Entries, next.SHA256 = revocation.Published, len(list.Entries), sha256.Sum256(der)
+	err = p.Store.Update(ctx, func(tx *revocation.Tx) error {
 		done := next // the store gets a copy: Update may call again
 		return tx.FinishPublication(&done)
 	})
@@ -412,9 +423,9 @@ func (p *Publisher) publish(ctx context.Context, s *Scope, now time.Time) error 
 }
 
 // reserve commits the next number of the scope.
-func (p *Publisher) reserve(ctx context.Context, s *Scope, public *x509.RevocationList, next *Publication) error {
+func (p *Publisher) reserve(ctx context.Context, s *Scope, public *x509.RevocationList, next *revocation.Publication) error {
 	var number int64
-	err := p.Store.Update(ctx, func(tx *Tx) error {
+	err := p.Store.Update(ctx, func(tx *revocation.Tx) error {
 		last, err := newest(tx, s, "")
 		if err != nil {
 			return err

@@ -1,4 +1,4 @@
-package revocation
+package publish
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/revocation"
 )
 
 // readPublic reads the CRL that relying parties see now, nil if there is none.
@@ -53,12 +54,12 @@ func parseCRL(der []byte, issuer *x509.Certificate) (*x509.RevocationList, error
 // An expired entry leaves only after it appeared in a CRL issued after its
 // expiry (RFC 5280, 3.3): what ended before the last published CRL's thisUpdate
 // was in that one, or in one before it.
-func (p *Publisher) read(ctx context.Context, s *Scope, public *x509.RevocationList, next *Publication) (list ca.CRL, dropped map[string]time.Time, err error) {
+func (p *Publisher) read(ctx context.Context, s *Scope, public *x509.RevocationList, next *revocation.Publication) (list ca.CRL, dropped map[string]time.Time, err error) {
 	var through int64
-	err = p.Store.View(ctx, func(tx *Tx) error {
+	err = p.Store.View(ctx, func(tx *revocation.Tx) error {
 		list = ca.CRL{Number: next.Number, ThisUpdate: next.ThisUpdate, NextUpdate: next.NextUpdate, DistributionPoint: s.URL}
 		dropped = map[string]time.Time{}
-		last, err := newest(tx, s, Published)
+		last, err := newest(tx, s, revocation.Published)
 		if err != nil {
 			return err
 		}
@@ -72,7 +73,7 @@ func (p *Publisher) read(ctx context.Context, s *Scope, public *x509.RevocationL
 		if last.Number > 0 {
 			since = last.ThisUpdate
 		}
-		err = tx.EntriesIn(s.Issuer, s.Partition, since, func(e Entry) error {
+		err = tx.EntriesIn(s.Issuer, s.Partition, since, func(e revocation.Entry) error {
 			list.Entries = append(list.Entries, ca.Revoked{Serial: e.Serial, At: e.At, Reason: e.Reason})
 			return nil
 		})
@@ -89,7 +90,7 @@ func (p *Publisher) read(ctx context.Context, s *Scope, public *x509.RevocationL
 }
 
 // findDropped looks up what the public CRL has and the new entries have not.
-func findDropped(tx *Tx, public *x509.RevocationList, entries []ca.Revoked, dropped map[string]time.Time) error {
+func findDropped(tx *revocation.Tx, public *x509.RevocationList, entries []ca.Revoked, dropped map[string]time.Time) error {
 	if public == nil {
 		return nil
 	}
@@ -122,7 +123,7 @@ func findDropped(tx *Tx, public *x509.RevocationList, entries []ca.Revoked, drop
 // none). Whatever went wrong before, relying parties never see a list that goes
 // back in number, time or content, that is another scope's or that does not
 // verify.
-func successor(public *x509.RevocationList, der []byte, s *Scope, next *Publication, dropped map[string]time.Time) error {
+func successor(public *x509.RevocationList, der []byte, s *Scope, next *revocation.Publication, dropped map[string]time.Time) error {
 	list, err := parseCRL(der, s.Signer.Certificate())
 	if err != nil {
 		return err
