@@ -63,7 +63,7 @@ func Create(ctx context.Context, p Plan) (*Hierarchy, error) {
 	if err := h.write(&p, all); err != nil {
 		return nil, fmt.Errorf("writing hierarchy: %w", err)
 	}
-	if err := h.signRootCRL(root.response.Signer, p.At, nil, nil); err != nil {
+	if err := h.firstRootCRL(root.response.Signer, p.At); err != nil {
 		return nil, fmt.Errorf("writing hierarchy: %w", err)
 	}
 	if err := h.writeIndex(); err != nil {

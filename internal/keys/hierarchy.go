@@ -195,7 +195,12 @@ func (h *Hierarchy) OpenIssuer(ctx context.Context, id ca.IssuerID, pass Passphr
 // open opens the key of a CA and compares it with the certificate: a key of
 // another CA would make signatures that nobody can verify.
 func (h *Hierarchy) open(ctx context.Context, authority CA, pass Passphrase) (*Key, error) {
-	key, err := OpenKey(ctx, h.resolve(authority.KeyURI), pass)
+	return openFor(ctx, authority, h.resolve(authority.KeyURI), pass)
+}
+
+// openFor opens the key keyURI, which must be that of authority's certificate.
+func openFor(ctx context.Context, authority CA, keyURI string, pass Passphrase) (*Key, error) {
+	key, err := OpenKey(ctx, keyURI, pass)
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", authority.ID, err)
 	}

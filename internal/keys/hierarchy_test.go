@@ -221,7 +221,7 @@ func TestOpenIssuerRefusals(t *testing.T) {
 func TestFilesOfAHierarchy(t *testing.T) {
 	h := create(t)
 	for name, mode := range map[string]os.FileMode{
-		rootDir: 0o700, rootDir + "/root.key": 0o600, rootDir + "/root.pem": 0o644,
+		rootDir: 0o700, rootDir + "/root.key": 0o600, rootDir + "/root.pem": 0o644, rootDir + "/root.crl": 0o644,
 		keyDir: 0o700, keyDir + "/card-v1.key": 0o600, indexFile: 0o644,
 		publicDir + "/aia/root.cer": 0o644, publicDir + "/crl/root/0.crl": 0o644,
 	} {
