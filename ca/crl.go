@@ -23,9 +23,9 @@ import (
 
 var (
 	oidCRLNumber          = asn1.ObjectIdentifier{2, 5, 29, 20}
-	oidReasonCode         = asn1.ObjectIdentifier{2, 5, 29, 21}
 	oidIssuingDistPoint   = asn1.ObjectIdentifier{2, 5, 29, 28}
 	oidAuthorityKeyID     = asn1.ObjectIdentifier{2, 5, 29, 35}
+	oidNextPublish        = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 21, 4}
 	oidECDSAWithSHA256    = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}
 	oidECDSAWithSHA384    = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 3}
 	oidECDSAWithSHA512    = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 4}
@@ -56,7 +56,13 @@ type CRL struct {
 	// partition's list as another's. Empty for a list of all certificates of the
 	// issuer, which then has no such extension.
 	DistributionPoint string
-	// Entries are sorted by serial, each serial once.
+	// NextPublish is when the next list can be expected at the same address. It
+	// is written into Microsoft's extension of that name (not critical), from
+	// which Windows fetches ahead of NextUpdate instead of at it. Zero leaves it
+	// out; otherwise it is between ThisUpdate and NextUpdate.
+	NextPublish time.Time
+	// Entries are sorted by serial, each serial once. [CRLSigner.WriteCRL] takes
+	// them as Lines instead.
 	Entries []Revoked
 }
 
@@ -93,18 +99,22 @@ func (s *CRLSigner) Certificate() *x509.Certificate { return s.cert }
 // SignCRL returns the signed list in DER. Before it is returned it has been
 // parsed again by the standard library and verified under the issuer's
 // certificate: a list that only the signer believes to be right is never seen.
+//
+// It holds the list several times over in memory and is meant for short ones,
+// as a root's; what it returns is, but for the signature, what
+// [CRLSigner.WriteCRL] writes.
 func (s *CRLSigner) SignCRL(list CRL) ([]byte, error) {
-	if err := list.check(); err != nil {
+	lines, err := encodeLines(list.Entries)
+	if err != nil {
 		return nil, fmt.Errorf("crl %d: %w", list.Number, err)
 	}
-	tbs, err := s.tbs(list)
-	if err != nil {
-		return nil, fmt.Errorf("crl %d: encoding: %w", list.Number, err)
+	entries := list.Entries
+	list.Entries = nil
+	var out bytes.Buffer
+	if err := s.WriteCRL(&out, list, lines); err != nil {
+		return nil, err
 	}
-	der, err := s.key.seal(tbs)
-	if err != nil {
-		return nil, fmt.Errorf("crl %d: signing: %w", list.Number, err)
-	}
+	der := out.Bytes()
 	parsed, err := x509.ParseRevocationList(der)
 	if err != nil {
 		return nil, fmt.Errorf("crl %d: reading it back: %w", list.Number, err)
@@ -112,76 +122,66 @@ func (s *CRLSigner) SignCRL(list CRL) ([]byte, error) {
 	if err := parsed.CheckSignatureFrom(s.cert); err != nil {
 		return nil, fmt.Errorf("crl %d: verifying it: %w", list.Number, err)
 	}
-	if len(parsed.RevokedCertificateEntries) != len(list.Entries) || !bytes.Equal(parsed.RawTBSRevocationList, tbs) {
+	if parsed.Number.Cmp(big.NewInt(list.Number)) != 0 || len(parsed.RevokedCertificateEntries) != len(entries) {
 		return nil, fmt.Errorf("crl %d: read back, it says something else", list.Number)
+	}
+	for i := range entries {
+		if parsed.RevokedCertificateEntries[i].SerialNumber.Cmp(entries[i].Serial.Int()) != 0 {
+			return nil, fmt.Errorf("crl %d: read back, entry %d is of another serial", list.Number, i)
+		}
 	}
 	return der, nil
 }
 
-func (list CRL) check() error {
+// encodeLines encodes the entries of a short list.
+func encodeLines(entries []Revoked) (Lines, error) {
+	encoded := make([][]byte, len(entries))
+	lines := Lines{Count: len(entries)}
+	for i, e := range entries {
+		line, err := EncodeRevoked(e)
+		if err != nil {
+			return Lines{}, fmt.Errorf("entry %d: %w", i, err)
+		}
+		encoded[i] = line
+		lines.Octets += int64(len(line))
+	}
+	lines.Write = func(yield func([]byte) error) error {
+		for _, line := range encoded {
+			if err := yield(line); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return lines, nil
+}
+
+// check looks at everything but the entries.
+func (list *CRL) check() error {
 	if list.Number < 1 {
 		return errors.New("numbers begin at 1")
 	}
-	if list.ThisUpdate.IsZero() || !list.NextUpdate.After(list.ThisUpdate) {
+	// Times are written in whole seconds; what is after by less is not after.
+	from, to := list.ThisUpdate.Truncate(time.Second), list.NextUpdate.Truncate(time.Second)
+	if list.ThisUpdate.IsZero() || !to.After(from) {
 		return fmt.Errorf("nextUpdate %v is not after thisUpdate %v", list.NextUpdate, list.ThisUpdate)
 	}
-	for i := range list.Entries {
-		e := &list.Entries[i]
-		if e.Serial.IsZero() || e.At.IsZero() {
-			return fmt.Errorf("entry %d has no serial or no time", i)
-		}
-		if i > 0 && bytes.Compare(list.Entries[i-1].Serial[:], e.Serial[:]) >= 0 {
-			return fmt.Errorf("serial %s is twice in the list or not in order", e.Serial)
-		}
+	if next := list.NextPublish.Truncate(time.Second); !list.NextPublish.IsZero() && (next.Before(from) || next.After(to)) {
+		return fmt.Errorf("the next publication, %v, is not between thisUpdate and nextUpdate", list.NextPublish)
 	}
 	return nil
 }
 
-// tbs encodes TBSCertList (RFC 5280, 5.1.2).
-func (s *CRLSigner) tbs(list CRL) ([]byte, error) {
-	b := cryptobyte.NewBuilder(make([]byte, 0, 512+len(list.DistributionPoint)+52*len(list.Entries)))
-	b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1Int64(1) // v2
-		b.AddBytes(s.key.algorithm)
-		b.AddBytes(s.cert.RawSubject)
-		addTime(b, list.ThisUpdate)
-		addTime(b, list.NextUpdate)
-		if len(list.Entries) > 0 { // an empty list must be absent (RFC 5280, 5.1.2.6)
-			b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-				for i := range list.Entries {
-					addRevoked(b, &list.Entries[i])
-				}
-			})
-		}
-		b.AddASN1(tagContext0Structured, func(b *cryptobyte.Builder) {
-			b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) { s.addExtensions(b, list) })
-		})
-	})
-	return b.Bytes()
-}
-
-// addRevoked encodes one line. Lines do not depend on each other, so that they
-// can be written as they are read.
-func addRevoked(b *cryptobyte.Builder, r *Revoked) {
-	b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1BigInt(new(big.Int).SetBytes(r.Serial[:]))
-		addTime(b, r.At)
-		if r.Reason == Unspecified {
-			return
-		}
-		b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-			addExtension(b, oidReasonCode, false, func(b *cryptobyte.Builder) { b.AddASN1Enum(int64(r.Reason)) })
-		})
-	})
-}
-
-func (s *CRLSigner) addExtensions(b *cryptobyte.Builder, list CRL) {
+func (s *CRLSigner) addExtensions(b *cryptobyte.Builder, list *CRL) {
 	addExtension(b, oidAuthorityKeyID, false, func(b *cryptobyte.Builder) {
 		b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 			b.AddASN1(tagContext0, func(b *cryptobyte.Builder) { b.AddBytes(s.cert.SubjectKeyId) })
 		})
 	})
 	addExtension(b, oidCRLNumber, false, func(b *cryptobyte.Builder) { b.AddASN1Int64(list.Number) })
+	if !list.NextPublish.IsZero() {
+		addExtension(b, oidNextPublish, false, func(b *cryptobyte.Builder) { addTime(b, list.NextPublish) })
+	}
 	if list.DistributionPoint == "" {
 		return
 	}

@@ -1,0 +1,450 @@
+package ca_test
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/hex"
+	"errors"
+	"io"
+	"math/big"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	casn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"sigill/ca"
+)
+
+var oidNextPublish = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 21, 4}
+
+// linesOf encodes entries one by one, as they are revoked.
+func linesOf(t testing.TB, entries []ca.Revoked) ca.Lines {
+	t.Helper()
+	var encoded [][]byte
+	lines := ca.Lines{Count: len(entries)}
+	for _, e := range entries {
+		line, err := ca.EncodeRevoked(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		encoded = append(encoded, line)
+		lines.Octets += int64(len(line))
+	}
+	lines.Write = func(yield func([]byte) error) error {
+		var memory []byte // the same for each: yield must not keep it
+		for _, line := range encoded {
+			memory = append(memory[:0], line...)
+			if err := yield(memory); err != nil {
+				return err
+			}
+			clear(memory)
+		}
+		return nil
+	}
+	return lines
+}
+
+// streamed is list, written by WriteCRL.
+func streamed(t testing.TB, signer *ca.CRLSigner, list ca.CRL) []byte {
+	t.Helper()
+	lines := linesOf(t, list.Entries)
+	list.Entries = nil
+	var out bytes.Buffer
+	if err := signer.WriteCRL(&out, list, lines); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func crlSigner(t testing.TB, key crypto.Signer) *ca.CRLSigner {
+	t.Helper()
+	signer, err := ca.NewCRLSigner(statusIssue(t, statusCA("TEST Person HSA-id 3 CA v1"), nil, key.Public(), key), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer
+}
+
+// readCRL reads all of der and returns its head and entries.
+func readCRL(der []byte, issuer *x509.Certificate) (*ca.CRLHead, []ca.CRLEntry, error) {
+	r, err := ca.NewCRLReader(bytes.NewReader(der), issuer)
+	if err != nil {
+		return nil, nil, err
+	}
+	var entries []ca.CRLEntry
+	for r.Next() {
+		entries = append(entries, r.Entry())
+	}
+	head, err := r.Finish()
+	return head, entries, err
+}
+
+// What is written in a stream is read by the standard library and by CRLReader,
+// for every algorithm and for every form of the lengths, and says what was asked.
+func TestWriteCRL(t *testing.T) {
+	for name, key := range statusKeys(t) {
+		t.Run(name, func(t *testing.T) {
+			signer := crlSigner(t, key)
+			for _, n := range []int{0, 1, 2, 3, 5, 40, 1400} { // lengths of one to three octets
+				for _, url := range []string{statusURL, ""} {
+					list := statusList(n)
+					list.DistributionPoint = url
+					if n%2 == 0 {
+						list.NextPublish = statusTime.Add(time.Hour)
+					}
+					der := streamed(t, signer, list)
+					checkCRL(t, der, list, signer.Certificate())
+					checkRead(t, der, list, signer.Certificate())
+				}
+			}
+		})
+	}
+}
+
+// checkRead holds what CRLReader makes of der against the list asked for.
+func checkRead(t *testing.T, der []byte, want ca.CRL, issuer *x509.Certificate) {
+	t.Helper()
+	r, err := ca.NewCRLReader(iotest.HalfReader(bytes.NewReader(der)), issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.ThisUpdate().Equal(want.ThisUpdate) || !r.NextUpdate().Equal(want.NextUpdate) {
+		t.Errorf("at first %v to %v", r.ThisUpdate(), r.NextUpdate())
+	}
+	if octets := linesOf(t, want.Entries).Octets; r.Octets() != octets {
+		t.Errorf("entries are %d octets, want %d", r.Octets(), octets)
+	}
+	for i, e := range want.Entries {
+		if !r.Next() {
+			_, err := r.Finish()
+			t.Fatalf("no entry %d: %v", i, err)
+		}
+		line, err := ca.EncodeRevoked(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(r.Line(), line) || !bytes.Equal(r.Serial(), e.Serial[:]) {
+			t.Fatalf("entry %d is %x, want %x", i, r.Line(), line)
+		}
+		if got := r.Entry(); got.Serial.Cmp(e.Serial.Int()) != 0 || !got.At.Equal(e.At) || got.Reason != e.Reason || got.Critical {
+			t.Fatalf("entry %d is %+v, want %+v", i, got, e)
+		}
+	}
+	if r.Next() {
+		t.Error("there is an entry more")
+	}
+	head, err := r.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := r.Finish(); again != head || err != nil {
+		t.Errorf("the second Finish says %v, %v", again, err)
+	}
+	if head.Number.Int64() != want.Number || !head.ThisUpdate.Equal(want.ThisUpdate) || !head.NextUpdate.Equal(want.NextUpdate) ||
+		!head.NextPublish.Equal(want.NextPublish) || head.DistributionPoint != want.DistributionPoint {
+		t.Errorf("head is %+v", head)
+	}
+	if !bytes.Equal(head.RawIssuer, issuer.RawSubject) || !bytes.Equal(head.AuthorityKeyID, issuer.SubjectKeyId) {
+		t.Error("issuer is not named by name and key identifier")
+	}
+	if head.Entries != len(want.Entries) || head.Size != int64(len(der)) || head.SHA256 != sha256.Sum256(der) || !head.Sorted {
+		t.Errorf("%d entries, %d octets, hash %x, sorted %v", head.Entries, head.Size, head.SHA256, head.Sorted)
+	}
+	if head.DeltaBase != nil || len(head.UnknownCritical) > 0 || head.CriticalEntries > 0 || head.Scope.Critical != (want.DistributionPoint != "") {
+		t.Errorf("head is %+v", head)
+	}
+}
+
+// An RSA signature is the same each time: the whole list is, octet for octet,
+// what the standard library makes of the same content.
+func TestWriteCRLAgainstX509(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer := crlSigner(t, key)
+	for _, n := range []int{0, 3, 1400} {
+		list := statusList(n)
+		list.NextPublish = statusTime.Add(time.Hour)
+		idp := marshalIDP(list.DistributionPoint)
+		template := &x509.RevocationList{Number: big.NewInt(list.Number), ThisUpdate: list.ThisUpdate, NextUpdate: list.NextUpdate}
+		template.ExtraExtensions = append(template.ExtraExtensions,
+			pkixExtension(oidNextPublish, false, []byte("\x17\x0d"+list.NextPublish.Format("060102150405Z"))),
+			pkixExtension(asn1.ObjectIdentifier{2, 5, 29, 28}, true, idp))
+		for _, e := range list.Entries {
+			template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
+				x509.RevocationListEntry{SerialNumber: e.Serial.Int(), RevocationTime: e.At, ReasonCode: int(e.Reason)})
+		}
+		want, err := x509.CreateRevocationList(rand.Reader, template, signer.Certificate(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := streamed(t, signer, list); !bytes.Equal(got, want) {
+			t.Errorf("%d entries: got\n%x\nwant\n%x", n, got[:min(len(got), 600)], want[:min(len(want), 600)])
+		}
+		if got, err := signer.SignCRL(list); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%d entries: SignCRL makes another list (%v)", n, err)
+		}
+	}
+}
+
+func marshalIDP(url string) []byte {
+	var b cryptobyte.Builder
+	context0 := casn1.Tag(0).ContextSpecific().Constructed()
+	b.AddASN1(casn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1(context0, func(b *cryptobyte.Builder) {
+			b.AddASN1(context0, func(b *cryptobyte.Builder) {
+				b.AddASN1(casn1.Tag(6).ContextSpecific(), func(b *cryptobyte.Builder) { b.AddBytes([]byte(url)) })
+			})
+		})
+	})
+	return b.BytesOrPanic()
+}
+
+// With ECDSA two lists of the same content differ in nothing but the signature,
+// and not in length, which is written before anything is signed.
+func TestWriteCRLLengthIsKnownBefore(t *testing.T) {
+	for name, curve := range map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()} {
+		signer := crlSigner(t, statusECDSA(t, curve))
+		list := statusList(2)
+		first := streamed(t, signer, list)
+		parsed, err := x509.ParseRevocationList(first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 200 {
+			der := streamed(t, signer, list)
+			if len(der) != len(first) || !bytes.Contains(der, parsed.RawTBSRevocationList) {
+				t.Fatalf("%s: the list differs in more than the signature", name)
+			}
+			if _, _, err := readCRL(der, signer.Certificate()); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+func TestWriteCRLRefuses(t *testing.T) {
+	signer := crlSigner(t, statusECDSA(t, elliptic.P256()))
+	broken := errors.New("database away")
+	entries := statusEntries(3)
+	for name, test := range map[string]struct {
+		spoil func(*ca.CRL, *ca.Lines)
+		want  string
+	}{
+		"entries twice":            {func(c *ca.CRL, _ *ca.Lines) { c.Entries = entries }, "twice"},
+		"number 0":                 {func(c *ca.CRL, _ *ca.Lines) { c.Number = 0 }, "numbers begin at 1"},
+		"no validity":              {func(c *ca.CRL, _ *ca.Lines) { c.NextUpdate = c.ThisUpdate.Add(time.Millisecond) }, "is not after"},
+		"next list before":         {func(c *ca.CRL, _ *ca.Lines) { c.NextPublish = c.ThisUpdate.Add(-time.Second) }, "not between"},
+		"next list too late":       {func(c *ca.CRL, _ *ca.Lines) { c.NextPublish = c.NextUpdate.Add(time.Second) }, "not between"},
+		"fewer than announced":     {func(_ *ca.CRL, l *ca.Lines) { l.Count++ }, "announced"},
+		"more than announced":      {func(_ *ca.CRL, l *ca.Lines) { l.Count-- }, "announced"},
+		"shorter than announced":   {func(_ *ca.CRL, l *ca.Lines) { l.Octets++ }, "announced"},
+		"longer than announced":    {func(_ *ca.CRL, l *ca.Lines) { l.Octets-- }, "announced"},
+		"octets without entries":   {func(_ *ca.CRL, l *ca.Lines) { l.Count = 0 }, "can't be"},
+		"entries without octets":   {func(_ *ca.CRL, l *ca.Lines) { l.Octets = 0 }, "can't be"},
+		"negative count":           {func(_ *ca.CRL, l *ca.Lines) { l.Count = -1 }, "can't be"},
+		"too long":                 {func(_ *ca.CRL, l *ca.Lines) { l.Octets = ca.MaxCRL }, "long"},
+		"an error of the caller's": {func(_ *ca.CRL, l *ca.Lines) { l.Write = func(func([]byte) error) error { return broken } }, broken.Error()},
+		"an error kept to itself": {func(_ *ca.CRL, l *ca.Lines) {
+			write := l.Write
+			l.Write = func(yield func([]byte) error) error {
+				yield([]byte{0x30, 0})
+				write(yield)
+				return nil
+			}
+		}, "no serial"},
+		"not in order": {replaceLines(t, entries[1], entries[0], entries[2]), "not in order"},
+		"serial twice": {replaceLines(t, entries[0], entries[0], entries[2]), "twice"},
+		"not a line":   {rawLines([]byte{0x31, 0}), "not one SEQUENCE"},
+		"two in one":   {rawLines(bytes.Repeat(must(ca.EncodeRevoked(entries[0])), 2)), "not one SEQUENCE"},
+		"negative":     {rawLines([]byte{0x30, 3, 2, 1, 0x80}), "no serial"},
+		"zero":         {rawLines([]byte{0x30, 4, 2, 2, 0, 1}), "no serial"},
+		"21 octets":    {rawLines(append([]byte{0x30, 23, 2, 21, 1}, make([]byte, 20)...)), "no serial"},
+	} {
+		list, lines := statusList(0), linesOf(t, entries)
+		test.spoil(&list, &lines)
+		err := signer.WriteCRL(io.Discard, list, lines)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
+	}
+}
+
+func must(b []byte, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// replaceLines announces these entries as they are, whatever their order.
+func replaceLines(t *testing.T, entries ...ca.Revoked) func(*ca.CRL, *ca.Lines) {
+	return func(_ *ca.CRL, l *ca.Lines) { *l = linesOf(t, entries) }
+}
+
+func rawLines(lines ...[]byte) func(*ca.CRL, *ca.Lines) {
+	return func(_ *ca.CRL, l *ca.Lines) {
+		*l = ca.Lines{Count: len(lines), Octets: int64(len(slices.Concat(lines...))), Write: func(yield func([]byte) error) error {
+			for _, line := range lines {
+				if err := yield(line); err != nil {
+					return err
+				}
+			}
+			return nil
+		}}
+	}
+}
+
+// A writer that fails is told of, wherever it fails, and nothing is signed after.
+func TestWriteCRLFullDisk(t *testing.T) {
+	full := errors.New("no space left")
+	key := &countingSigner{Signer: statusECDSA(t, elliptic.P256())}
+	signer := crlSigner(t, key)
+	key.n = 0
+	whole := streamed(t, signer, statusList(3000))
+	signatures := key.n
+	if signatures == 0 {
+		t.Fatal("signatures are not counted")
+	}
+	key.n = 0
+	for _, room := range []int{0, 3, 5, 70000, len(whole) - 100} {
+		list := statusList(3000)
+		lines := linesOf(t, list.Entries)
+		list.Entries = nil
+		if err := signer.WriteCRL(&fullWriter{room, full}, list, lines); !errors.Is(err, full) {
+			t.Errorf("with room for %d octets: %v", room, err)
+		}
+	}
+	if key.n != 0 {
+		t.Errorf("%d signatures over lists that were not written", key.n)
+	}
+}
+
+type fullWriter struct {
+	room int
+	err  error
+}
+
+func (w *fullWriter) Write(b []byte) (int, error) {
+	if w.room -= len(b); w.room < 0 {
+		return 0, w.err
+	}
+	return len(b), nil
+}
+
+func TestRevokedRoundTrip(t *testing.T) {
+	for _, e := range append(statusEntries(12),
+		ca.Revoked{Serial: ca.NewSerial(), At: time.Date(2049, 12, 31, 23, 59, 59, 0, time.UTC), Reason: ca.KeyCompromise},
+		ca.Revoked{Serial: ca.NewSerial(), At: time.Date(2050, 1, 1, 0, 0, 0, 0, time.UTC), Reason: ca.CACompromise},
+		ca.Revoked{Serial: ca.NewSerial(), At: time.Date(1949, 12, 31, 0, 0, 0, 0, time.UTC)},
+		ca.Revoked{Serial: ca.NewSerial(), At: time.Date(2028, 2, 29, 12, 0, 0, 0, time.FixedZone("", 7200))},
+	) {
+		line, err := ca.EncodeRevoked(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ca.ParseRevoked(line)
+		if err != nil || got.Serial != e.Serial || !got.At.Equal(e.At) || got.Reason != e.Reason {
+			t.Errorf("%v became %v (%v)", e, got, err)
+		}
+	}
+}
+
+// The octets of an entry, from RFC 5280, 5.1 and 5.3.1 by hand.
+func TestEncodeRevokedBytes(t *testing.T) {
+	serial, err := ca.ParseSerial("4102030405060708090a0b0c0d0e0f10")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 3, 14, 9, 26, 53, 999, time.UTC)
+	for reason, want := range map[ca.Reason]string{
+		ca.Unspecified: "3021" + "0210" + serial.String() + "170d" + hex.EncodeToString([]byte("260314092653Z")),
+		ca.Superseded:  "302f" + "0210" + serial.String() + "170d" + hex.EncodeToString([]byte("260314092653Z")) + "300c300a0603551d1504030a0104",
+	} {
+		got, err := ca.EncodeRevoked(ca.Revoked{Serial: serial, At: at, Reason: reason})
+		if err != nil || hex.EncodeToString(got) != want {
+			t.Errorf("%v: %x, %v, want %s", reason, got, err, want)
+		}
+	}
+}
+
+func TestEncodeRevokedRefuses(t *testing.T) {
+	good := ca.Revoked{Serial: ca.NewSerial(), At: statusTime, Reason: ca.Superseded}
+	for name, spoil := range map[string]func(*ca.Revoked){
+		"no serial":        func(r *ca.Revoked) { r.Serial = ca.Serial{} },
+		"negative serial":  func(r *ca.Revoked) { r.Serial[0] |= 0x80 },
+		"short serial":     func(r *ca.Revoked) { r.Serial[0] = 0 },
+		"no time":          func(r *ca.Revoked) { r.At = time.Time{} },
+		"year 10000":       func(r *ca.Revoked) { r.At = r.At.AddDate(8000, 0, 0) },
+		"certificateHold":  func(r *ca.Revoked) { r.Reason = 6 },
+		"reason 7":         func(r *ca.Revoked) { r.Reason = 7 },
+		"removeFromCRL":    func(r *ca.Revoked) { r.Reason = 8 },
+		"negative reason":  func(r *ca.Revoked) { r.Reason = -1 },
+		"reason 260 mod 8": func(r *ca.Revoked) { r.Reason = 260 },
+	} {
+		r := good
+		spoil(&r)
+		if line, err := ca.EncodeRevoked(r); err == nil || line != nil {
+			t.Errorf("%s: %x", name, line)
+		}
+	}
+}
+
+func TestParseRevokedRefuses(t *testing.T) {
+	head := "021041020304050607" + "08090a0b0c0d0e0f10"
+	at := "170d" + hex.EncodeToString([]byte("260314092653Z"))
+	line := func(parts ...string) string {
+		body := strings.Join(parts, "")
+		return "30" + hex.EncodeToString([]byte{byte(len(body) / 2)}) + body
+	}
+	clock := func(tag, text string) string {
+		return tag + hex.EncodeToString([]byte{byte(len(text))}) + hex.EncodeToString([]byte(text))
+	}
+	reason := "300c300a0603551d1504030a0104"
+	if _, err := ca.ParseRevoked(must(hex.DecodeString(line(head, at, reason)))); err != nil {
+		t.Fatal(err)
+	}
+	for name, raw := range map[string]string{
+		"nothing":                   "",
+		"cut":                       line(head, at, reason)[:94],
+		"more after it":             line(head, at, reason) + "00",
+		"length not in DER":         "30812f" + head + at + reason,
+		"no time":                   line(head),
+		"something after the time":  line(head, at, "0500"),
+		"unspecified written out":   line(head, at, "300c300a0603551d1504030a0100"),
+		"hold":                      line(head, at, "300c300a0603551d1504030a0106"),
+		"removeFromCRL":             line(head, at, "300c300a0603551d1504030a0108"),
+		"critical reason":           line(head, at, "300f300d0603551d150101ff04030a0104"),
+		"another extension":         line(head, at, "300c300a0603551d1604030a0104"),
+		"no extensions in the list": line(head, at, "3000"),
+		"local time":                line(head, clock("17", "260314092653+0100")),
+		"no seconds":                line(head, clock("17", "2603140926Z")),
+		"fraction":                  line(head, clock("18", "20560314092653.5Z")),
+		"GeneralizedTime too early": line(head, clock("18", "20260314092653Z")),
+		"month 13":                  line(head, clock("17", "261314092653Z")),
+		"30 February":               line(head, clock("17", "260230092653Z")),
+		"29 February 2026":          line(head, clock("17", "260229092653Z")),
+		"hour 24":                   line(head, clock("17", "260314242653Z")),
+		"letters":                   line(head, clock("17", "26031409265aZ")),
+		"sign":                      line(head, clock("17", "2603140926-3Z")),
+		"serial of 17 octets":       line("021100"+strings.Repeat("ff", 16), at),
+		"serial of 1 octet":         line("020141", at),
+		"serial with zero":          line("0211004102030405060708090a0b0c0d0e0f10", at),
+		"negative serial":           line("0210c102030405060708090a0b0c0d0e0f10", at),
+	} {
+		if got, err := ca.ParseRevoked(must(hex.DecodeString(raw))); err == nil {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
