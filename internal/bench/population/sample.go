@@ -1,0 +1,42 @@
+package population
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+
+	"sigill/ca"
+)
+
+// Sample returns the serials of n certificates that pick, which is called once for
+// each, chooses by index from 0 to Certs−1, and whether each was revoked when the
+// population was made.
+func (p *Population) Sample(ctx context.Context, n int, pick func() int) (serials []ca.Serial, revoked []bool, err error) {
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.Join(p.Dir, "sigill.db")}).EscapedPath(), RawQuery: "mode=ro&_dqs=0"}
+	db, err := sql.Open("sqlite", u.String())
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	read, err := db.PrepareContext(ctx, `SELECT serial FROM certificates WHERE rowid = $1`)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer read.Close()
+	m := maker{Options: Options{Certs: p.Certs, Revoked: p.Revoked}}
+	for range n {
+		i := pick()
+		var raw []byte
+		if err := read.QueryRowContext(ctx, p.First+int64(i)).Scan(&raw); err != nil {
+			return nil, nil, fmt.Errorf("certificate %d of the population: %w", i, err)
+		}
+		if len(raw) != len(ca.Serial{}) {
+			return nil, nil, fmt.Errorf("certificate %d of the population: a serial of %d octets", i, len(raw))
+		}
+		serials, revoked = append(serials, ca.Serial(raw)), append(revoked, m.isRevoked(i))
+	}
+	return serials, revoked, nil
+}
