@@ -1,5 +1,6 @@
-// Package revocation owns what is revoked, since when and why, and how relying
-// parties see it: CRLs, OCSP answers, the publisher that never goes backwards.
+// Package revocation owns what is revoked, since when and why, and how a relying
+// party judges it. How lists and answers are made and given out is for the packages
+// below it.
 //
 // A serial is revoked if and only if an [Entry] for it is in the ledger; entries
 // are inserted and never updated. The package knows nothing of orders, cards or
@@ -24,6 +25,9 @@ type Entry struct {
 	Reason    ca.Reason
 	Rule      string // the policy rule or act that caused it: "confirm.superseded"
 	Event     string // the audit event that tells it, and thereby its number
+	// Line is what stands in CRLs, in DER. It is encoded once, by Revoke: a list
+	// of a million entries is a header, these octets, and a signature.
+	Line []byte
 }
 
 // Ledger is the part of a transaction in which revocations are written.

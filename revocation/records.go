@@ -3,6 +3,7 @@ package revocation
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"sigill/ca"
@@ -28,8 +29,8 @@ const (
 	Published PublicationState = "published"
 )
 
-// Publication is one CRL of a scope. A scope is a partition in decimal digits;
-// it is the CRL's number sequence.
+// Publication is one CRL of a scope ([List.Scope]), which is the CRL's number
+// sequence.
 type Publication struct {
 	Issuer     ca.IssuerID
 	Scope      string
@@ -40,6 +41,9 @@ type Publication struct {
 	Through    int64 // all revocations numbered up to here are contained
 	Entries    int
 	SHA256     [32]byte // of the DER; zero while reserved
+	// KeptFrom: certificates that ended before have no entry in it. Zero while
+	// reserved, and in what was published before this was written down.
+	KeptFrom time.Time
 }
 
 // Publications is the table of CRL numbers.
@@ -59,11 +63,35 @@ type Numbered struct {
 	Number int64
 }
 
+// Whole is the partition of a list of all that an issuer has issued.
+const Whole = -1
+
+// List names a CRL by what it covers: a partition of an issuer, or Whole.
+type List struct {
+	Issuer    ca.IssuerID
+	Partition int
+}
+
+// Scope is the list's name in the table of publications.
+func (l List) Scope() string {
+	if l.Partition == Whole {
+		return "full"
+	}
+	return strconv.Itoa(l.Partition)
+}
+
+func (l List) String() string { return string(l.Issuer) + "/" + l.Scope() }
+
 // Entries reads the ledger in bulk.
 type Entries interface {
-	// EntriesIn calls yield with the entry of the highest version of each
-	// serial of the partition whose NotAfter is not before since, by serial.
-	EntriesIn(issuer ca.IssuerID, partition int, since time.Time, yield func(Entry) error) error
+	// Lines calls yield with the line of the highest version of each serial of
+	// the list whose NotAfter is not before since, by serial. The octets are
+	// valid until yield returns.
+	Lines(list List, since time.Time, yield func(line []byte) error) error
+	// EntriesIn calls yield with the entry of the highest version of each serial
+	// of the list whose NotAfter is not before since and, unless until is zero,
+	// before until, in any order.
+	EntriesIn(list List, since, until time.Time, yield func(Entry) error) error
 	// NumberedEntries returns up to limit entries numbered above after, in
 	// order and without gaps: a number below one returned never appears later.
 	NumberedEntries(after int64, limit int) ([]Numbered, error)

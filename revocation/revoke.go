@@ -33,7 +33,7 @@ func Graver(a, b ca.Reason) bool { return gravity[a] > gravity[b] }
 // nothing, so that a repeated act is harmless; a graver reason is a further
 // version with the reason, rule and event of e and the time of the first, for a
 // date that moved would give the signatures made in between another meaning.
-// e.Version is ignored.
+// e.Version and e.Line are ignored.
 func Revoke(ledger Ledger, e Entry) (Entry, bool, error) {
 	if err := e.check(); err != nil {
 		return Entry{}, false, fmt.Errorf("revoking %s: %w", e.Serial, err)
@@ -55,6 +55,9 @@ func Revoke(ledger Ledger, e Entry) (Entry, bool, error) {
 		next := old
 		next.Version, next.Reason, next.Rule, next.Event = old.Version+1, e.Reason, e.Rule, e.Event
 		e = next
+	}
+	if e.Line, err = ca.EncodeRevoked(ca.Revoked{Serial: e.Serial, At: e.At, Reason: e.Reason}); err != nil {
+		return Entry{}, false, fmt.Errorf("revoking %s: %w", e.Serial, err)
 	}
 	if err := ledger.InsertRevocation(e); err != nil {
 		return Entry{}, false, fmt.Errorf("revoking %s: %w", e.Serial, err)

@@ -33,6 +33,7 @@ import (
 	"sigill/orders"
 	"sigill/orders/issue"
 	"sigill/policy"
+	"sigill/revocation"
 	"sigill/revocation/publish"
 	"sigill/revocation/status"
 )
@@ -64,6 +65,7 @@ type App struct {
 	presence *store.Presence // nil: no other process can be on the database
 	signers  status.Signers
 	crl      []publish.CRLSigner
+	linter   *lint.Linter
 	closers  []io.Closer
 
 	precedence precedence
@@ -229,6 +231,7 @@ func (a *App) openIssuers(ctx context.Context, pass keys.Passphrase) error {
 	if err != nil {
 		return err
 	}
+	a.linter = linter
 	a.Issuers = issue.Issuers{}
 	for _, each := range a.Hierarchy.Issuers {
 		opened, err := a.Hierarchy.OpenIssuer(ctx, each.ID, pass)
@@ -280,12 +283,13 @@ func (a *App) wire() error {
 	a.Downloads.Gate = a.Modes.MayIssue
 	a.Sequencer = &audit.Sequencer{Store: mode.Watch(a.Modes, a.DB.Audit()), Failed: func(err error) { a.log.Error("sequencer", "err", err) }}
 	a.Publisher = &publish.Publisher{Store: mode.Watch(a.Modes, a.DB.Revocation()), Dir: a.Hierarchy.PublicDir(), Now: a.now, Log: a.log,
-		Lifetime: time.Duration(a.Config.CRL.Lifetime)}
+		Lifetime: time.Duration(a.Config.CRL.Lifetime), FullEvery: time.Duration(a.Config.CRL.FullEvery), AnnounceNext: a.Config.CRL.AnnounceNext}
 	for i, each := range a.Hierarchy.Issuers {
 		issuer := a.Issuers[each.ID]
 		for p := range issuer.Partitions() {
 			a.Publisher.Scopes = append(a.Publisher.Scopes, publish.Scope{Issuer: each.ID, Partition: p, URL: issuer.CRLURL(p), Signer: a.crl[i]})
 		}
+		a.Publisher.Scopes = append(a.Publisher.Scopes, publish.Scope{Issuer: each.ID, Partition: revocation.Whole, Signer: a.crl[i]})
 	}
 	return a.Publisher.Check()
 }

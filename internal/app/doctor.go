@@ -187,7 +187,7 @@ func unlisted(ctx context.Context, db *store.DB, id ca.IssuerID, partition int, 
 	missing := 0
 	err := db.Revocation().View(ctx, func(tx *revocation.Tx) error {
 		missing = 0
-		return tx.EntriesIn(id, partition, now, func(e revocation.Entry) error {
+		return tx.EntriesIn(revocation.List{Issuer: id, Partition: partition}, now, time.Time{}, func(e revocation.Entry) error {
 			if !listed[e.Serial] {
 				missing++
 			}

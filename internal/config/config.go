@@ -82,7 +82,10 @@ type Download struct {
 
 // CRL are the times of CRLs.
 type CRL struct {
-	Lifetime Duration `yaml:"lifetime" json:"lifetime"`
+	Lifetime  Duration `yaml:"lifetime" json:"lifetime"`
+	FullEvery Duration `yaml:"full_every" json:"full_every"`
+	// AnnounceNext writes Next CRL Publish into lists.
+	AnnounceNext bool `yaml:"announce_next" json:"announce_next"`
 }
 
 // OCSP are the times of OCSP answers.
@@ -356,6 +359,7 @@ func (c *Config) checkTimes() error {
 		{"download.order_open", c.Download.OrderOpen, time.Minute, 366 * day},
 		{"download.validity", c.Download.Validity, time.Minute, 1826 * day},
 		{"crl.lifetime", c.CRL.Lifetime, time.Hour, 72 * time.Hour},
+		{"crl.full_every", c.CRL.FullEvery, time.Minute, time.Duration(c.CRL.Lifetime) / 2},
 		{"ocsp.validity", c.OCSP.Validity, time.Minute, 12 * time.Hour},
 		{"capacity.wait", c.Capacity.Wait, time.Second, 25 * time.Second},
 	} {

@@ -35,39 +35,74 @@ const tempSuffix = ".tmp"
 //
 // Concurrent calls for one path do not harm each other: one of them is the last.
 func WriteFile(path string, data []byte, mode fs.FileMode) error {
+	f, err := Create(path, mode)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if _, err := f.Write(data); err != nil {
+		return fmt.Errorf("durable: writing %s: %w", path, err)
+	}
+	return f.Commit()
+}
+
+// File is the file that will replace another: what is too large to be held, or is
+// looked at again before anybody else sees it. Readers see the old one until
+// Commit, which has the guarantees of [WriteFile]. It is used by one goroutine.
+type File struct {
+	*os.File
+	path string
+	mode fs.FileMode
+	done bool
+}
+
+// Create returns a file that Commit will put in place at path. End it by Commit or
+// by Abort; Abort after Commit does nothing.
+func Create(path string, mode fs.FileMode) (*File, error) {
 	dir, base := filepath.Split(path)
 	if dir == "" {
 		dir = "."
 	}
 	f, err := os.CreateTemp(dir, "."+base+".*"+tempSuffix)
 	if err != nil {
-		return fmt.Errorf("durable: %w", err)
+		return nil, fmt.Errorf("durable: %w", err)
 	}
+	return &File{File: f, path: path, mode: mode}, nil
+}
+
+// Commit puts the file in place, durably.
+func (f *File) Commit() error {
+	if f.done {
+		return fmt.Errorf("durable: %s: %w", f.path, os.ErrClosed)
+	}
+	f.done = true
 	temp := f.Name()
-	if err := fill(f, data, mode); err != nil {
-		os.Remove(temp)
-		return fmt.Errorf("durable: writing %s: %w", path, err)
+	err := f.Chmod(f.mode)
+	if err == nil {
+		err = f.Sync()
 	}
-	if err := os.Rename(temp, path); err != nil {
+	if err = errors.Join(err, f.File.Close()); err != nil {
+		os.Remove(temp)
+		return fmt.Errorf("durable: writing %s: %w", f.path, err)
+	}
+	if err := os.Rename(temp, f.path); err != nil {
 		os.Remove(temp)
 		return fmt.Errorf("durable: %w", err)
 	}
-	if err := syncDir(dir); err != nil {
+	if err := syncDir(filepath.Dir(f.path)); err != nil {
 		return fmt.Errorf("durable: %w", err)
 	}
 	return nil
 }
 
-// fill writes and closes f; the bytes are on disk when it returns nil.
-func fill(f *os.File, data []byte, mode fs.FileMode) error {
-	_, err := f.Write(data)
-	if err == nil {
-		err = f.Chmod(mode)
+// Abort removes a file that was not committed.
+func (f *File) Abort() {
+	if f.done {
+		return
 	}
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
+	f.done = true
+	f.File.Close()
+	os.Remove(f.Name())
 }
 
 // MkdirAll makes the directory path and its missing parents, each durably.

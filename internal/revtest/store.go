@@ -48,6 +48,7 @@ type Store struct {
 	Released  map[ca.Serial]ca.IssuerID
 	Published []revocation.Publication
 
+	Read   int       // how often a whole list was read
 	Hidden ca.Serial // is left out of EntriesIn, as no store should
 
 	open  atomic.Bool // a transaction is open
@@ -212,18 +213,39 @@ func (tx *fakeTx) FinishPublication(p *revocation.Publication) error {
 	return revocation.ErrNotFound
 }
 
-func (tx *fakeTx) EntriesIn(issuer ca.IssuerID, partition int, since time.Time, yield func(revocation.Entry) error) error {
+// newest returns the entry of the highest version of each serial of a list, by
+// serial.
+func (tx *fakeTx) newest(list revocation.List, since time.Time) []revocation.Entry {
 	newest := map[ca.Serial]revocation.Entry{}
 	for _, e := range tx.entries {
-		if e.Serial != tx.s.Hidden && e.Issuer == issuer && e.Partition == partition && !e.NotAfter.Before(since) && e.Version > newest[e.Serial].Version {
+		if e.Serial != tx.s.Hidden && e.Issuer == list.Issuer && (list.Partition == revocation.Whole || e.Partition == list.Partition) &&
+			!e.NotAfter.Before(since) && e.Version > newest[e.Serial].Version {
 			newest[e.Serial] = e
 		}
 	}
-	serials := slices.SortedFunc(maps.Keys(newest), func(a, b ca.Serial) int { return bytes.Compare(a[:], b[:]) })
-	for _, serial := range serials {
-		if err := yield(newest[serial]); err != nil {
+	return slices.SortedFunc(maps.Values(newest), func(a, b revocation.Entry) int { return bytes.Compare(a.Serial[:], b.Serial[:]) })
+}
+
+func (tx *fakeTx) EntriesIn(list revocation.List, since, until time.Time, yield func(revocation.Entry) error) error {
+	for _, e := range tx.newest(list, since) {
+		if !until.IsZero() && !e.NotAfter.Before(until) {
+			continue
+		}
+		if err := yield(e); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (tx *fakeTx) Lines(list revocation.List, since time.Time, yield func([]byte) error) error {
+	tx.s.Read++
+	for _, e := range tx.newest(list, since) {
+		line := slices.Clone(e.Line)
+		if err := yield(line); err != nil {
+			return err
+		}
+		clear(line) // it was lent
 	}
 	return nil
 }

@@ -169,8 +169,13 @@ func (k *WatchedKey) Sign(r io.Reader, digest []byte, opts crypto.SignerOpts) ([
 // NewEntry is an entry for a new serial.
 func NewEntry(issuer ca.IssuerID, partition int, reason ca.Reason) revocation.Entry {
 	serial := ca.NewSerial()
+	at := Start.Add(-time.Minute)
+	line, err := ca.EncodeRevoked(ca.Revoked{Serial: serial, At: at, Reason: reason})
+	if err != nil {
+		panic(err) // a reason that no list can have
+	}
 	return revocation.Entry{Serial: serial, Issuer: issuer, Partition: partition, NotAfter: Start.AddDate(2, 0, 0),
-		At: Start.Add(-time.Minute), Reason: reason, Rule: "confirm.superseded", Event: "event-" + hex.EncodeToString(serial[8:])}
+		At: at, Reason: reason, Rule: "confirm.superseded", Event: "event-" + hex.EncodeToString(serial[8:]), Line: line}
 }
 
 // Revoke writes an entry and numbers it.

@@ -150,15 +150,20 @@ func (b boastful) Update(ctx context.Context, fn func(*download.Tx) error) error
 	return err
 }
 
-// partial shows the publisher all entries but those of abandoned intents.
+// partial does not show the publisher that intents were abandoned.
 type partial struct{ revocation.Entries }
 
-func (p partial) EntriesIn(issuer ca.IssuerID, partition int, since time.Time, yield func(revocation.Entry) error) error {
-	return p.Entries.EntriesIn(issuer, partition, since, func(e revocation.Entry) error {
+func (p partial) NumberedEntries(after int64, limit int) ([]revocation.Numbered, error) {
+	list, err := p.Entries.NumberedEntries(after, limit)
+	return slices.DeleteFunc(list, func(e revocation.Numbered) bool { return e.Rule == "intent.abandoned" }), err
+}
+
+func (p partial) Lines(list revocation.List, since time.Time, yield func([]byte) error) error {
+	return p.EntriesIn(list, since, time.Time{}, func(e revocation.Entry) error {
 		if e.Rule == "intent.abandoned" {
 			return nil
 		}
-		return yield(e)
+		return yield(e.Line)
 	})
 }
 

@@ -119,6 +119,8 @@ var rules = []rule{
 	// Revocations and the chain.
 	{code: "revocation.event", query: `SELECT r.serial, r.version, r.event FROM revocations r
 		WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.id = r.event)`},
+	// What CRLs would say of it is of this serial.
+	{code: "revocation.line", query: `SELECT r.serial, r.version FROM revocations r WHERE r.line IS NULL OR substr(r.line, 5, 16) <> r.serial`},
 	{code: "revocation.version", query: `SELECT r.serial, r.version FROM revocations r
 		LEFT JOIN revocations p ON p.serial = r.serial AND p.version = r.version - 1
 		WHERE r.version > 1 AND (p.at IS NULL OR p.at <> r.at OR p.issuer <> r.issuer OR p.partition <> r.partition)`},

@@ -46,6 +46,12 @@ type Config struct {
 	// nil means time.Now. Nothing else in this package reads a clock.
 	Now func() time.Time
 
+	// Revoked, if set, is called with what an Update has revoked: after its
+	// commit, also one whose outcome is unknown, and before Update returns, from
+	// the goroutine that called it. Whatever was remembered of these serials must
+	// be forgotten by then. It must not begin a transaction.
+	Revoked func([]revocation.Entry)
+
 	// pragmas are set on each write connection, for tests of full disks.
 	pragmas []string
 }
@@ -67,6 +73,7 @@ type DB struct {
 	dialect dialect
 	now     func() time.Time
 	count   *counters
+	revoked func([]revocation.Entry)
 }
 
 // Open opens the database of cfg. It never migrates: it refuses a database that
@@ -86,7 +93,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{dialect: d, now: cfg.Now, count: new(counters)}
+	db := &DB{dialect: d, now: cfg.Now, count: new(counters), revoked: cfg.Revoked}
 	if db.now == nil {
 		db.now = time.Now
 	}
@@ -145,7 +152,15 @@ type Scope[T any] struct {
 // An error that is [ErrOutcomeUnknown] says that the transaction may have been
 // committed; with every other one nothing was written.
 func (s Scope[T]) Update(ctx context.Context, fn func(*T) error) error {
-	return s.db.update(ctx, func(t *tx) error { return fn(s.of(t)) })
+	var last *tx // the run that was, or may have been, committed
+	err := s.db.update(ctx, func(t *tx) error {
+		last = t
+		return fn(s.of(t))
+	})
+	if s.db.revoked != nil && last != nil && len(last.revoked) > 0 && (err == nil || errors.Is(err, ErrOutcomeUnknown)) {
+		s.db.revoked(last.revoked)
+	}
+	return err
 }
 
 // View runs fn in a read-only snapshot; a write in it is an error.

@@ -61,6 +61,9 @@ func TestNoStatementScans(t *testing.T) {
 		params := parameter.FindAllString(text, -1)
 		slices.Sort(params)
 		for _, step := range db.Explain(t, text, len(slices.Compact(params))) {
+			if step == "SCAN revocations" && strings.Contains(text, "issuer || ''") {
+				continue // the full list is most of the table
+			}
 			if strings.HasPrefix(step, "SCAN") && !small.MatchString(step) {
 				t.Errorf("%s\n\tin %s", step, text)
 			}
@@ -195,6 +198,9 @@ func TestCheck(t *testing.T) {
 			want: []string{"item.certificate: dl_b authentication " + finger(1)}},
 		{name: "order without certificate", sql: `UPDATE certificates SET order_id = NULL; UPDATE intents SET order_id = NULL`, want: []string{"order.certificate: ord_a"}},
 		{name: "untold revocation", sql: `UPDATE revocations SET event = 'evt_x' WHERE event = '` + storetest.EventID(5, 1) + `'`, want: []string{"revocation.event: " + serial(5) + " 1 evt_x"}},
+		{name: "revocation without line", sql: `UPDATE revocations SET line = NULL WHERE event = '` + storetest.EventID(5, 1) + `'`, want: []string{"revocation.line: " + serial(5) + " 1"}},
+		{name: "another's line", sql: `UPDATE revocations SET line = (SELECT line FROM revocations r WHERE r.event = '` + storetest.EventID(2, 1) + `') WHERE event = '` + storetest.EventID(5, 1) + `'`,
+			want: []string{"revocation.line: " + serial(5) + " 1"}},
 		{name: "moved revocation", fn: func(tx *download.Tx) error {
 			e := storetest.Entry(5, 2)
 			e.At = e.At.Add(time.Second)

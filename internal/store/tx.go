@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+
+	"sigill/revocation"
 )
 
 // runner runs single statements inside a transaction.
@@ -24,6 +26,7 @@ type tx struct {
 	err        error // the first error of a statement
 	changed    int64 // rows
 	statements int64
+	revoked    []revocation.Entry // inserted
 }
 
 // exec runs a statement and returns how many rows it changed. what is its name

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"os"
 	"strings"
@@ -200,12 +201,12 @@ func (b *bench) putDER(der []byte) {
 // wrongSigner signs something else than it was asked for.
 type wrongSigner struct {
 	publish.CRLSigner
-	change func(*ca.CRL)
+	change func(*ca.CRL, *ca.Lines)
 }
 
-func (w wrongSigner) SignCRL(list ca.CRL) ([]byte, error) {
-	w.change(&list)
-	return w.CRLSigner.SignCRL(list)
+func (w wrongSigner) WriteCRL(to io.Writer, list ca.CRL, lines ca.Lines) error {
+	w.change(&list, &lines)
+	return w.CRLSigner.WriteCRL(to, list, lines)
 }
 
 // A signer that signs another list than asked is found out before publication.
@@ -216,12 +217,12 @@ func TestPublishChecksWhatWasSigned(t *testing.T) {
 	foreign := revtest.NewAuthority(t, revtest.Another, nil)
 	honest := b.p.Scopes[0].Signer
 	now := revtest.Start.Add(13 * time.Hour)
-	for name, change := range map[string]func(*ca.CRL){
-		"another scope": func(l *ca.CRL) { l.DistributionPoint = revtest.URLOf(revtest.Person, 1) },
-		"no scope":      func(l *ca.CRL) { l.DistributionPoint = "" },
-		"other number":  func(l *ca.CRL) { l.Number++ },
-		"longer life":   func(l *ca.CRL) { l.NextUpdate = l.NextUpdate.Add(time.Hour) },
-		"an entry less": func(l *ca.CRL) { l.Entries = nil },
+	for name, change := range map[string]func(*ca.CRL, *ca.Lines){
+		"another scope": func(l *ca.CRL, _ *ca.Lines) { l.DistributionPoint = revtest.URLOf(revtest.Person, 1) },
+		"no scope":      func(l *ca.CRL, _ *ca.Lines) { l.DistributionPoint = "" },
+		"other number":  func(l *ca.CRL, _ *ca.Lines) { l.Number++ },
+		"longer life":   func(l *ca.CRL, _ *ca.Lines) { l.NextUpdate = l.NextUpdate.Add(time.Hour) },
+		"an entry less": func(_ *ca.CRL, l *ca.Lines) { *l = ca.Lines{} },
 	} {
 		b.p.Scopes[0].Signer = wrongSigner{honest, change}
 		now = now.Add(2 * time.Minute) // past every pause
@@ -248,4 +249,6 @@ type mixedSigner struct {
 	other *ca.CRLSigner
 }
 
-func (m mixedSigner) SignCRL(list ca.CRL) ([]byte, error) { return m.other.SignCRL(list) }
+func (m mixedSigner) WriteCRL(w io.Writer, list ca.CRL, lines ca.Lines) error {
+	return m.other.WriteCRL(w, list, lines)
+}

@@ -106,11 +106,15 @@ func (g *Given) check(list *x509.RevocationList, now time.Time) error {
 
 // follows judges the list against the public one.
 func (g *Given) follows(list *x509.RevocationList, path string) error {
-	public, err := readPublic(path, g.Certificate)
+	der, err := os.ReadFile(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("reading the public CRL: %w", err)
 	}
-	if err := notBackwards(public, list); err != nil {
+	public, err := parseCRL(der, g.Certificate)
+	if err != nil {
+		return fmt.Errorf("the public CRL %s is damaged or another issuer's; look why, then move it away: %w", path, err)
+	}
+	if err := notBackwards(public.Number, list.Number, public.ThisUpdate, list.ThisUpdate); err != nil {
 		return err
 	}
 	has := serialSet(list)
@@ -120,4 +124,12 @@ func (g *Given) follows(list *x509.RevocationList, path string) error {
 		}
 	}
 	return nil
+}
+
+func serialSet(list *x509.RevocationList) map[string]bool {
+	has := make(map[string]bool, len(list.RevokedCertificateEntries))
+	for i := range list.RevokedCertificateEntries {
+		has[list.RevokedCertificateEntries[i].SerialNumber.String()] = true
+	}
+	return has
 }

@@ -29,6 +29,28 @@ type bench struct {
 	key    *revtest.WatchedKey
 	dir    string
 	p      *publish.Publisher
+	lint   linter
+}
+
+// linter takes note of the entries that it is shown, and refuses one serial.
+type linter struct {
+	seen    []string
+	refuses string
+}
+
+func (l *linter) LintCRL(der []byte) error {
+	list, err := x509.ParseRevocationList(der)
+	if err != nil {
+		return err
+	}
+	for _, e := range list.RevokedCertificateEntries {
+		serial := e.SerialNumber.Text(16)
+		if serial == l.refuses {
+			return errors.New("it is refused")
+		}
+		l.seen = append(l.seen, serial)
+	}
+	return nil
 }
 
 func newBench(t *testing.T) *bench {
@@ -46,7 +68,7 @@ func (b *bench) restart() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.p = &publish.Publisher{Store: b.Store, Dir: b.dir, Now: func() time.Time { return revtest.Start }, Log: slog.New(slog.DiscardHandler)}
+	b.p = &publish.Publisher{Store: b.Store, Dir: b.dir, Now: func() time.Time { return revtest.Start }, Log: slog.New(slog.DiscardHandler), Lint: &b.lint}
 	for i := range 2 {
 		b.p.Scopes = append(b.p.Scopes, publish.Scope{Issuer: revtest.Person, Partition: i, URL: revtest.URLOf(revtest.Person, i), Signer: signer})
 	}

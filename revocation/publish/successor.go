@@ -1,11 +1,12 @@
 package publish
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"math/big"
 	"os"
 	"time"
@@ -14,22 +15,214 @@ import (
 	"sigill/revocation"
 )
 
-// readPublic reads the CRL that relying parties see now, nil if there is none.
-// A file that is not a CRL of the issuer is an error and not "none": a first CRL
-// in its place would be unchecked against what was public before.
-func readPublic(path string, issuer *x509.Certificate) (*x509.RevocationList, error) {
-	der, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// lintBatch is how many new entries are shown to the linter at a time.
+const lintBatch = 1000
+
+// successor reports why the list in f may not replace the public one (nothing, if
+// there is none). Whatever went wrong before, relying parties never see a list
+// that goes back in number, time or content, that is another scope's, that does
+// not verify or that the linter refuses. It reads both lists from their files,
+// side by side and in one pass, and asks the ledger what has left; nothing of how
+// the list was made is believed.
+func (p *Publisher) successor(ctx context.Context, j *job, list ca.CRL, f *os.File) error {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
 	}
+	fresh, err := ca.NewCRLReader(f, j.Signer.Certificate())
 	if err != nil {
-		return nil, fmt.Errorf("reading the public CRL: %w", err)
+		return err
 	}
-	list, err := parseCRL(der, issuer)
+	c := comparison{fresh: fresh, lint: func(lines [][]byte) error { return p.lint(j, list, lines) }}
+	if j.public != nil {
+		old, err := os.Open(j.path)
+		if err != nil {
+			return err
+		}
+		defer old.Close()
+		if c.old, err = ca.NewCRLReader(old, nil); err != nil { // its octets are known by their hash
+			return err
+		}
+	}
+	if err := c.run(); err != nil {
+		return err
+	}
+	head, err := fresh.Finish()
 	if err != nil {
-		return nil, fmt.Errorf("the public CRL %s is damaged or another issuer's; look why, then move it away: %w", path, err)
+		return err
 	}
-	return list, nil
+	if err := j.says(head); err != nil {
+		return err
+	}
+	if c.old != nil {
+		public, err := c.old.Finish()
+		if err != nil {
+			return err
+		}
+		if public.SHA256 != j.public.sha256 {
+			return errors.New("the public CRL has changed meanwhile")
+		}
+		if err := notBackwards(j.public.number, head.Number, j.public.thisUpdate, head.ThisUpdate); err != nil {
+			return err
+		}
+		if err := p.mayLeave(ctx, c.left, j.public.thisUpdate); err != nil {
+			return err
+		}
+	}
+	j.next.State, j.next.Entries, j.next.SHA256 = revocation.Published, head.Entries, head.SHA256
+	return nil
+}
+
+// lint shows the linter the list with some of its lines.
+func (p *Publisher) lint(j *job, list ca.CRL, lines [][]byte) error {
+	sample, err := j.Signer.SampleCRL(list, lines)
+	if err != nil {
+		return err
+	}
+	if p.Lint == nil {
+		return nil
+	}
+if err := p.Lint.LintCRL(sample); err != nil {
+		return fmt.Errorf("lint: %w", err)
+	}
+	return nil
+}
+
+// says compares what the list says of itself with what it shall say.
+func (j *job) says(head *ca.CRLHead) error {
+	switch {
+	case head.DistributionPoint != j.URL:
+		return fmt.Errorf("it is for %q, the certificates say %q", head.DistributionPoint, j.URL)
+	case head.Number == nil || head.Number.Cmp(big.NewInt(j.next.Number)) != 0:
+		return fmt.Errorf("it has number %v", head.Number)
+	case !head.ThisUpdate.Equal(j.next.ThisUpdate) || !head.NextUpdate.Equal(j.next.NextUpdate):
+		return fmt.Errorf("it is for %v to %v", head.ThisUpdate, head.NextUpdate)
+	}
+	return nil
+}
+
+// mayLeave asks the ledger whether what has left the list was on one that was
+// issued after the end of its certificate.
+func (p *Publisher) mayLeave(ctx context.Context, left []ca.Serial, thisUpdate time.Time) error {
+	if len(left) == 0 {
+		return nil
+	}
+	return p.Store.View(ctx, func(tx *revocation.Tx) error {
+		for _, serial := range left {
+			entry, revoked, err := tx.Revocation(serial)
+			switch {
+			case err != nil:
+				return err
+			case !revoked:
+				return fmt.Errorf("serial %s is on the public CRL and not known to the database", serial)
+			case !entry.NotAfter.Before(thisUpdate):
+				return fmt.Errorf("serial %s would be dropped though it was not on a CRL after its end %v", serial, entry.NotAfter)
+			}
+		}
+		return nil
+	})
+}
+
+// comparison walks two lists side by side; both are sorted by serial.
+type comparison struct {
+	old, fresh *ca.CRLReader // old is nil: every line is new
+	left       []ca.Serial   // on old and not on fresh
+	lint       func(lines [][]byte) error
+
+	added [][]byte
+	shown bool // the linter has seen the list
+}
+
+func (c *comparison) run() error {
+	more := c.old != nil && c.old.Next()
+	for c.fresh.Next() {
+		serial := c.fresh.Serial()
+		order := 1
+		for more {
+			if order = bytes.Compare(c.old.Serial(), serial); order >= 0 {
+				break
+			}
+			if err := c.leave(); err != nil {
+				return err
+			}
+			more = c.old.Next()
+		}
+		if more && order == 0 {
+			if err := c.same(); err != nil {
+				return err
+			}
+			more = c.old.Next()
+			continue
+		}
+		if err := c.add(); err != nil {
+			return err
+		}
+	}
+	for more {
+		if err := c.leave(); err != nil {
+			return err
+		}
+		more = c.old.Next()
+	}
+	if len(c.added) > 0 || !c.shown {
+		return c.lint(c.added)
+	}
+	return nil
+}
+
+// leave notes that the old list's line is not on the new one.
+func (c *comparison) leave() error {
+	serial, ours := ca.SerialOf(new(big.Int).SetBytes(c.old.Serial()))
+	if !ours {
+		return fmt.Errorf("serial %x is on the public CRL and not known to the database", c.old.Serial())
+	}
+	c.left = append(c.left, serial)
+	return nil
+}
+
+// same compares two lines of one serial: a date never moves, and only a graver
+// reason takes the place of another.
+func (c *comparison) same() error {
+	if bytes.Equal(c.old.Line(), c.fresh.Line()) {
+		return nil
+	}
+	was, err := ca.ParseRevoked(c.old.Line())
+	if err != nil {
+		return fmt.Errorf("on the public CRL: %w", err)
+	}
+	is, err := ca.ParseRevoked(c.fresh.Line())
+	if err != nil {
+		return err
+	}
+	if !is.At.Equal(was.At) || !revocation.Graver(is.Reason, was.Reason) {
+		return fmt.Errorf("serial %s is revoked at %v as %v, the public CRL says at %v as %v", is.Serial, is.At, is.Reason, was.At, was.Reason)
+	}
+	return c.add()
+}
+
+// add notes a line that relying parties have not seen: it is linted once, here.
+func (c *comparison) add() error {
+	c.added = append(c.added, bytes.Clone(c.fresh.Line()))
+	if len(c.added) < lintBatch {
+		return nil
+	}
+	err := c.lint(c.added)
+	c.added, c.shown = c.added[:0], true
+	return err
+}
+
+// ErrClock says that a list would be older than the public one, because the clock
+// has gone back. The public one stays, and is good until its own nextUpdate.
+var ErrClock = errors.New("look at the clock")
+
+// notBackwards compares what two lists of one scope say of themselves.
+func notBackwards(was, is *big.Int, wasUpdate, isUpdate time.Time) error {
+	if was != nil && is.Cmp(was) <= 0 {
+		return fmt.Errorf("the public CRL has number %v", was)
+	}
+	if isUpdate.Before(wasUpdate) {
+		return fmt.Errorf("thisUpdate %v is before that of the public CRL, %v: %w", isUpdate, wasUpdate, ErrClock)
+	}
+	return nil
 }
 
 // parseCRL reads der and verifies it under issuer.
@@ -45,142 +238,4 @@ func parseCRL(der []byte, issuer *x509.Certificate) (*x509.RevocationList, error
 		return nil, errors.New("the CRL has no number")
 	}
 	return list, nil
-}
-
-// read fills list and next.Through from one snapshot. dropped are the serials
-// of the public CRL that the list leaves out, with the end of their certificates,
-// zero if the ledger does not know them.
-//
-// An expired entry leaves only after it appeared in a CRL issued after its
-// expiry (RFC 5280, 3.3): what ended before the last published CRL's thisUpdate
-// was in that one, or in one before it.
-func (p *Publisher) read(ctx context.Context, s *Scope, public *x509.RevocationList, next *revocation.Publication) (list ca.CRL, dropped map[string]time.Time, err error) {
-	var through int64
-	err = p.Store.View(ctx, func(tx *revocation.Tx) error {
-		list = ca.CRL{Number: next.Number, ThisUpdate: next.ThisUpdate, NextUpdate: next.NextUpdate, DistributionPoint: s.URL}
-		dropped = map[string]time.Time{}
-		last, err := newest(tx, s, revocation.Published)
-		if err != nil {
-			return err
-		}
-		if through, err = tx.HeadNumber(); err != nil {
-			return err
-		}
-		if through < last.Through {
-			return fmt.Errorf("the last CRL contains what is numbered up to %d, the newest number is %d: numbers have gone backwards", last.Through, through)
-		}
-		since := time.Unix(0, 0)
-		if last.Number > 0 {
-			since = last.ThisUpdate
-		}
-		err = tx.EntriesIn(s.Issuer, s.Partition, since, func(e revocation.Entry) error {
-			list.Entries = append(list.Entries, ca.Revoked{Serial: e.Serial, At: e.At, Reason: e.Reason})
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		return findDropped(tx, public, list.Entries, dropped)
-	})
-	if err != nil {
-		return ca.CRL{}, nil, err
-	}
-	next.Through = through
-	return list, dropped, nil
-}
-
-// findDropped looks up what the public CRL has and the new entries have not.
-func findDropped(tx *revocation.Tx, public *x509.RevocationList, entries []ca.Revoked, dropped map[string]time.Time) error {
-	if public == nil {
-		return nil
-	}
-	kept := make(map[ca.Serial]bool, len(entries))
-	for i := range entries {
-		kept[entries[i].Serial] = true
-	}
-	for i := range public.RevokedCertificateEntries {
-		number := public.RevokedCertificateEntries[i].SerialNumber
-		serial, ours := ca.SerialOf(number)
-		if ours && kept[serial] {
-			continue
-		}
-		var end time.Time
-		if ours {
-			entry, revoked, err := tx.Revocation(serial)
-			if err != nil {
-				return err
-			}
-			if revoked {
-				end = entry.NotAfter
-			}
-		}
-		dropped[number.String()] = end
-	}
-	return nil
-}
-
-// successor reports why der may not replace the public CRL (nil if there is
-// none). Whatever went wrong before, relying parties never see a list that goes
-// back in number, time or content, that is another scope's or that does not
-// verify.
-func successor(public *x509.RevocationList, der []byte, s *Scope, next *revocation.Publication, dropped map[string]time.Time) error {
-	list, err := parseCRL(der, s.Signer.Certificate())
-	if err != nil {
-		return err
-	}
-	url, err := ca.IssuingDistributionPoint(list)
-	if err != nil {
-		return err
-	}
-	switch {
-	case url != s.URL:
-		return fmt.Errorf("it is for %q, the certificates say %q", url, s.URL)
-	case list.Number.Cmp(big.NewInt(next.Number)) != 0:
-		return fmt.Errorf("it has number %v", list.Number)
-	case !list.ThisUpdate.Equal(next.ThisUpdate) || !list.NextUpdate.Equal(next.NextUpdate):
-		return fmt.Errorf("it is for %v to %v", list.ThisUpdate, list.NextUpdate)
-	case public == nil:
-		return nil
-	}
-	if err := notBackwards(public, list); err != nil {
-		return err
-	}
-	has := serialSet(list)
-	for _, e := range public.RevokedCertificateEntries {
-		number := e.SerialNumber.String()
-		if has[number] {
-			continue
-		}
-		end, expected := dropped[number]
-		if !expected || end.IsZero() {
-			return fmt.Errorf("serial %x is on the public CRL and not known to the database", e.SerialNumber)
-		}
-		if !end.Before(public.ThisUpdate) {
-			return fmt.Errorf("serial %x would be dropped though it was not on a CRL after its end %v", e.SerialNumber, end)
-		}
-	}
-	return nil
-}
-
-// ErrClock says that a list would be older than the public one, because the clock
-// has gone back. The public one stays, and is good until its own nextUpdate.
-var ErrClock = errors.New("look at the clock")
-
-// notBackwards compares what two lists of one scope say of themselves.
-func notBackwards(public, list *x509.RevocationList) error {
-	if list.Number.Cmp(public.Number) <= 0 {
-		return fmt.Errorf("the public CRL has number %v", public.Number)
-	}
-	if list.ThisUpdate.Before(public.ThisUpdate) {
-		return fmt.Errorf("thisUpdate %v is before that of the public CRL, %v: %w", list.ThisUpdate, public.ThisUpdate, ErrClock)
-	}
-	return nil
-}
-
-func serialSet(list *x509.RevocationList) map[string]bool {
-	has := make(map[string]bool, len(list.RevokedCertificateEntries))
-	for i := range list.RevokedCertificateEntries {
-		has[list.RevokedCertificateEntries[i].SerialNumber.String()] = true
-	}
-	return has
 }

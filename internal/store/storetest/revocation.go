@@ -1,7 +1,9 @@
 package storetest
 
 import (
+	"bytes"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -119,7 +121,7 @@ func testPublications(t *testing.T, db *store.DB) {
 
 func testEntries(t *testing.T, db *store.DB) {
 	elsewhere, expired, graver := Entry(2, 1), Entry(3, 1), Entry(1, 2)
-	elsewhere.Partition, expired.NotAfter, graver.Reason = 3, T0, ca.KeyCompromise
+	elsewhere.Partition, expired.NotAfter, graver.Reason, graver.Line = 3, T0, ca.KeyCompromise, []byte("graver")
 	update(t, db, func(tx *download.Tx) error {
 		for _, e := range []revocation.Entry{Entry(4, 1), elsewhere, expired, Entry(1, 1), graver} {
 			if err := errors.Join(tx.Revocations.InsertRevocation(e), tx.Events.Append(Event(e.Event))); err != nil {
@@ -131,16 +133,36 @@ func testEntries(t *testing.T, db *store.DB) {
 	stop := errors.New("stop")
 	err := db.Revocation().View(t.Context(), func(tx *revocation.Tx) error {
 		read := func(since time.Time) (got []revocation.Entry) {
-			err := tx.EntriesIn(graver.Issuer, 2, since, func(e revocation.Entry) error { got = append(got, e); return nil })
+			err := tx.EntriesIn(revocation.List{Issuer: graver.Issuer, Partition: 2}, since, time.Time{}, func(e revocation.Entry) error { got = append(got, e); return nil })
+			if err != nil {
+				t.Error(err)
+			}
+			slices.SortFunc(got, func(a, b revocation.Entry) int { return bytes.Compare(a.Serial[:], b.Serial[:]) })
+			return got
+		}
+		same(t, read(T0), nil, []revocation.Entry{graver, expired, Entry(4, 1)})
+		same(t, read(T0.Add(1000)), nil, []revocation.Entry{graver, Entry(4, 1)})
+		whole, other := revocation.List{Issuer: graver.Issuer, Partition: revocation.Whole}, revocation.List{Issuer: "other", Partition: revocation.Whole}
+		if err := tx.EntriesIn(whole, T0, time.Time{}, func(revocation.Entry) error { return stop }); !errors.Is(err, stop) {
+			t.Errorf("EntriesIn = %v, want what yield returned", err)
+		}
+		var ended []revocation.Entry
+		err := tx.EntriesIn(whole, T0, T0.Add(1000), func(e revocation.Entry) error { ended = append(ended, e); return nil })
+		same(t, ended, err, []revocation.Entry{expired})
+		lines := func(list revocation.List, since time.Time) (got []string) {
+			err := tx.Lines(list, since, func(line []byte) error { got = append(got, string(line)); return nil })
 			if err != nil {
 				t.Error(err)
 			}
 			return got
 		}
-		same(t, read(T0), nil, []revocation.Entry{graver, expired, Entry(4, 1)})
-		same(t, read(T0.Add(1000)), nil, []revocation.Entry{graver, Entry(4, 1)})
-		if err := tx.EntriesIn(graver.Issuer, 2, T0, func(revocation.Entry) error { return stop }); !errors.Is(err, stop) {
-			t.Errorf("EntriesIn = %v, want what yield returned", err)
+		in := revocation.List{Issuer: graver.Issuer, Partition: 2}
+		same(t, lines(in, T0), nil, []string{string(graver.Line), string(expired.Line), string(Entry(4, 1).Line)})
+		same(t, lines(in, T0.Add(1000)), nil, []string{string(graver.Line), string(Entry(4, 1).Line)})
+		same(t, lines(whole, T0), nil, []string{string(graver.Line), string(elsewhere.Line), string(expired.Line), string(Entry(4, 1).Line)})
+		same(t, lines(other, T0), nil, []string(nil))
+		if err := tx.Lines(whole, T0, func([]byte) error { return stop }); !errors.Is(err, stop) {
+			t.Errorf("Lines = %v, want what yield returned", err)
 		}
 		n, err := tx.HeadNumber()
 		same(t, n, err, 0)

@@ -124,8 +124,12 @@ func Standing(n byte, kind issue.StandingKind) issue.Standing {
 
 func Entry(n byte, version int) revocation.Entry {
 	in := Intent(n)
+	line, err := ca.EncodeRevoked(ca.Revoked{Serial: in.Serial, At: T0, Reason: ca.Superseded})
+	if err != nil {
+		panic(err) // not of this serial and this reason
+	}
 	return revocation.Entry{Serial: in.Serial, Issuer: in.Issuer, Partition: in.Partition, NotAfter: in.NotAfter, Version: version,
-		At: T0, Reason: ca.Superseded, Rule: "confirm.superseded", Event: EventID(n, version)}
+		At: T0, Reason: ca.Superseded, Rule: "confirm.superseded", Event: EventID(n, version), Line: line}
 }
 
 // EventID names the event of an Entry.

@@ -1,0 +1,178 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sigill/ca"
+	"sigill/internal/durable"
+	"sigill/revocation"
+)
+
+const (
+	// tailBatch is how many numbered entries are read at a time.
+	tailBatch = 1000
+	// maxChanges is how many changes of a list are held. A list with more is
+	// made anew from the ledger, which is then hardly slower.
+	maxChanges = 200_000
+)
+
+// state is what the publisher remembers of a scope, so that a pass in which
+// nothing is due reads one number and the tail, and a list in which little
+// changed is made from the one before.
+type state struct {
+	published revocation.Publication // zero if there is none
+	file      fileStamp              // of the public file when it was last seen to be published
+	last      time.Time              // of the last publication of this process
+	// changes are the entries numbered above published.Through, in order, all
+	// of them if complete.
+	changes  []change
+	complete bool
+}
+
+// change is an entry that a list has not yet.
+type change struct {
+	number   int64
+	serial   ca.Serial
+	version  int
+	notAfter time.Time
+	line     []byte
+}
+
+// fileStamp tells whether a file was touched since it was read.
+type fileStamp struct {
+	modified time.Time
+	size     int64
+}
+
+func stampOf(info os.FileInfo) fileStamp { return fileStamp{info.ModTime(), info.Size()} }
+
+// learn brings what is known of the scopes up to the committed state.
+func (p *Publisher) learn(ctx context.Context) error {
+	if p.known == nil {
+		if err := p.sweep(); err != nil {
+			return err
+		}
+		p.known, p.dirty, p.pause = map[revocation.List]*state{}, map[revocation.List]int64{}, map[revocation.List]trouble{}
+		p.tail = -1
+	}
+	var read map[revocation.List]revocation.Publication
+	var found []revocation.Numbered
+	var tail, head int64
+	err := p.Store.View(ctx, func(tx *revocation.Tx) (err error) {
+		read, found, tail = nil, nil, p.tail // anew: View may call again
+		if read, err = p.unknown(tx); err != nil {
+			return err
+		}
+		if tail < 0 { // at the start: from the least that a CRL contains
+			tail = 0
+			for i, first := 0, true; i < len(p.Scopes); i++ {
+				if last := read[p.Scopes[i].list()]; last.Number > 0 && (first || last.Through < tail) {
+					tail, first = last.Through, false
+				}
+			}
+		}
+		if head, err = tx.HeadNumber(); err != nil {
+			return err
+		}
+		// Most numbers are not revocations': those up to head are behind us too.
+		for after := tail; after < head; {
+			batch, err := tx.NumberedEntries(after, tailBatch)
+			if err != nil {
+				return err
+			}
+			found = append(found, batch...)
+			if len(batch) < tailBatch {
+				break
+			}
+			after = batch[len(batch)-1].Number
+		}
+		tail = max(tail, head)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for list, last := range read {
+		// What is learnt again in the middle has lost the changes since.
+		p.known[list] = &state{published: last, complete: p.tail < 0 || last.Through >= p.tail}
+	}
+	for i := range found {
+		p.note(&found[i])
+	}
+	p.tail, p.head = tail, head
+	return nil
+}
+
+// unknown reads the newest publication of each scope that is not known.
+func (p *Publisher) unknown(tx *revocation.Tx) (map[revocation.List]revocation.Publication, error) {
+	read := map[revocation.List]revocation.Publication{}
+	for i := range p.Scopes {
+		s := &p.Scopes[i]
+		if p.known[s.list()] != nil {
+			continue
+		}
+		last, err := newest(tx, s, revocation.Published)
+		if err != nil {
+			return nil, err
+		}
+		read[s.list()] = last
+	}
+	return read, nil
+}
+
+// note adds an entry to the changes of the lists that it belongs in.
+func (p *Publisher) note(e *revocation.Numbered) {
+	own := revocation.List{Issuer: e.Issuer, Partition: e.Partition}
+	p.dirty[own] = e.Number
+	for _, list := range []revocation.List{own, {Issuer: e.Issuer, Partition: revocation.Whole}} {
+		st := p.known[list]
+		switch {
+		case st == nil || e.Number <= st.published.Through || !st.complete:
+		case len(st.changes) == maxChanges:
+			st.changes, st.complete = nil, false
+		default:
+			st.changes = append(st.changes, change{e.Number, e.Serial, e.Version, e.NotAfter, e.Line})
+		}
+	}
+}
+
+// sweep removes what a process that was killed has left beside the CRLs.
+func (p *Publisher) sweep() error {
+	for i := range p.Scopes {
+		dir := filepath.Join(p.Dir, filepath.Dir(CRLPath(p.Scopes[i].Issuer, 0)))
+		if err := durable.Sweep(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// newest returns the publication with the highest number, the zero one if there
+// is none.
+func newest(tx *revocation.Tx, s *Scope, state revocation.PublicationState) (revocation.Publication, error) {
+	last, err := tx.NewestPublication(s.Issuer, s.list().Scope(), state)
+	switch {
+	case errors.Is(err, revocation.ErrNotFound):
+		return revocation.Publication{}, nil
+	case err != nil:
+		return revocation.Publication{}, err
+	}
+	return *last, nil
+}
+
+// unlisted reports entries of scopes that nobody publishes: those certificates
+// are revoked and no CRL will ever say so.
+func (p *Publisher) unlisted() error {
+	var errs []error
+	for list := range p.dirty {
+		if p.known[list] == nil {
+			errs = append(errs, fmt.Errorf("crl %s: it has entries and no publisher", list))
+		}
+	}
+	return errors.Join(errs...)
+}
