@@ -345,18 +345,15 @@ func (c *CRLReader) time() (time.Time, error) {
 // setAlgorithm begins what the signature will be verified over.
 func (c *CRLReader) setAlgorithm(algorithm []byte) error {
 	c.algorithm = algorithm
-	if c.issuer == nil {
-		return nil
+	a, err := parseAlgorithm(algorithm)
+	if err != nil || c.issuer == nil {
+		return err
 	}
 	cert := c.issuer
 	if !cert.BasicConstraintsValid || !cert.IsCA || cert.KeyUsage != 0 && cert.KeyUsage&x509.KeyUsageCRLSign == 0 {
 		return fmt.Errorf("%q may not sign CRLs", cert.Subject)
 	}
 	var fits bool
-	a, err := parseAlgorithm(algorithm)
-	if err != nil {
-		return err
-	}
 	switch cert.PublicKey.(type) {
 	case *rsa.PublicKey:
 		fits = a.family == x509.RSA

@@ -104,12 +104,18 @@ func newStatusTree(t testing.TB, issuerKey, signerKey crypto.Signer) *statusTree
 // SIGILL_REQUIRE says that this must not happen.
 func statusOpenSSL(t *testing.T, files map[string][]byte, args ...string) string {
 	t.Helper()
-	path, err := exec.LookPath("openssl")
+	return statusTool(t, "openssl", files, args...)
+}
+
+// statusTool does so with another program.
+func statusTool(t *testing.T, name string, files map[string][]byte, args ...string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
 	if err != nil {
 		if os.Getenv("SIGILL_REQUIRE") == "1" {
-			t.Fatal("openssl is not installed")
+			t.Fatalf("%s is not installed", name)
 		}
-		t.Skip("openssl is not installed")
+		t.Skipf("%s is not installed", name)
 	}
 	dir := t.TempDir()
 	for name, data := range files {
@@ -121,7 +127,7 @@ func statusOpenSSL(t *testing.T, files map[string][]byte, args ...string) string
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("openssl %s: %v\n%s", strings.Join(args, " "), err, out)
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 	return string(out)
 }
