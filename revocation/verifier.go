@@ -1,140 +1,338 @@
 package revocation
 
 import (
-	"bytes"
 	"context"
-	"crypto"
 	"crypto/x509"
-	"encoding/base64"
-	"errors"
 	"fmt"
-	"net/url"
-	"slices"
-	"strings"
 	"time"
-
-	"golang.org/x/crypto/ocsp"
 
 	"sigill/ca"
 )
-
-// issuingDistributionPoint is the only critical extension of a CRL that is known.
-const issuingDistributionPoint = "2.5.29.28"
 
 // Status is a relying party's judgement of a certificate.
 type Status string
 
 // Unknown stands for everything that is not proved: a chain that does not lead
-// to a root, a status that cannot be had. Only Good may be trusted.
+// to an anchor, a demand that is not met, a status that cannot be had. Only Good
+// may be trusted.
 const (
 	Good    Status = "good"
 	Revoked Status = "revoked"
 	Unknown Status = "unknown"
 )
 
+// Source says who told the status of the certificate.
+type Source string
+
+// FromCache is an OCSP answer or a list that was fetched for an earlier question.
+const (
+	FromNobody  Source = ""
+	FromOCSP    Source = "ocsp"
+	FromStapled Source = "stapled"
+	FromCRL     Source = "crl"
+	FromCache   Source = "cache"
+)
+
+// SCTState says what is known of the certificate's signed timestamps of a
+// transparency log. A timestamp is a promise of the log to show the certificate,
+// not yet a proof that it does.
+type SCTState string
+
+// The zero value stands for a certificate that was not looked at.
+const (
+	SCTAbsent     SCTState = "absent"
+	SCTNotChecked SCTState = "present, not checked"
+	SCTBelieved   SCTState = "present, signed by a known log"
+	SCTRefused    SCTState = "present, not believed"
+)
+
 // Verification is what a Verifier found.
 type Verification struct {
 	Status Status
 	Reason ca.Reason // if revoked
-	At     time.Time // if revoked
-	// PolicyOIDs are the leaf's certificate policies, among them the level of
-	// assurance; they mean something only if Status is Good.
+	At     time.Time // of the revocation, if revoked
+	// Cause is what decided, for programs; Summary and Next tell it to people.
+	Cause Cause
+	// Soft: the status of a certificate in the chain could not be had, and the
+	// Verifier was told to let it pass then. SoftWhy says what was missing.
+	Soft    bool
+	SoftWhy string
+	Source  Source // of the certificate's own status
+	// Judged is the time that the judgement is about, by our clock unless the
+	// question named one.
+	Judged time.Time
+
+	// What follows means something only if Status is Good.
+
+	// Anchor is the trusted certificate that the chain leads to, Chain the way
+	// to it, the certificate first.
+	Anchor *Anchor
+	Chain  []*x509.Certificate
+	// PolicyOIDs are the certificate's policies as they stand in it; Level is what the
+	// anchor's table makes of them, zero if nothing.
 	PolicyOIDs []string
-	// Steps tell in words what was checked, with what result, in order.
-	Steps []string
+	Level      Level
+	Identifier Identifier
+	SCT        SCTState
+
+	// Steps tell what was checked, with what result, in order.
+	Steps []Step
 }
 
-// Verifier judges certificates as a relying party must: chain, time, and the
-// status of every certificate below the root, by OCSP and, where that gives no
-// answer, by CRL. It fails closed. Answers and lists are read by other code than what
-// writes them here. Its methods may be called concurrently if Fetch may.
+// Step is one thing that was checked, in words without the holder's name.
+type Step struct {
+	Text string
+	// Exchange is what was asked and answered, nil if nobody was asked.
+	Exchange *Exchange
+}
+
+func (s Step) String() string { return s.Text }
+
+// Exchange is one question to a status service, or one answer that was held
+// already.
+type Exchange struct {
+	Kind       Source        `json:"kind"`
+	Address    string        `json:"address,omitempty"` // empty for what was presented
+	Took       time.Duration `json:"took,omitempty"`    // nanoseconds; zero for what was not fetched now
+	Octets     int           `json:"octets"`
+	ThisUpdate time.Time     `json:"thisUpdate,omitzero"`
+	NextUpdate time.Time     `json:"nextUpdate,omitzero"`
+	ProducedAt time.Time     `json:"producedAt,omitzero"` // OCSP
+	Signer     string        `json:"signer,omitempty"`    // common name of who signed
+	Number     string        `json:"number,omitempty"`    // of a CRL
+	Scope      string        `json:"scope,omitempty"`     // of a CRL
+	Entries    int           `json:"entries,omitempty"`   // of a CRL
+	Error      string        `json:"error,omitempty"`     // why it says nothing
+}
+
+// Fetch returns what GET of an address (http) returns, no more than it would
+// read of a stranger, and an error for any other answer than 200.
+type Fetch func(ctx context.Context, url string) ([]byte, error)
+
+// Sources says which ways to a status are taken.
+type Sources int
+
+// AllSources is OCSP first, then CRLs.
+const (
+	AllSources Sources = iota
+	OCSPOnly
+	CRLOnly
+)
+
+// Open says what is let pass although a status could not be had. The zero value
+// lets nothing pass. What was fetched and is not believed, and "unknown", never pass.
+type Open struct {
+	// Unreachable: nobody answered, by no way, with more than an error. Who sits
+	// on the network can always bring that about.
+	Unreachable bool
+	// Stale: what was answered was right and is past its time. It includes that
+	// somebody replays an old answer.
+	Stale bool
+}
+
+// DefaultKeep is how long what was fetched serves without being asked for again,
+// unless a Verifier says otherwise: as long as the status service lets caches.
+const DefaultKeep = time.Minute
+
+// fetchTimeout bounds one question, unless a Verifier says otherwise.
+const fetchTimeout = 15 * time.Second
+
+// maxChains bounds the ways to anchors that are tried.
+const maxChains = 8
+
+// Verifier judges certificates as a relying party must: chain, time, what the
+// certificate is for, and the status of every certificate below the anchor, by
+// OCSP and, where that gives no answer, by CRL. It fails closed unless Open says
+// otherwise. Answers and lists are read by other code than what writes them here.
+//
+// A Verifier is not changed by use. Its methods may be called concurrently if
+// Fetch and SCTs may.
 type Verifier struct {
+	// Anchors are the certificates that are trusted, each with the meaning of its
+	// policies: one's own root, roots or issuing CAs of other organisations.
+	Anchors []Anchor
+	// Roots are anchors without a table.
 	Roots []*x509.Certificate
-	// Fetch returns what GET of an address (http) returns, no more than it
-	// would read of a stranger.
-	Fetch func(ctx context.Context, url string) ([]byte, error)
-	Now   func() time.Time
+	// Fetch gets answers and lists; nil: what is presented must do.
+	Fetch   Fetch
+	Timeout time.Duration // of one question; 0: 15 s
+	Now     func() time.Time
 	// Skew is how wrong clocks may be.
 	Skew time.Duration
+	// Demand is what a certificate must be for, beyond being good.
+	Demand Demand
+
+	Sources Sources
+	Open    Open
+	// Nonce has every OCSP request carry a nonce that the answer must repeat. It
+	// defeats replay, caches and responders that answer from files.
+	Nonce bool
+	// MaxAge is how old, from its thisUpdate, an OCSP answer may be, whatever its
+	// nextUpdate says; 0: until its nextUpdate. Until then an attacker on the
+	// network may show an answer of before a revocation.
+	MaxAge time.Duration
+	// Cache keeps answers and lists between questions; nil: nothing is kept.
+	Cache *Cache
+	// Keep is how long what the Cache holds is used without asking again; 0:
+	// DefaultKeep. When nobody answers, it is used as long as it is in force.
+	Keep time.Duration
+	// SCTs verifies the list of signed certificate timestamps in cert, as RFC 6962
+	// encodes it in the extension's OCTET STRING. Nil: they are not checked, and
+	// the Verification says so.
+	SCTs func(cert, issuer *x509.Certificate, list []byte) error
 }
 
-// Verify judges leaf, with the issuers that came with it in any order.
+// Presented is what somebody shows, and with it the question.
+type Presented struct {
+	Certificate *x509.Certificate
+	Issuers     []*x509.Certificate // between it and an anchor, in any order
+	OCSP        [][]byte            // answers that came along, as a TLS client staples them
+	CRLs        [][]byte            // lists that are at hand, in DER
+	// At asks of a past time; zero: of now. See the steps of the Verification for
+	// what today's answers can prove of then.
+	At time.Time
+}
+
+// Verify judges leaf now, with the issuers that came with it in any order.
 func (v *Verifier) Verify(ctx context.Context, leaf *x509.Certificate, issuers ...*x509.Certificate) Verification {
-	result := Verification{Status: Unknown}
-	now := v.Now()
-	chain, err := v.chain(leaf, issuers, now)
+	return v.Judge(ctx, Presented{Certificate: leaf, Issuers: issuers})
+}
+
+// Judge judges what is presented.
+func (v *Verifier) Judge(ctx context.Context, p Presented) Verification {
+	j := &judgement{v: v, ctx: ctx, presented: p, now: v.Now(), memo: map[string]finding{}}
+	j.at = j.now
+	if !p.At.IsZero() {
+		j.at, j.past = p.At, true
+	}
+	j.result = Verification{Status: Unknown, Judged: j.at, Identifier: IdentifierOf(p.Certificate)}
+	for _, oid := range p.Certificate.Policies {
+		j.result.PolicyOIDs = append(j.result.PolicyOIDs, oid.String())
+	}
+	if j.at.After(j.now) {
+		return j.end(CauseFuture, "%s is in the future, of which nobody can tell", stamp(j.at))
+	}
+	if j.past {
+		j.say("asked of %s: what is said today is read for what it tells of then", stamp(j.at))
+	}
+	chains, cause, err := j.chains()
 	if err != nil {
-		result.say("chain: %v", err)
-		return result
+		return j.end(cause, "chain: %v", err)
 	}
-	for _, oid := range leaf.Policies {
-		result.PolicyOIDs = append(result.PolicyOIDs, oid.String())
+	return j.best(chains)
+}
+
+// best judges each chain until one is good. Of others, one that says revoked
+// tells more than one that says nothing.
+func (j *judgement) best(chains []chain) Verification {
+	var best Verification
+	for i, c := range chains {
+		before := j.result
+		if len(chains) > 1 {
+			j.say("way %d of %d to an anchor:", i+1, len(chains))
+		}
+		got := j.along(c)
+		if got.Status == Good && !got.Soft {
+			return got
+		}
+		if i == 0 || rank(got) > rank(best) {
+			best = got
+		}
+		steps := j.result.Steps
+		j.result = before
+		j.result.Steps = steps
 	}
-	result.say("chain: %s", describe(chain))
-	// From the root down: what a revoked CA says of its certificates is nothing.
-	for i := len(chain) - 2; i >= 0; i-- {
-		one := v.one(ctx, chain[i], chain[i+1], now, &result)
-		if one.Status != Good {
-			result.Status, result.Reason, result.At = one.Status, one.Reason, one.At
-			return result
+	best.Steps = j.result.Steps
+	return best
+}
+
+func rank(r Verification) int {
+	switch r.Status {
+	case Good:
+		return 2
+	case Revoked:
+		return 1
+	}
+	return 0
+}
+
+// along judges one chain.
+func (j *judgement) along(c chain) Verification {
+	r := &j.result
+	r.Anchor, r.Chain = c.anchor, c.certs
+	j.say("chain: %s", c.describe())
+	if cause, err := j.purpose(c); err != nil {
+		return j.end(cause, "%v", err)
+	}
+	if err := j.timestamps(c.certs); err != nil {
+		return j.end(CauseLog, "transparency log: %v", err)
+	}
+	// From the anchor down: what a revoked CA says of its certificates is nothing.
+	for i := len(c.certs) - 2; i >= 0; i-- {
+		f := j.one(target{cert: c.certs[i], issuer: c.certs[i+1], leaf: i == 0})
+		if i == 0 {
+			r.Source = f.source
+		}
+		if f.soft != "" {
+			r.Soft, r.SoftWhy = true, f.soft
+		}
+		if f.status != Good {
+			r.Status, r.Reason, r.At, r.Cause = f.status, f.reason, f.at, f.cause
+			r.Soft, r.SoftWhy = false, ""
+			return *r
 		}
 	}
-	result.Status = Good
-	return result
+	r.Status, r.Cause = Good, CauseGood
+	if r.Soft {
+		r.Cause = CauseSoft
+	}
+	return *r
 }
 
-func (r *Verification) say(format string, args ...any) {
-	r.Steps = append(r.Steps, fmt.Sprintf(format, args...))
+// end ends a judgement that proved nothing.
+func (j *judgement) end(cause Cause, format string, args ...any) Verification {
+	j.say(format, args...)
+	j.result.Status, j.result.Cause = Unknown, cause
+	return j.result
 }
 
-func describe(chain []*x509.Certificate) string {
-	var names []string
-	for _, cert := range chain {
-		names = append(names, fmt.Sprintf("%q", cert.Subject.CommonName))
+// timestamps tells of signed certificate timestamps, and has them verified where
+// somebody can.
+func (j *judgement) timestamps(certs []*x509.Certificate) error {
+	list := sctList(certs[0])
+	switch {
+	case list == nil:
+		j.result.SCT = SCTAbsent
+		return nil
+	case j.v.SCTs == nil || len(certs) < 2:
+		j.result.SCT = SCTNotChecked
+		j.say("transparency log: the certificate carries timestamps of a log; they were not checked")
+		return nil
 	}
-	return strings.Join(names, " issued by ") + ", which is trusted"
+	if err := j.v.SCTs(certs[0], certs[1], list); err != nil {
+		j.result.SCT = SCTRefused
+		return err
+	}
+	j.result.SCT = SCTBelieved
+	j.say("transparency log: timestamps of a known log, which are its promise to show the certificate, not yet proof that it does")
+	return nil
 }
 
-// chain builds the way from leaf to a root, all of it valid now.
-func (v *Verifier) chain(leaf *x509.Certificate, issuers []*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
-	roots, between := x509.NewCertPool(), x509.NewCertPool()
-	for _, cert := range v.Roots {
-		roots.AddCert(cert)
-	}
-	for _, cert := range issuers {
-		between.AddCert(cert)
-	}
-	chains, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: now,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
-	if err != nil {
-		return nil, err
-	}
-	return chains[0], nil
+// judgement is one question under way.
+type judgement struct {
+	v         *Verifier
+	ctx       context.Context
+	presented Presented
+	now, at   time.Time // our clock; the time asked of
+	past      bool
+	result    Verification
+	memo      map[string]finding // by certificate and issuer's key: chains share certificates
 }
 
-// one judges the status of cert as its issuer tells it.
-func (v *Verifier) one(ctx context.Context, cert, issuer *x509.Certificate, now time.Time, result *Verification) Verification {
-	name := fmt.Sprintf("%q, serial %x", cert.Subject.CommonName, cert.SerialNumber)
-	for _, address := range cert.OCSPServer {
-		status, err := v.askOCSP(ctx, address, cert, issuer, now)
-		if err != nil {
-			result.say("OCSP for %s: no answer: %v", name, err)
-			continue
-		}
-		result.say("OCSP for %s: %s", name, status)
-		return status
-	}
-	for _, address := range cert.CRLDistributionPoints {
-		status, err := v.askCRL(ctx, address, cert, issuer, now)
-		if err != nil {
-			result.say("CRL for %s: none: %v", name, err)
-			continue
-		}
-		result.say("CRL for %s: %s", name, status)
-		return status
-	}
-	result.say("%s: nobody tells its status, so it is not trusted", name)
-	return Verification{Status: Unknown}
+func (j *judgement) say(format string, args ...any) { j.tell(nil, format, args...) }
+
+func (j *judgement) tell(x *Exchange, format string, args ...any) {
+	j.result.Steps = append(j.result.Steps, Step{Text: fmt.Sprintf(format, args...), Exchange: x})
 }
 
 // String tells the status in words.
@@ -142,130 +340,7 @@ func (r Verification) String() string {
 	if r.Status != Revoked {
 		return string(r.Status)
 	}
-	return fmt.Sprintf("revoked at %s as %v", r.At.UTC().Format(time.RFC3339), r.Reason)
+	return fmt.Sprintf("revoked at %s as %v", stamp(r.At), r.Reason)
 }
 
-// inForce checks the validity of an answer or a list. One without an end would
-// be in force for ever, whoever replays it.
-func (v *Verifier) inForce(thisUpdate, nextUpdate, now time.Time) error {
-	switch {
-	case thisUpdate.After(now.Add(v.Skew)):
-		return fmt.Errorf("thisUpdate %v has not come", thisUpdate)
-	case nextUpdate.IsZero():
-		return errors.New("no nextUpdate")
-	case !now.Add(-v.Skew).Before(nextUpdate):
-		return fmt.Errorf("nextUpdate %v has passed", nextUpdate)
-	}
-	return nil
-}
-
-// askOCSP asks by GET (RFC 6960, A.1) with a SHA-256 CertID.
-func (v *Verifier) askOCSP(ctx context.Context, address string, cert, issuer *x509.Certificate, now time.Time) (Verification, error) {
-	none := Verification{Status: Unknown}
-	request, err := ocsp.CreateRequest(cert, issuer, &ocsp.RequestOptions{Hash: crypto.SHA256})
-	if err != nil {
-		return none, err
-	}
-	address = strings.TrimSuffix(address, "/") + "/" + url.QueryEscape(base64.StdEncoding.EncodeToString(request))
-	der, err := v.Fetch(ctx, address)
-	if err != nil {
-		return none, err
-	}
-	answer, err := ocsp.ParseResponseForCert(der, cert, issuer)
-	if err != nil {
-		return none, err
-	}
-	if err := v.checkResponder(answer, request, issuer, now); err != nil {
-		return none, err
-	}
-	if err := v.inForce(answer.ThisUpdate, answer.NextUpdate, now); err != nil {
-		return none, err
-	}
-	switch answer.Status {
-	case ocsp.Good:
-		return Verification{Status: Good}, nil
-	case ocsp.Revoked:
-		return Verification{Status: Revoked, Reason: ca.Reason(answer.RevocationReason), At: answer.RevokedAt}, nil
-	}
-	return none, nil
-}
-
-// checkResponder judges what the parser does not. It finds the status by the
-// serial alone, which names nothing without the issuer; and it takes any
-// certificate of the issuer as the signer, so that every holder could vouch for
-// himself.
-func (v *Verifier) checkResponder(answer *ocsp.Response, request []byte, issuer *x509.Certificate, now time.Time) error {
-	asked, err := ca.ParseOCSPRequest(request)
-	if err != nil {
-		return err
-	}
-	// Name hash, key hash and serial as they stand side by side in a CertID,
-	// without the algorithm before them, whose parameters have two forms.
-	id := asked.CertIDs[0]
-	named := id.Raw[bytes.Index(id.Raw, []byte(id.NameHash))-2:]
-	if answer.IssuerHash != id.Hash || !bytes.Contains(answer.TBSResponseData, named) {
-		return errors.New("the answer is about another certificate")
-	}
-	signer := answer.Certificate
-	if signer == nil || signer.Equal(issuer) {
-		return nil // signed by the issuer itself
-	}
-	if err := ca.CheckOCSPSigner(issuer, signer); err != nil {
-		return err
-	}
-	if now.Before(signer.NotBefore.Add(-v.Skew)) || now.After(signer.NotAfter.Add(v.Skew)) {
-		return fmt.Errorf("the signer's certificate is valid from %v to %v", signer.NotBefore, signer.NotAfter)
-	}
-	return nil
-}
-
-// askCRL fetches the list at address and looks cert up.
-func (v *Verifier) askCRL(ctx context.Context, address string, cert, issuer *x509.Certificate, now time.Time) (Verification, error) {
-	none := Verification{Status: Unknown}
-	der, err := v.Fetch(ctx, address)
-	if err != nil {
-		return none, err
-	}
-	list, err := parseCRL(der, issuer)
-	if err != nil {
-		return none, err
-	}
-	if err := v.inForce(list.ThisUpdate, list.NextUpdate, now); err != nil {
-		return none, err
-	}
-	// The list of another partition is signed by the same key; only this address
-	// tells that it is the one that would name the certificate.
-	scope, err := ca.IssuingDistributionPoint(list)
-	if err != nil {
-		return none, err
-	}
-	if scope != "" && !slices.Contains(cert.CRLDistributionPoints, scope) {
-		return none, fmt.Errorf("the list is for %q", scope)
-	}
-	for _, ext := range list.Extensions {
-		if ext.Critical && ext.Id.String() != issuingDistributionPoint {
-			return none, fmt.Errorf("critical extension %v of the list is not known", ext.Id)
-		}
-	}
-	for _, e := range list.RevokedCertificateEntries {
-		if e.SerialNumber.Cmp(cert.SerialNumber) == 0 {
-			return Verification{Status: Revoked, Reason: ca.Reason(e.ReasonCode), At: e.RevocationTime}, nil
-		}
-	}
-	return Verification{Status: Good}, nil
-}
-
-// parseCRL reads der and verifies it under issuer.
-func parseCRL(der []byte, issuer *x509.Certificate) (*x509.RevocationList, error) {
-	list, err := x509.ParseRevocationList(der)
-	if err != nil {
-		return nil, err
-	}
-	if err := list.CheckSignatureFrom(issuer); err != nil {
-		return nil, err
-	}
-	if list.Number == nil {
-		return nil, errors.New("the CRL has no number")
-	}
-	return list, nil
-}
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

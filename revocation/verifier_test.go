@@ -133,7 +133,7 @@ func TestVerifyRevoked(t *testing.T) {
 		if got.Status != revocation.Revoked || got.Reason != ca.Superseded || !got.At.Equal(e.At) {
 			t.Errorf("OCSP %v: %+v", ocsp, got)
 		}
-		if last := got.Steps[len(got.Steps)-1]; !strings.Contains(last, "revoked at 2026-03-14T09:25:53Z as superseded") {
+		if last := got.Steps[len(got.Steps)-1].Text; !strings.Contains(last, "revoked at 2026-03-14T09:25:53Z as superseded") {
 			t.Errorf("last step %q", last)
 		}
 	}

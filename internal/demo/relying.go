@@ -250,7 +250,7 @@ func (d *demo) verified() error {
 			return err
 		}
 		got := v.Verify(d.ctx, c, issuer)
-		if err := expect(got.Status == each.want, "verifier says %s:\n%s", got.Status, strings.Join(got.Steps, "\n")); err != nil {
+		if err := expect(got.Status == each.want, "verifier says %s:\n%v", got.Status, got.Steps); err != nil {
 			return err
 		}
 	}

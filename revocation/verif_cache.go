@@ -1,0 +1,115 @@
+package revocation
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"fmt"
+	"math/big"
+	"sync"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"golang.org/x/sync/singleflight"
+)
+
+// Bounds of a Cache.
+const (
+	// entryCost is what an entry costs beside its octets: it bounds their number
+	// too, because nobody can fill a cache with empty entries.
+	entryCost = 512
+	// maxHeads bounds the lists whose newest number is remembered. Scopes come
+	// out of lists that a trusted CA signed; a service sees a few hundred.
+	maxHeads = 16384
+)
+
+// Cache keeps OCSP answers and CRLs, parsed, between the judgements of Verifiers,
+// and remembers the newest number of each list, so that a replayed older one is
+// not believed. Several Verifiers may share one, if they trust the same anchors:
+// what is kept was verified under its issuer's key and is found by that key only.
+// Its methods may be called concurrently.
+type Cache struct {
+	kept    *otter.Cache[string, kept]
+	flights singleflight.Group
+	mu      sync.Mutex
+	heads   map[string]crlHead // by issuer and scope
+}
+
+// kept is one verified answer or list.
+type kept struct {
+	answer  *ocspAnswer // or
+	list    *crlIndex
+	fetched time.Time
+	octets  int
+}
+
+type crlHead struct {
+	number     *big.Int
+	thisUpdate time.Time
+}
+
+// NewCache returns a cache of at most this many octets, counted as what the
+// entries take in memory. It refuses a budget that holds no list.
+func NewCache(octets int) (*Cache, error) {
+	if octets < 64<<10 {
+		return nil, fmt.Errorf("revocation cache: %d octets are too few", octets)
+	}
+	c, err := otter.New(&otter.Options[string, kept]{
+		MaximumWeight: uint64(octets),
+		Weigher:       func(key string, k kept) uint32 { return uint32(min(len(key)+k.octets+entryCost, 1<<31)) },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("revocation cache: %w", err)
+	}
+	return &Cache{kept: c, heads: map[string]crlHead{}}, nil
+}
+
+// get returns what is kept under key; a nil Cache keeps nothing.
+func (c *Cache) get(key string) (kept, bool) {
+	if c == nil {
+		return kept{}, false
+	}
+	return c.kept.GetIfPresent(key)
+}
+
+func (c *Cache) put(key string, k kept) {
+	if c != nil {
+		c.kept.Set(key, k)
+	}
+}
+
+// issuerKey names who signed: the key and the name together, so that a CA of the
+// same name or a renewed key never share anything.
+func issuerKey(issuer *x509.Certificate) string {
+	h := sha256.New()
+	h.Write(issuer.RawSubjectPublicKeyInfo)
+	h.Write(issuer.RawSubject)
+	return string(h.Sum(nil))
+}
+
+// admit reports whether a list is at least as new as each one seen of its scope,
+// and remembers it if it is. Numbers decide; the time decides between two lists
+// that an issuer gave one number.
+func (c *Cache) admit(scope string, number *big.Int, thisUpdate time.Time) error {
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	seen, ok := c.heads[scope]
+	if ok {
+		switch order := number.Cmp(seen.number); {
+		case order < 0:
+			return fmt.Errorf("its number is %v, and number %v has been seen: an older list was put in its place", number, seen.number)
+		case order == 0 && thisUpdate.Before(seen.thisUpdate):
+			return fmt.Errorf("number %v has been seen with a later thisUpdate", number)
+		}
+	}
+	if !ok && len(c.heads) >= maxHeads {
+		for old := range c.heads { // any: what is forgotten can be learnt anew
+			delete(c.heads, old)
+			break
+		}
+	}
+	c.heads[scope] = crlHead{number: number, thisUpdate: thisUpdate}
+	return nil
+}
