@@ -29,16 +29,17 @@ var start = time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)
 // echo answers with the request it was given.
 type echo struct {
 	got    [][]byte
+	from   string
 	answer status.Answer
 	err    error
 }
 
-func (e *echo) Answer(_ context.Context, der []byte) (status.Answer, error) {
-	e.got = append(e.got, der)
-	if len(der) == 0 {
-		return status.Answer{DER: ca.OCSPError(ca.OCSPMalformedRequest)}, nil
+func (e *echo) Reply(_ context.Context, q status.Question) (*status.Answer, error) {
+	e.got, e.from = append(e.got, bytes.Clone(q.DER)), q.From
+	if len(q.DER) == 0 {
+		return &status.Answer{DER: ca.OCSPError(ca.OCSPMalformedRequest)}, nil
 	}
-	return e.answer, e.err
+	return &e.answer, e.err
 }
 
 // listener is a handler over a directory with a few files.
@@ -145,7 +146,7 @@ func TestOCSPHeaders(t *testing.T) {
 	} {
 		for _, method := range []string{"GET", "HEAD", "POST"} {
 			l := newListener(t)
-			test.answer.DER = []byte("answer")
+			test.answer.DER, test.answer.Tag[0], test.answer.Since[0] = []byte("answer"), `"`+hex.EncodeToString(sum[:])+`"`, start.Add(-5*time.Minute).Format(http.TimeFormat)
 			l.ocsp.answer, l.ocsp.err = test.answer, test.err
 			where, body := target, []byte(nil)
 			if method == "POST" {
@@ -158,7 +159,7 @@ func TestOCSPHeaders(t *testing.T) {
 			}
 			wantEnd, wantTag, wantMade := "", "", ""
 			if !test.end.IsZero() {
-				wantEnd, wantTag, wantMade = test.end.Format(http.TimeFormat), `"`+hex.EncodeToString(sum[:])+`"`, start.Format(http.TimeFormat)
+				wantEnd, wantTag, wantMade = test.end.Format(http.TimeFormat), `"`+hex.EncodeToString(sum[:])+`"`, start.Add(-5*time.Minute).Format(http.TimeFormat)
 			}
 			if r.Header.Get("Expires") != wantEnd || r.Header.Get("ETag") != wantTag || r.Header.Get("Last-Modified") != wantMade {
 				t.Errorf("%s %s: %v", method, name, r.Header)
