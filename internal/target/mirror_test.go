@@ -188,7 +188,7 @@ func TestMirrorLeavesCertificatesAlone(t *testing.T) {
 // TestTwoPublishersNeverGoBack: two installations write one target at the same time; whoever
 // reads it sees numbers that only grow, and in the end the highest.
 func TestTwoPublishersNeverGoBack(t *testing.T) {
-	eachTarget(t, func(t *testing.T, to Target) {
+	eachAtomic(t, func(t *testing.T, to Target) {
 		h := newHere(t)
 		const lists = 40
 		mirrors := []*here{h, h.another()}

@@ -104,14 +104,14 @@ func (m *Mirror) sync(ctx context.Context, key string, known object) (stamp, Ver
 		case there.SHA256 == here.sha256:
 			return is, there.Version, same, nil
 		default:
-			version, rel, err := m.relate(ctx, key, here)
-			if errors.Is(err, ErrNone) {
-				break // removed since
+			rel, err := m.relate(ctx, key, here, there)
+			if errors.Is(err, ErrChanged) {
+				continue
 			}
 			if err != nil || rel != newer {
-				return is, version, rel, err
+				return is, there.Version, rel, err
 			}
-			old = version
+			old = there.Version
 		}
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return is, "", 0, err
@@ -124,23 +124,34 @@ func (m *Mirror) sync(ctx context.Context, key string, known object) (stamp, Ver
 	return is, "", 0, fmt.Errorf("another publisher was faster %d times: %w", contests, ErrChanged)
 }
 
-// relate reads what the target has and compares it.
-func (m *Mirror) relate(ctx context.Context, key string, here head) (Version, relation, error) {
+// relate reads what the target has, of which Look has said looked, and compares it.
+//
+// Not every store reads an object and the name of its version in one step. If both are of
+// one object the version that Look saw before is still the version now; otherwise the old
+// object could be compared, and then the new one, whose version came with it, be replaced.
+func (m *Mirror) relate(ctx context.Context, key string, here head, looked Present) (relation, error) {
 	body, present, err := m.Target.Open(ctx, key)
-	if err != nil {
-		return "", 0, err
+	if errors.Is(err, ErrNone) || err == nil && present != looked {
+		err = errors.Join(ErrChanged, err)
 	}
-	defer body.Close()
+	if body != nil {
+		defer body.Close()
+	}
+	if err != nil {
+		return 0, err
+	}
 	issuer, _, _ := kind(key)
 	there, err := readHead(&source{r: body}, key, m.Issuers[issuer])
 	if cause := (*failedRead)(nil); errors.As(err, &cause) {
-		return "", 0, fmt.Errorf("reading what the target has: %w", err) // it did not come whole
+		return 0, fmt.Errorf("reading what the target has: %w", err) // it did not come whole
 	}
 	if err != nil {
-		return "", 0, refuse("what the target has is damaged or another's, and relying parties may have believed it; look why, then move it away: %v", err)
+		return 0, refuse("what the target has is damaged or another's, and relying parties may have believed it; look why, then move it away: %v", err)
 	}
-	rel, err := compare(here, there)
-	return present.Version, rel, err
+	if present.SHA256 != [32]byte{} && present.SHA256 != there.sha256 {
+		return 0, refuse("what the target has is not what was put: its hash is %x, noted beside it is %x", there.sha256, present.SHA256)
+	}
+	return compare(here, there)
 }
 
 // source tells an object that cannot be read from one that is wrong: only the second is

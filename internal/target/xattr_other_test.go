@@ -1,0 +1,5 @@
+//go:build !linux
+
+package target
+
+func attributes(string) bool { return false }
