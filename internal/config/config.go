@@ -55,6 +55,7 @@ type Config struct {
 	Download          Download          `yaml:"download" json:"download"`
 	CRL               CRL               `yaml:"crl" json:"crl"`
 	OCSP              OCSP              `yaml:"ocsp" json:"ocsp"`
+	Publish           Publish           `yaml:"publish" json:"publish"`
 	Capacity          Capacity          `yaml:"capacity" json:"capacity"`
 	Disk              Disk              `yaml:"disk" json:"disk"`
 }
@@ -271,6 +272,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := c.checkCapacity(); err != nil {
+		return err
+	}
+	if err := c.checkPublish(); err != nil {
 		return err
 	}
 	return c.checkTimes()
