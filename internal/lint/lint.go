@@ -1,15 +1,16 @@
-// Package lint judges certificates before they are signed: by zlint's lints for
-// RFC 5280 and its companions and for ETSI, by our own lints for what no public
-// lint knows (card number, UPN, SID, the exact shape of each profile), and by
-// comparing two independent parsers.
+// Package lint judges certificates before they are signed, and lists of revoked
+// ones before they are published: by zlint's lints for RFC 5280 and its
+// companions and for ETSI, by our own lints for what no public lint knows (card
+// number, UPN, SID, the exact shape of each profile), and by comparing two
+// independent parsers.
 //
 // Its expectations are written here and nowhere else: it does not read the
 // profiles that certificates are made from. A mistake in a profile therefore
 // can't excuse itself, and a planted one is found.
 //
-// It knows neither keys, orders nor stores, and looks at one certificate at a
-// time. It reaches net/http through zlint, which is why package ca sees it only
-// through an interface.
+// It knows neither keys, orders nor stores, and looks at one certificate or list
+// at a time. It reaches net/http through zlint, which is why package ca sees it
+// only through an interface.
 package lint
 
 import (
@@ -39,9 +40,10 @@ type Config struct {
 	TransportEKU string
 }
 
-// Linter judges certificates. It is safe for concurrent use.
+// Linter judges certificates and CRLs. It is safe for concurrent use.
 type Linter struct {
 	lints    []*lint.CertificateLint
+	crlLints []*lint.RevocationListLint
 	profiles map[ca.ProfileName]*expectation
 	loa      []string
 }
@@ -64,8 +66,13 @@ func New(cfg Config) (*Linter, error) {
 	if err != nil {
 		return nil, err
 	}
+	crlLints, err := publicCRLLints()
+	if err != nil {
+		return nil, err
+	}
 	return &Linter{
 		lints:    lints,
+		crlLints: crlLints,
 		profiles: expectations(cfg.TransportEKU),
 		loa:      slices.Clone(cfg.LoAPolicies),
 	}, nil
