@@ -26,16 +26,22 @@ import (
 // Names of the peers.
 const (
 	Versitygw = "versitygw" // S3 over a directory
+	CFSSL     = "cfssl"     // its `ocspserve` answers OCSP
+	StepCRL   = "stepcrl"   // the authority of step-ca, generating CRLs
 )
 
-//go:embed *.mod *.sum
+// forBenchmarks are the peers that only benchmarks run; these build them themselves.
+func forBenchmarks(name string) bool { return name == CFSSL || name == StepCRL }
+
+//go:embed *.mod *.sum *.go.txt
 var pinned embed.FS
 
 var nameOf = regexp.MustCompile(`^[a-z0-9-]+$`)
 
 // Build returns the path of the peer, built from the module file NAME.mod beside this
-// package, whose one tool directive says which program it is. It is built once for
-// each content of that file and version of Go, into the user's cache, where it stays;
+// package, whose one tool directive says which program it is; where there is a
+// NAME.go.txt, that is the program, of the modules that NAME.mod pins. It is built once
+// for each content of those files and version of Go, into the user's cache, where it stays;
 // without the modules in Go's cache that needs the network. It may be called
 // concurrently, by several processes too.
 func Build(ctx context.Context, name string) (string, error) {
@@ -43,7 +49,7 @@ func Build(ctx context.Context, name string) (string, error) {
 		return "", fmt.Errorf("peer %q: no such name", name)
 	}
 	sum := sha256.New()
-	for _, file := range []string{name + ".mod", name + ".sum"} {
+	for _, file := range files(name) {
 		text, err := fs.ReadFile(pinned, file)
 		if err != nil {
 			return "", fmt.Errorf("peer %s is not pinned here: %w", name, err)
@@ -69,6 +75,15 @@ func Build(ctx context.Context, name string) (string, error) {
 	return path, nil
 }
 
+// files names what a peer is built from.
+func files(name string) []string {
+	list := []string{name + ".mod", name + ".sum"}
+	if _, err := fs.Stat(pinned, name+".go.txt"); err == nil {
+		list = append(list, name+".go.txt")
+	}
+	return list
+}
+
 // build makes path by way of a directory beside it, so that nobody ever starts half
 // a program.
 func build(ctx context.Context, name, dir, path string) error {
@@ -77,18 +92,22 @@ func build(ctx context.Context, name, dir, path string) error {
 		return err
 	}
 	defer os.RemoveAll(temp)
-	for _, file := range []string{name + ".mod", name + ".sum"} {
+	what := "tool" // what the tool directives of a module name
+	for _, file := range files(name) {
 		text, err := fs.ReadFile(pinned, file)
 		if err != nil {
 			return err
 		}
 		to := "go" + filepath.Ext(file)
+		if filepath.Ext(file) == ".txt" {
+			to, what = "main.go", "."
+		}
 		if err := os.WriteFile(filepath.Join(temp, to), text, 0o644); err != nil {
 			return err
 		}
 	}
-	// A module of its own: `tool` is what its tool directives name.
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", "bin"+string(filepath.Separator), "tool")
+	// A module of its own.
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", "bin"+string(filepath.Separator), what)
 	cmd.Dir = temp
 	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
