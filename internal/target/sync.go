@@ -77,41 +77,26 @@ func (m *Mirror) sync(ctx context.Context, key string, known object) (stamp, Ver
 		return is, "", 0, err
 	}
 	defer f.Close()
-	ctx, cancel := context.WithTimeout(ctx, objectTime+time.Duration(is.size/leastSpeed)*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, timeFor(is.size))
 	defer cancel()
-	issuer, mediaType, _ := kind(key)
-	cert := m.Issuers[issuer]
-	if cert == nil {
-		return is, "", 0, fmt.Errorf("%s is in the public directory, and no CA is called %s", key, issuer)
-	}
 	if known.synced == is {
 		// Only asked again whether it is still there: nobody needs to read it for that.
 		if there, err := m.Target.Look(ctx, key); err == nil && there.Version == known.version {
 			return is, there.Version, same, nil
 		}
 	}
-	here, err := readHead(f, key, cert)
+	here, err := m.readHere(f, key)
 	if err != nil {
-		return is, "", 0, fmt.Errorf("what is public here is damaged, and stays here: %w", err)
+		return is, "", 0, err
 	}
+	_, mediaType, _ := kind(key)
 	for range contests {
-		var old Version
-		there, err := m.Target.Look(ctx, key)
-		switch {
-		case errors.Is(err, ErrNone):
-		case err != nil:
-			return is, "", 0, err
-		case there.SHA256 == here.sha256:
-			return is, there.Version, same, nil
-		default:
-			rel, err := m.relate(ctx, key, here, there)
-			if errors.Is(err, ErrChanged) {
-				continue
-			}
-			if err != nil || rel != newer {
-				return is, there.Version, rel, err
-			}
-			old = there.Version
+		old, rel, err := m.look(ctx, key, here)
+		if errors.Is(err, ErrChanged) {
+			continue
+		}
+		if err != nil || rel != newer {
+			return is, old, rel, err
 		}
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return is, "", 0, err
@@ -122,6 +107,39 @@ func (m *Mirror) sync(ctx context.Context, key string, known object) (stamp, Ver
 		}
 	}
 	return is, "", 0, fmt.Errorf("another publisher was faster %d times: %w", contests, ErrChanged)
+}
+
+func timeFor(size int64) time.Duration {
+	return objectTime + time.Duration(size/leastSpeed)*time.Second
+}
+
+// readHere reads the local object: what is damaged here goes nowhere.
+func (m *Mirror) readHere(f io.Reader, key string) (head, error) {
+	issuer, _, _ := kind(key)
+	cert := m.Issuers[issuer]
+	if cert == nil {
+		return head{}, fmt.Errorf("%s is in the public directory, and no CA is called %s", key, issuer)
+	}
+	here, err := readHead(f, key, cert)
+	if err != nil {
+		return head{}, fmt.Errorf("what is public here is damaged, and stays here: %w", err)
+	}
+	return here, nil
+}
+
+// look relates what is here to what the target has now. ErrChanged: it changed meanwhile.
+func (m *Mirror) look(ctx context.Context, key string, here head) (Version, relation, error) {
+	there, err := m.Target.Look(ctx, key)
+	switch {
+	case errors.Is(err, ErrNone):
+		return "", newer, nil
+	case err != nil:
+		return "", 0, err
+	case there.SHA256 == here.sha256:
+		return there.Version, same, nil
+	}
+	rel, err := m.relate(ctx, key, here, there)
+	return there.Version, rel, err
 }
 
 // relate reads what the target has, of which Look has said looked, and compares it.
