@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"math/big"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"sigill/ca"
@@ -83,6 +84,13 @@ func compareReaders(t *testing.T, der []byte, issuer *x509.Certificate, signer *
 		stdErr = list.CheckSignatureFrom(issuer)
 	}
 	head, entries, err := readCRL(der, issuer)
+	r, again := ca.NewCRLReader(iotest.HalfReader(bytes.NewReader(der)), issuer)
+	if again == nil {
+		_, again = r.Finish()
+	}
+	if (err == nil) != (again == nil) {
+		t.Fatalf("from memory: %v; as it comes: %v", err, again)
+	}
 	if err == nil && stdErr != nil {
 		t.Fatalf("read, but the standard library says %v", stdErr)
 	}

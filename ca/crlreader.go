@@ -75,7 +75,11 @@ type CRLEntry struct {
 // knows the list by its hash. An Ed25519 signature is over the message and not
 // its digest; to verify one, the list is held in memory.
 func NewCRLReader(r io.Reader, issuer *x509.Certificate) (*CRLReader, error) {
-	c := &CRLReader{in: r, issuer: issuer, buf: make([]byte, 2*MaxCRLLine), whole: sha256.New(), total: MaxCRL}
+	size := 2 * MaxCRLLine
+	if m, ok := r.(*bytes.Reader); ok { // a short list is done in less
+		size = min(size, m.Len())
+	}
+	c := &CRLReader{in: r, issuer: issuer, buf: make([]byte, size), whole: sha256.New(), total: MaxCRL}
 	if err := c.begin(); err != nil {
 		return nil, fmt.Errorf("crl: %w", err)
 	}
@@ -163,6 +167,9 @@ func (c *CRLReader) need(n int) error {
 		return nil
 	}
 	if len(c.buf)-c.pos < n {
+		if len(c.buf) < 2*MaxCRLLine { // all that there is has been in it
+			return io.ErrUnexpectedEOF
+		}
 		c.absorb()
 		c.base += int64(c.pos)
 		c.end = copy(c.buf, c.buf[c.pos:c.end])
