@@ -261,6 +261,18 @@ func (j *judgement) together(key string, load func() (fetched, error)) (fetched,
 	}
 }
 
+// listOf reports whether a list that was presented bears the name of issuer. One
+// that does not is about other certificates, which is no fault.
+func listOf(der []byte, issuer *x509.Certificate) bool {
+	in := cryptobyte.String(der)
+	var list, tbs, name cryptobyte.String
+	if !in.ReadASN1(&list, cbasn1.SEQUENCE) || !list.ReadASN1(&tbs, cbasn1.SEQUENCE) ||
+		!tbs.SkipOptionalASN1(cbasn1.INTEGER) || !tbs.SkipASN1(cbasn1.SEQUENCE) || !tbs.ReadASN1Element(&name, cbasn1.SEQUENCE) {
+		return true // what cannot be read is told of
+	}
+	return bytes.Equal(name, issuer.RawSubject)
+}
+
 // listAtHand judges by a list that was presented.
 func (j *judgement) listAtHand(der []byte, t target, points []string) (finding, error) {
 	x := &Exchange{Kind: FromCRL, Octets: len(der)}

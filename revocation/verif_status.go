@@ -116,8 +116,10 @@ func (j *judgement) attempts(t target, failures *[]error) []attempt {
 		j.say("CRL for %s: %v", t.name(), err)
 		*failures = append(*failures, err)
 	}
-	for _, list2 := range j.presented.CRLs {
-		list = append(list, func() (finding, error) { return j.listAtHand(list2, t, points) })
+	for _, der := range j.presented.CRLs {
+		if listOf(der, t.issuer) {
+			list = append(list, func() (finding, error) { return j.listAtHand(der, t, points) })
+		}
 	}
 	for _, address := range points {
 		list = append(list, func() (finding, error) { return j.crlAt(address, t, points) })
