@@ -100,6 +100,7 @@ func (c *CRLReader) Octets() int64 { return c.entriesEnd - c.entriesStart }
 // which Finish tells, there is none.
 func (c *CRLReader) Next() bool {
 	if c.err != nil || c.at() >= c.entriesEnd {
+		c.line, c.parts = nil, entryParts{}
 		return false
 	}
 	line, err := c.element(0x30, c.entriesEnd)
@@ -132,8 +133,14 @@ func (c *CRLReader) Line() []byte { return c.line }
 // INTEGER in DER. It is valid until the next Next.
 func (c *CRLReader) Serial() []byte { return c.parts.serial }
 
-// Entry decodes the entry.
-func (c *CRLReader) Entry() CRLEntry { return c.parts.decode() }
+// Entry decodes the entry. Like Line and Serial it is for after Next has returned
+// true; at any other time there is nothing to decode.
+func (c *CRLReader) Entry() CRLEntry {
+	if c.line == nil {
+		return CRLEntry{}
+	}
+	return c.parts.decode()
+}
 
 // Finish reads what is left, verifies the signature and returns what the list
 // says of itself. Errors of Next come here too. It may be called before all
@@ -433,106 +440,4 @@ func (c *CRLReader) atEOF() error {
 		return nil
 	}
 	return err
-}
-
-// decode decodes an entry. What it reads has been checked by splitEntry.
-func (p entryParts) decode() CRLEntry {
-	e := CRLEntry{Serial: new(big.Int).SetBytes(p.serial), At: p.clock.time()}
-	if p.serial[0] >= 0x80 { // negative, in two's complement
-		e.Serial.Sub(e.Serial, new(big.Int).Lsh(big.NewInt(1), uint(8*len(p.serial))))
-	}
-	e.Critical = criticalEntry(p.extensions)
-	rest := p.extensions
-	for len(rest) > 0 {
-		var x entryExtension
-		x, rest, _ = splitExtension(rest)
-		if bytes.Equal(x.id, oidReasonDER) {
-			e.Reason = Reason(x.value[2])
-		}
-	}
-	return e
-}
-
-var (
-	oidReasonDER     = []byte{0x55, 0x1d, 0x15} // 2.5.29.21
-	oidInvalidityDER = []byte{0x55, 0x1d, 0x18} // 2.5.29.24
-)
-
-// entryExtension is one extension of an entry; it points into it.
-type entryExtension struct {
-	rawID, id, value []byte // the identifier as an element, its content, the value
-	critical         bool
-}
-
-// splitExtension takes the first extension off list.
-func splitExtension(list []byte) (x entryExtension, rest []byte, ok bool) {
-	tag, body, rest, ok := splitDER(list)
-	if !ok || tag != 0x30 {
-		return x, nil, false
-	}
-	x.rawID = body
-	tag, x.id, body, ok = splitDER(body)
-	if !ok || tag != 0x06 {
-		return x, nil, false
-	}
-	x.rawID = x.rawID[:len(x.rawID)-len(body)]
-	tag, value, body, ok := splitDER(body)
-	if ok && tag == 0x01 {
-		// DER leaves the default FALSE out, so only TRUE can stand here.
-		if len(value) != 1 || value[0] != 0xff {
-			return x, nil, false
-		}
-		x.critical = true
-		tag, value, body, ok = splitDER(body)
-	}
-	x.value = value
-	return x, rest, ok && tag == 0x04 && len(body) == 0
-}
-
-// checkEntryExtensions checks the form of an entry's extensions, and that none
-// stands there twice.
-func checkEntryExtensions(list []byte) bool {
-	count := 0
-	for rest := list; len(rest) > 0; {
-		x, after, ok := splitExtension(rest)
-		// Each is compared with all before it; RFC 5280 knows four.
-		if count++; !ok || count > 16 {
-			return false
-		}
-		switch {
-		case bytes.Equal(x.id, oidReasonDER):
-			if len(x.value) != 3 || x.value[0] != 0x0a || x.value[1] != 1 || x.value[2] >= 0x80 {
-				return false
-			}
-		case len(x.id) == 3 && x.id[0] == 0x55 && x.id[1] == 0x1d && x.id[2] < 0x80: // 2.5.29.x
-		default:
-			var id asn1.ObjectIdentifier
-			element := cryptobyte.String(x.rawID)
-			if !element.ReadASN1ObjectIdentifier(&id) {
-				return false
-			}
-		}
-		for other := list[:len(list)-len(rest)]; len(other) > 0; {
-			before, next, _ := splitExtension(other)
-			if bytes.Equal(before.id, x.id) {
-				return false
-			}
-			other = next
-		}
-		rest = after
-	}
-	return true
-}
-
-// criticalEntry reports whether a checked list of extensions has a critical one
-// that is not understood.
-func criticalEntry(list []byte) bool {
-	for len(list) > 0 {
-		x, rest, _ := splitExtension(list)
-		if x.critical && !bytes.Equal(x.id, oidReasonDER) && !bytes.Equal(x.id, oidInvalidityDER) {
-			return true
-		}
-		list = rest
-	}
-	return false
 }

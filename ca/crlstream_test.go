@@ -140,7 +140,7 @@ func checkRead(t *testing.T, der []byte, want ca.CRL, issuer *x509.Certificate) 
 			t.Fatalf("entry %d is %+v, want %+v", i, got, e)
 		}
 	}
-	if r.Next() {
+	if r.Next() || r.Line() != nil || r.Serial() != nil || r.Entry().Serial != nil {
 		t.Error("there is an entry more")
 	}
 	head, err := r.Finish()
