@@ -50,7 +50,7 @@ func (d *Directory) Check(ctx context.Context) error {
 func (d *Directory) Look(_ context.Context, key string) (Present, error) {
 	info, err := os.Stat(d.path(key))
 	if errors.Is(err, fs.ErrNotExist) {
-		return Present{}, ErrNone
+		return Present{}, d.none()
 	}
 	if err != nil {
 		return Present{}, err
@@ -62,7 +62,7 @@ func (d *Directory) Look(_ context.Context, key string) (Present, error) {
 func (d *Directory) Open(_ context.Context, key string) (io.ReadCloser, Present, error) {
 	f, err := os.Open(d.path(key))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, Present{}, ErrNone
+		return nil, Present{}, d.none()
 	}
 	if err != nil {
 		return nil, Present{}, err
@@ -107,6 +107,14 @@ func (d *Directory) Put(ctx context.Context, key string, c Content, old Version)
 	}
 	present, err = d.Look(ctx, key)
 	return present.Version, err
+}
+
+// none tells a directory without the object from no directory.
+func (d *Directory) none() error {
+	if _, err := os.Stat(d.dir); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return ErrNone
 }
 
 func (d *Directory) path(key string) string { return filepath.Join(d.dir, filepath.FromSlash(key)) }
