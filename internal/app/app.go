@@ -64,6 +64,7 @@ type App struct {
 	owner    string
 	presence *store.Presence // nil: no other process can be on the database
 	signers  status.Signers
+	ocsp     ocspService
 	crl      []publish.CRLSigner
 	linter   *lint.Linter
 	closers  []io.Closer
@@ -94,7 +95,11 @@ func Open(ctx context.Context, dir string, o Options) (app *App, err error) {
 	if err := a.checkEnvironment(); err != nil {
 		return nil, err
 	}
-	if a.DB, err = store.Open(ctx, store.Config{URL: cfg.DatabaseURL()}); err != nil {
+	if a.ocsp.cache, err = status.NewCache(uint64(cfg.OCSP.Cache), &a.signers); err != nil {
+		return nil, err
+	}
+	// What is revoked leaves the cache before whoever revoked it is told.
+	if a.DB, err = store.Open(ctx, store.Config{URL: cfg.DatabaseURL(), Revoked: a.ocsp.cache.Revoked}); err != nil {
 		return nil, err
 	}
 	a.closers = append(a.closers, a.DB)

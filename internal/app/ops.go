@@ -29,6 +29,7 @@ func (a *App) ops() (http.Handler, error) {
 		m.counter("sigill_store_updates_total", "Transactions committed since start; several share a commit.", nil, func() int64 { return a.DB.Stats().Updates }),
 		a.modeMetrics(m),
 		a.laneMetrics(m),
+		a.ocsp.metrics(m),
 	)
 	if err != nil {
 		return nil, err

@@ -15,11 +15,9 @@ import (
 	"sigill/internal/api"
 	"sigill/internal/audit"
 	"sigill/internal/durable"
-	"sigill/internal/responder"
 	"sigill/internal/store"
 	"sigill/internal/texts"
 	"sigill/revocation/publish"
-	"sigill/revocation/status"
 )
 
 // MinClient is the lowest version of sigill-card that is served.
@@ -92,6 +90,10 @@ func (a *App) prepare(ctx context.Context, technical []renewal) error {
 	if _, err := a.Downloads.Recover(ctx); err != nil {
 		return fmt.Errorf("recovering what an earlier process left: %w", err)
 	}
+	// Nobody is answered yet: from here on no revocation of others is missed.
+	if err := a.ocsp.tail.Look(ctx); err != nil {
+		return err
+	}
 	if err := first(ctx, technical); err != nil {
 		return err
 	}
@@ -131,6 +133,7 @@ func (a *App) background(ctx context.Context, wg *sync.WaitGroup, technical []re
 		}
 	})
 	wg.Go(func() { a.Publisher.Run(ctx) })
+	wg.Go(func() { a.ocsp.run(ctx) })
 	wg.Go(func() {
 		a.Downloads.Run(ctx, recoverEvery, func(err error) { a.log.Error("background", "err", err) })
 	})
@@ -252,18 +255,6 @@ func (a *App) listen(cert *server) ([]*listener, Addresses, error) {
 		*each.to = each.scheme + address
 	}
 	return out, at, nil
-}
-
-func (a *App) status() (http.Handler, error) {
-	ocsp := &status.Responder{Store: a.DB.Revocation(), Signers: &a.signers, Now: a.now, Validity: time.Duration(a.Config.OCSP.Validity)}
-	if err := ocsp.Check(); err != nil {
-		return nil, err
-	}
-	h, err := responder.New(responder.Config{OCSP: ocsp, Dir: a.Hierarchy.PublicDir(), Now: a.now, Log: a.log})
-	if err == nil {
-		a.closers = append(a.closers, h)
-	}
-	return h, err
 }
 
 func (a *App) card() (http.Handler, error) {

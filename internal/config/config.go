@@ -89,11 +89,6 @@ type CRL struct {
 	AnnounceNext bool `yaml:"announce_next" json:"announce_next"`
 }
 
-// OCSP are the times of OCSP answers.
-type OCSP struct {
-	Validity Duration `yaml:"validity" json:"validity"`
-}
-
 // Capacity says how much is issued at once.
 type Capacity struct {
 	IssuingAtOnce int      `yaml:"issuing_at_once" json:"issuing_at_once"` // 0: by the number of cores
@@ -243,7 +238,8 @@ func Load(dir string) (*Config, error) {
 // Parse reads and checks a configuration; unknown keys are errors.
 func Parse(b []byte) (*Config, error) {
 	// What an older file does not know has the value of a new production one.
-	c := Config{Capacity: Capacity{Wait: Duration(20 * time.Second)}, Disk: Disk{StopIssuingBelow: 512 * MiB, Reserve: 64 * MiB}}
+	c := Config{Capacity: Capacity{Wait: Duration(20 * time.Second)}, Disk: Disk{StopIssuingBelow: 512 * MiB, Reserve: 64 * MiB},
+		OCSP: defaultOCSP()}
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
@@ -272,6 +268,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := c.checkCapacity(); err != nil {
+		return err
+	}
+	if err := c.checkOCSP(); err != nil {
 		return err
 	}
 	if err := c.checkPublish(); err != nil {

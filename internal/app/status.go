@@ -1,0 +1,107 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"runtime"
+	"time"
+
+	"sigill/internal/responder"
+	"sigill/revocation/status"
+)
+
+// ocspService is what answers OCSP in this process.
+type ocspService struct {
+	cache     *status.Cache
+	responder *status.Responder
+	tail      *status.Tail
+}
+
+// Answers that are not in the cache are made by so many at once for each core, with a
+// connection each: enough for the cores to sign while others wait for the database. A
+// place is free again in a fraction of a millisecond, so a few more may wait for one.
+const (
+	missesPerCore = 4
+	missesWaiting = 64 // for each place
+)
+
+// unknownBurst is how many seconds' allowance of unknown answers an address may have
+// at once.
+const unknownBurst = 10
+
+// status makes the handler of the status listener.
+func (a *App) status() (http.Handler, error) {
+	places := missesPerCore * runtime.GOMAXPROCS(0)
+	reader, err := a.DB.StatusReader(places)
+	if err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, reader)
+	r := &status.Responder{Reader: reader, Signers: &a.signers, Now: a.now, Validity: time.Duration(a.Config.OCSP.Validity),
+		Cache: a.ocsp.cache, Gate: status.NewGate(places, places*missesWaiting),
+		Failed: func(err error) { a.log.Error("renewing an OCSP answer", "err", err) }}
+	if limit := a.Config.OCSP.UnknownPerAddress; limit > 0 {
+		if r.Addresses, err = status.NewAddresses(limit, max(1, int(limit*unknownBurst))); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, closing(r.Wait))
+	a.ocsp.responder = r
+	a.ocsp.tail = &status.Tail{Store: a.DB.Revocation(), Cache: a.ocsp.cache, Now: a.now, Told: a.tailTold}
+	h, err := responder.New(responder.Config{OCSP: r, Dir: a.Hierarchy.PublicDir(), Now: a.now, Log: a.log})
+	if err == nil {
+		a.closers = append(a.closers, h)
+	}
+	return h, err
+}
+
+// closing is what is waited for when an installation is closed.
+type closing func()
+
+// Close waits.
+func (c closing) Close() error { c(); return nil }
+
+// run does what OCSP needs beside requests, until ctx ends.
+func (s *ocspService) run(ctx context.Context) { s.tail.Run(ctx) }
+
+// tailTold raises the alarm: what others revoke is not seen here, and answers of the
+// cache say good of it until they end.
+func (a *App) tailTold(degraded bool, age time.Duration, err error) {
+	if degraded {
+		a.log.Error("revocations by other processes are not seen: OCSP answers from memory until they end", "for", age.String(), "err", err)
+		return
+	}
+	a.log.Info("revocations by other processes are seen again")
+}
+
+// degraded tells what operators must see to, "" if nothing.
+func (s *ocspService) degraded() string {
+	if s.tail == nil || !s.tail.Degraded() {
+		return ""
+	}
+	return "revocations by other processes have not been seen for " + s.tail.Age().Truncate(time.Second).String()
+}
+
+// metrics tell what OCSP answers cost and how far behind they may be.
+func (s *ocspService) metrics(m metrics) error {
+	if s.responder == nil {
+		return errors.New("metrics of OCSP before there is a responder")
+	}
+	stats := s.responder.Stats
+	return errors.Join(
+		m.gauge("sigill_revocation_tail_age_seconds", "Time since revocations by other processes were last read; above 60 the process is degraded.", nil,
+			func() float64 { return s.tail.Age().Seconds() }),
+		m.counter("sigill_ocsp_cache_hits_total", "OCSP answers given from memory since start.", nil, func() int64 { return stats().Hits }),
+		m.counter("sigill_ocsp_cache_misses_total", "OCSP answers that were not in memory.", nil, func() int64 { return stats().Misses }),
+		m.counter("sigill_ocsp_renewed_total", "OCSP answers signed anew before their end.", nil, func() int64 { return stats().Renewed }),
+		m.counter("sigill_ocsp_signed_total", "OCSP answers signed.", nil, func() int64 { return stats().Signed }),
+		m.counter("sigill_ocsp_unknown_total", "OCSP answers signed that say unknown.", nil, func() int64 { return stats().Unknown }),
+		m.counter("sigill_ocsp_busy_total", "Requests told to try later because too many answers were being made.", nil, func() int64 { return stats().Busy }),
+		m.counter("sigill_ocsp_address_refused_total", "Requests told to try later because their address had too many unknown.", nil, func() int64 { return stats().Refused }),
+		m.gauge("sigill_ocsp_cache_entries", "OCSP answers in memory.", nil, func() float64 { n, _ := s.cache.Size(); return float64(n) }),
+		m.gauge("sigill_ocsp_cache_bytes", "Memory of OCSP answers, about.", nil, func() float64 { _, n := s.cache.Size(); return float64(n) }))
+}
