@@ -140,6 +140,8 @@ func TestCRLReaderRefuses(t *testing.T) {
 		"reason of two octets":      {func(r *rawCRL) { r.entries = entry(serial, derClock, "300d300b0603551d1504040a020104") }, "entry 0"},
 		"negative reason":           {func(r *rawCRL) { r.entries = entry(serial, derClock, "300c300a0603551d1504030a0184") }, "entry 0"},
 		"reason is an INTEGER":      {func(r *rawCRL) { r.entries = entry(serial, derClock, "300c300a0603551d150403020104") }, "entry 0"},
+		"negative critical reason":  {func(r *rawCRL) { r.entries = entry(serial, derClock, "300f300d0603551d150101ff04030a0184") }, "entry 0"},
+		"value is a BIT STRING":     {func(r *rawCRL) { r.entries = entry(serial, derClock, "300c300a0603551d1503030a0104") }, "entry 0"},
 		"criticality FALSE":         {func(r *rawCRL) { r.entries = entry(serial, derClock, "300f300d0603551d1501010004030a0104") }, "entry 0"},
 		"extension without value":   {func(r *rawCRL) { r.entries = entry(serial, derClock, "300730050603551d15") }, "entry 0"},
 		"more after the value":      {func(r *rawCRL) { r.entries = entry(serial, derClock, "300e300c0603551d1504030a01040500") }, "entry 0"},
@@ -189,6 +191,8 @@ func TestCRLReaderRefusesForgeries(t *testing.T) {
 	noSign.KeyUsage = x509.KeyUsageCertSign
 	leaf := statusOCSPTemplate()
 	leaf.Subject = statusCA("TEST Person HSA-id 3 CA v1").Subject
+	signing := statusOCSPTemplate()
+	signing.Subject, signing.KeyUsage = leaf.Subject, x509.KeyUsageCRLSign
 	signature := must(key.Sign(rand.Reader, tbs, crypto.Hash(0)))
 	for name, test := range map[string]struct {
 		der    []byte
@@ -200,6 +204,7 @@ func TestCRLReaderRefusesForgeries(t *testing.T) {
 		"another key":           {good, stranger},
 		"may not sign":          {good, statusIssue(t, noSign, nil, key.Public(), key)},
 		"not a CA":              {good, statusIssue(t, leaf, issuer, key.Public(), key)},
+		"signs, but is no CA":   {good, statusIssue(t, signing, issuer, key.Public(), key)},
 		"more after it":         {append(slices.Clone(good), 0), issuer},
 		"signature and more":    {wrap(casn1.SEQUENCE, tbs, unhex(derEd25519), wrap(casn1.BIT_STRING, []byte{0}, signature), []byte{5, 0}), issuer},
 		"signature in bits":     {wrap(casn1.SEQUENCE, tbs, unhex(derEd25519), wrap(casn1.BIT_STRING, []byte{3}, signature, []byte{0})), issuer},
@@ -280,6 +285,45 @@ func TestCRLReaderForeign(t *testing.T) {
 	s := head.Scope
 	if head.DistributionPoint != "" || !s.Critical || !slices.Equal(s.URIs, []string{"a", "b"}) || !s.OnlyUserCerts || !s.OnlySomeReasons || !s.Indirect || s.OnlyCACerts || s.OnlyAttributes || s.OtherNames {
 		t.Errorf("scope %+v", s)
+	}
+}
+
+// Sorted is said of positive serials in strict order, whatever their lengths; and
+// a reason is understood even if it is critical.
+func TestCRLReaderSorted(t *testing.T) {
+	key, issuer := ed25519Issuer(t)
+	for name, test := range map[string]struct {
+		serials []string
+		want    bool
+	}{
+		"none":            {nil, true},
+		"one":             {[]string{"020101"}, true},
+		"zero":            {[]string{"020100", "020101"}, true},
+		"longer is later": {[]string{"020101", "02017f", "02020080", "020300ffff", "0203010000"}, true},
+		"twice":           {[]string{"020105", "020105"}, false},
+		"back":            {[]string{"020105", "020104"}, false},
+		"shorter":         {[]string{"02020100", "020104"}, false},
+		"negative":        {[]string{"020180"}, false},
+		"negative last":   {[]string{"020101", "0202ff7f"}, false},
+	} {
+		raw := goodRaw(issuer)
+		raw.entries = ""
+		for _, serial := range test.serials {
+			raw.entries += hex.EncodeToString(wrap(casn1.SEQUENCE, unhex(serial), unhex(derClock), unhex("300f300d0603551d150101ff04030a0104")))
+		}
+		head, entries, err := readCRL(sealEd25519(key, raw.tbs(), unhex(derEd25519)), issuer)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if head.Sorted != test.want || head.Entries != len(test.serials) || head.CriticalEntries != 0 {
+			t.Errorf("%s: %+v", name, head)
+		}
+		for _, e := range entries {
+			if e.Critical || e.Reason != ca.Superseded {
+				t.Errorf("%s: %+v", name, e)
+			}
+		}
 	}
 }
 
