@@ -57,7 +57,7 @@ type stripe struct {
 
 // overhead is what an entry takes beside its DER: key, node, answer, texts and what
 // the allocator adds. TestCacheWeighs holds it against the heap.
-const overhead = 640
+const overhead = 448
 
 // NewCache returns a cache for the answers of signers that takes about budget octets,
 // at most.
@@ -146,5 +146,6 @@ func (c *Cache) Clear() {
 
 // Size returns how many answers are kept and how many octets they take, about.
 func (c *Cache) Size() (answers int, octets uint64) {
+	c.entries.CleanUp() // what was put in and not yet counted
 	return c.entries.EstimatedSize(), c.entries.WeightedSize()
 }

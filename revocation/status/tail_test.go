@@ -1,0 +1,225 @@
+package status_test
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/crypto/ocsp"
+
+	"sigill/ca"
+	"sigill/internal/revtest"
+	"sigill/revocation"
+	"sigill/revocation/status"
+)
+
+// ledger numbers revocations, and can be away or hang.
+type ledger struct {
+	entries []revocation.Numbered
+	head    int64
+	err     error
+	hang    bool
+	steps   int
+	most    int
+}
+
+func (l *ledger) View(ctx context.Context, fn func(*revocation.Tx) error) error {
+	if l.hang {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if l.err != nil {
+		return l.err
+	}
+	return fn(&revocation.Tx{Entries: l})
+}
+
+func (l *ledger) HeadNumber() (int64, error) { return l.head, nil }
+
+func (l *ledger) NumberedEntries(after int64, limit int) ([]revocation.Numbered, error) {
+	l.steps++
+	var out []revocation.Numbered
+	for _, e := range l.entries {
+		if e.Number > after && len(out) < limit {
+			out = append(out, e)
+		}
+	}
+	l.most = max(l.most, len(out))
+	return out, nil
+}
+
+func (l *ledger) EntriesIn(revocation.List, time.Time, time.Time, func(revocation.Entry) error) error {
+	panic("the tail reads no list")
+}
+
+func (l *ledger) Lines(revocation.List, time.Time, func([]byte) error) error {
+	panic("the tail reads no list")
+}
+
+// add numbers a revocation; other events have numbers too.
+func (l *ledger) add(e revocation.Entry) {
+	l.head += 3
+	l.entries = append(l.entries, revocation.Numbered{Entry: e, Number: l.head})
+}
+
+// What another process has revoked leaves this one's cache, however much it is; at the
+// start the tail is at the head, and the cache empty.
+func TestTail(t *testing.T) {
+	c := newCounter(t, 8<<20)
+	l := &ledger{}
+	for range 5 {
+		l.add(revtest.NewEntry(revtest.Person, 0, ca.Superseded))
+	}
+	tail := &status.Tail{Store: l, Cache: c.Cache, Now: c.now}
+	early := c.good()
+	c.ask(t, early, crypto.SHA1)
+	if err := tail.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := c.size(); n != 0 || l.steps != 0 {
+		t.Errorf("%d answers from before the tail began, %d steps through the past", n, l.steps)
+	}
+	serials := make([]ca.Serial, 2500)
+	for i := range serials {
+		serials[i] = c.good()
+	}
+	asked := serials[:50]
+	for _, s := range asked {
+		c.ask(t, s, crypto.SHA1)
+	}
+	for _, s := range serials {
+		l.add(c.commit(s)[0])
+	}
+	if got, _ := c.ask(t, asked[0], crypto.SHA1); got != ocsp.Good {
+		t.Fatalf("status %d before the tail looked: the test shows nothing", got)
+	}
+	if err := tail.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range asked {
+		if got, _ := c.ask(t, s, crypto.SHA1); got != ocsp.Revoked {
+			t.Errorf("status %d", got)
+		}
+	}
+	if l.steps != 3 || l.most != 1000 {
+		t.Errorf("%d steps of at most %d for 2500", l.steps, l.most)
+	}
+	if err := tail.Look(t.Context()); err != nil || l.steps != 4 {
+		t.Errorf("%d steps, %v", l.steps, err)
+	}
+}
+
+// The tail looks often enough, its age grows while it can't look or hangs, the alarm
+// is raised once and taken back once.
+func TestTailRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCounter(t, 1<<20)
+		l := &ledger{}
+		var told []string
+		tail := &status.Tail{Store: l, Cache: c.Cache, Now: time.Now, Told: func(degraded bool, age time.Duration, err error) {
+			told = append(told, fmt.Sprint(degraded, age > status.TailDegraded, err != nil))
+		}}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { tail.Run(ctx); close(done) }()
+		synctest.Wait()
+		serial := c.good()
+		c.ask(t, serial, crypto.SHA1)
+		l.add(c.commit(serial)[0])
+		time.Sleep(status.TailEvery)
+		synctest.Wait()
+		if got, _ := c.ask(t, serial, crypto.SHA1); got != ocsp.Revoked || status.TailEvery > 250*time.Millisecond {
+			t.Errorf("status %d after %v", got, status.TailEvery)
+		}
+		for name, spoil := range map[string]func(bool){
+			"error": func(on bool) { l.err = map[bool]error{true: errors.New("away")}[on] },
+			"hangs": func(on bool) { l.hang = on },
+		} {
+			told = nil
+			spoil(true)
+			time.Sleep(59 * time.Second)
+			synctest.Wait()
+			if tail.Degraded() || len(told) != 0 || tail.Age() < 58*time.Second {
+				t.Errorf("%s: after 59 s %v, told %q", name, tail.Age(), told)
+			}
+			time.Sleep(5 * time.Minute)
+			synctest.Wait()
+			if !tail.Degraded() || fmt.Sprint(told) != "[true true true]" {
+				t.Errorf("%s: after 6 min %v, told %q", name, tail.Age(), told)
+			}
+			// The cache serves until nextUpdate all the same.
+			if got, _ := c.ask(t, serial, crypto.SHA1); got != ocsp.Revoked {
+				t.Errorf("%s: status %d", name, got)
+			}
+			spoil(false)
+			time.Sleep(15 * time.Second)
+			synctest.Wait()
+			if tail.Degraded() || len(told) != 2 || tail.Age() > time.Second {
+				t.Errorf("%s: healed, but %v, told %q", name, tail.Age(), told)
+			}
+		}
+		stop()
+		<-done
+	})
+}
+
+// Before the first successful look the age counts from the first try.
+func TestTailNeverBegan(t *testing.T) {
+	c := newCounter(t, 1<<20)
+	tail := &status.Tail{Store: &ledger{err: errors.New("away")}, Cache: c.Cache, Now: c.now}
+	if tail.Age() != 0 || tail.Degraded() {
+		t.Error("degraded before anything was tried")
+	}
+	for range 3 {
+		if err := tail.Look(t.Context()); err == nil {
+			t.Fatal("looked")
+		}
+		c.pass(31 * time.Second)
+	}
+	if tail.Age() != 93*time.Second || !tail.Degraded() {
+		t.Errorf("age %v", tail.Age())
+	}
+}
+
+// A look that fails in the middle goes on where it stopped.
+func TestTailResumes(t *testing.T) {
+	c := newCounter(t, 8<<20)
+	l := &ledger{}
+	var views atomic.Int32
+	failing := viewer(func(ctx context.Context, fn func(*revocation.Tx) error) error {
+		if views.Add(1) == 3 { // after the head and the first step
+			return errors.New("away")
+		}
+		return l.View(ctx, fn)
+	})
+	tail := &status.Tail{Store: failing, Cache: c.Cache, Now: c.now}
+	if err := tail.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var last ca.Serial
+	for range 1500 {
+		last = c.good()
+		l.add(c.commit(last)[0])
+	}
+	c.set(func() { c.states[last] = nil })
+	c.ask(t, last, crypto.SHA1) // what was read before its revocation
+	c.commit(last)
+	if err := tail.Look(t.Context()); err == nil {
+		t.Fatal("the second step did not fail")
+	}
+	if err := tail.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := c.ask(t, last, crypto.SHA1); got != ocsp.Revoked || l.steps != 2 {
+		t.Errorf("status %d after %d steps", got, l.steps)
+	}
+}
+
+type viewer func(context.Context, func(*revocation.Tx) error) error
+
+func (v viewer) View(ctx context.Context, fn func(*revocation.Tx) error) error { return v(ctx, fn) }
