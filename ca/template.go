@@ -56,9 +56,7 @@ func (i *Issuer) template(p *Profile, r Request, in Intent) (*x509.Certificate, 
 	if p.config.CAIssuers {
 		t.IssuingCertificateURL = []string{i.CertificateURL()}
 	}
-	if p.config.CRL {
-		t.CRLDistributionPoints = []string{i.CRLURL(in.Partition)}
-	}
+	t.CRLDistributionPoints = i.points(p, in.Partition)
 	if t.ExtraExtensions, err = p.extensions(c); err != nil {
 		return nil, fmt.Errorf("encoding extensions: %w", err)
 	}

@@ -12,6 +12,9 @@ const (
 	// CA alone: each attempt would leave a serial that stands in a revocation
 	// list for years.
 	ModeSignerDown Mode = "signer-down"
+	// ModeIssuerEnded: an issuing CA issues nothing any more, because the root has
+	// revoked it or it was closed. It concerns that CA alone, and does not pass.
+	ModeIssuerEnded Mode = "issuer-ended"
 	// ModeOutage: an outage of issuing was planned and announced.
 	ModeOutage Mode = "outage"
 	// ModeDiskLow: there is hardly room to write; what room there is, is kept for
@@ -20,7 +23,9 @@ const (
 )
 
 // Modes returns all modes, the mildest first.
-func Modes() []Mode { return []Mode{ModeNormal, ModeSignerDown, ModeOutage, ModeDiskLow} }
+func Modes() []Mode {
+	return []Mode{ModeNormal, ModeSignerDown, ModeIssuerEnded, ModeOutage, ModeDiskLow}
+}
 
 // Work is what a request is for, as far as modes tell requests apart.
 type Work string
@@ -65,6 +70,11 @@ func MayWork(m Mode, w Work) Decision {
 			return Allowed
 		}
 		return Refuse(ServiceRevokeOnly, "the issuing CA's key does not sign at the moment")
+	case ModeIssuerEnded:
+		if w == WorkChange {
+			return Allowed
+		}
+		return Refuse(IssuerEnded, "the issuing CA issues nothing any more")
 	case ModeDiskLow:
 		return Refuse(ServiceRevokeOnly, "there is hardly room left to write")
 	}
@@ -74,5 +84,5 @@ func MayWork(m Mode, w Work) Decision {
 // OfService reports whether a rule is about the service as a whole and not about
 // who asked for what.
 func (r Rule) OfService() bool {
-	return r == ServiceOutage || r == ServiceRevokeOnly || r == ServiceBusy
+	return r == ServiceOutage || r == ServiceRevokeOnly || r == ServiceBusy || r == IssuerEnded
 }

@@ -156,6 +156,9 @@ const (
 	// ServiceRevokeOnly: the signer is down, or there is hardly room to write:
 	// what is there can be taken back, and nothing new is made.
 	ServiceRevokeOnly Rule = "service.revoke-only"
+	// IssuerEnded: the issuing CA is revoked or closed and issues nothing any more;
+	// what it has issued is served and taken back as ever.
+	IssuerEnded Rule = "issuer.ended"
 	// ServiceBusy: more was asked for at once than can be issued in time.
 	ServiceBusy Rule = "service.busy"
 )

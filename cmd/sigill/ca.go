@@ -16,6 +16,10 @@ type caCmd struct {
 	RootCRL   caRootCRLCmd   `cmd:"" name:"root-crl" help:"Sign a new CRL of the root, where its key is. Once a year at least."`
 	RevokeCA  caRevokeCACmd  `cmd:"" name:"revoke-ca" help:"Revoke an issuing CA's certificate: sign a CRL of the root that says so, where the root's key is."`
 	ImportCRL caImportCRLCmd `cmd:"" name:"import-crl" help:"Put a root CRL that was signed elsewhere in place."`
+	Close     caCloseCmd     `cmd:"" help:"Have an issuing CA issue nothing any more, for ever; its last CRLs follow when all it issued has ended."`
+	Signers   caSignersCmd   `cmd:"" help:"List the OCSP signers that this installation has had and that have not expired."`
+
+	RevokeSigner caRevokeSignerCmd `cmd:"" name:"revoke-signer" help:"Replace and revoke an OCSP signer whose key may have been seen."`
 }
 
 type caProfilesCmd struct {

@@ -32,7 +32,8 @@ type initCmd struct {
 	Ops          string            `default:"127.0.0.1:9090" help:"Listen address for operators (http)."`
 	StatusURL    string            `name:"status-url" help:"Address of the status listener as relying parties see it; it stands in certificates. Default: http:// and the listen address, which must then be a host's and not 0.0.0.0 or port 0."`
 	Host         []string          `default:"localhost,127.0.0.1" help:"Names and addresses of the card listener, for its certificate."`
-	Partitions   int               `default:"8" help:"CRL partitions of each issuing CA."`
+	Size         string            `enum:"small,large" default:"small" help:"small: one CRL of each issuing CA; large: 256 partitions, for a million certificates."`
+	Partitions   int               `help:"CRL partitions of each issuing CA, in place of --size." placeholder:"N"`
 	Database     string            `default:"sqlite:sigill.db" help:"sqlite:FILE in the directory, or postgres://…"`
 	Bureau       map[string]string `placeholder:"NAME=FILE" help:"Public keys (PEM) of those who may sign delivery files of cards."`
 }
@@ -40,7 +41,10 @@ type initCmd struct {
 func (c *initCmd) Run(g *globals) error {
 	s := config.Defaults()
 	s.Organisation, s.Status, s.Card, s.Ops, s.Hosts = c.Organisation, c.Status, c.Card, c.Ops, c.Host
-	s.Partitions, s.Database, s.StatusURL = c.Partitions, c.Database, c.StatusURL
+	s.Partitions, s.Database, s.StatusURL = config.Partitions(config.Scale(c.Size)), c.Database, c.StatusURL
+	if c.Partitions != 0 {
+		s.Partitions = c.Partitions
+	}
 	if s.StatusURL == "" {
 		s.StatusURL = "http://" + c.Status
 		if err := config.CheckStatusURL(s.StatusURL); err != nil {
@@ -97,7 +101,8 @@ var bureauName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 type serveCmd struct {
 	dirFlag
-	LogLevel slog.Level `name:"log-level" default:"info" help:"The least that is logged: debug, info, warn or error. At debug each request of a card or administrator is logged when it begins and when it has ended."`
+	RevokeSigners bool       `name:"revoke-signers" help:"Revoke the OCSP signers that earlier processes of this installation had: their keys were in memory, and a memory may have been seen."`
+	LogLevel      slog.Level `name:"log-level" default:"info" help:"The least that is logged: debug, info, warn or error. At debug each request of a card or administrator is logged when it begins and when it has ended."`
 }
 
 func (c *serveCmd) Run(g *globals) error {
@@ -108,7 +113,7 @@ func (c *serveCmd) Run(g *globals) error {
 		}
 		return keys.FromPrompt(in, g.stderr, "Passphrase of the issuing keys: ")
 	}
-	a, err := app.Open(g.ctx, c.Dir, app.Options{Log: g.logFrom(c.LogLevel), Now: time.Now, Prompt: prompt})
+	a, err := app.Open(g.ctx, c.Dir, app.Options{Log: g.logFrom(c.LogLevel), Now: time.Now, Prompt: prompt, RevokeSigners: c.RevokeSigners})
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ var statusOf = map[policy.Rule]int{
 	policy.LoginExpired:       http.StatusUnauthorized,
 	policy.IntentLimit:        http.StatusTooManyRequests,
 	policy.OrderUpdateNothing: http.StatusConflict,
+	policy.IssuerEnded:        http.StatusConflict,
 	policy.ServiceOutage:      http.StatusServiceUnavailable,
 	policy.ServiceRevokeOnly:  http.StatusServiceUnavailable,
 	policy.ServiceBusy:        http.StatusServiceUnavailable,

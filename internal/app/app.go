@@ -30,6 +30,7 @@ import (
 	"sigill/internal/profiles"
 	"sigill/internal/service"
 	"sigill/internal/store"
+	"sigill/internal/target"
 	"sigill/orders"
 	"sigill/orders/issue"
 	"sigill/policy"
@@ -44,6 +45,9 @@ type Options struct {
 	Now func() time.Time
 	// Prompt is asked for the passphrase where the configuration says prompt.
 	Prompt func() (keys.Passphrase, error)
+	// RevokeSigners revokes, when serving begins, the OCSP signers that earlier
+	// processes of this installation had.
+	RevokeSigners bool
 }
 
 // App is an open installation.
@@ -68,8 +72,13 @@ type App struct {
 	crl      []publish.CRLSigner
 	linter   *lint.Linter
 	closers  []io.Closer
+	mirrors  []*target.Mirror
 
-	precedence precedence
+	precedence  precedence
+	authorities *authorities
+	book        *signerBook
+	// revokeSigners: at start the signers of earlier processes are revoked.
+	revokeSigners bool
 }
 
 // Open opens the installation in dir under its lock and checks it. Close it.
@@ -78,7 +87,7 @@ func Open(ctx context.Context, dir string, o Options) (app *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{Config: cfg, log: o.Log, now: o.Now, owner: policy.NewID("proc")}
+	a := &App{Config: cfg, log: o.Log, now: o.Now, owner: policy.NewID("proc"), revokeSigners: o.RevokeSigners}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
@@ -107,6 +116,9 @@ func Open(ctx context.Context, dir string, o Options) (app *App, err error) {
 		return nil, err
 	}
 	if err := a.checkClock(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.checkPartitions(ctx); err != nil {
 		return nil, err
 	}
 	pass, err := Passphrase(cfg, o.Prompt)
@@ -263,6 +275,7 @@ func (a *App) wire() error {
 	if err != nil {
 		return err
 	}
+	a.watchAuthorities()
 	provenance := map[policy.LoA]policy.Provenance{}
 	for loa, p := range a.Config.Provenance {
 		provenance[policy.LoA(loa)] = policy.Provenance(p)
@@ -285,10 +298,21 @@ func (a *App) wire() error {
 	if err != nil {
 		return err
 	}
-	a.Downloads.Gate = a.Modes.MayIssue
+	a.openSigners()
+	a.Issue.May = a.authorities.mayIssueTechnical
+	a.Downloads.Gate = func(id ca.IssuerID) policy.Decision {
+		if d := a.Modes.MayIssue(id); !d.Allow {
+			return d
+		}
+		return a.authorities.mayIssue(id)
+	}
+	if a.mirrors, err = openTargets(a.Config, a.Hierarchy, a.now, a.log); err != nil {
+		return err
+	}
 	a.Sequencer = &audit.Sequencer{Store: mode.Watch(a.Modes, a.DB.Audit()), Failed: func(err error) { a.log.Error("sequencer", "err", err) }}
 	a.Publisher = &publish.Publisher{Store: mode.Watch(a.Modes, a.DB.Revocation()), Dir: a.Hierarchy.PublicDir(), Now: a.now, Log: a.log,
 		Lifetime: time.Duration(a.Config.CRL.Lifetime), FullEvery: time.Duration(a.Config.CRL.FullEvery), AnnounceNext: a.Config.CRL.AnnounceNext}
+	a.Publisher.Last = a.authorities.last
 	for i, each := range a.Hierarchy.Issuers {
 		issuer := a.Issuers[each.ID]
 		for p := range issuer.Partitions() {
@@ -296,7 +320,7 @@ func (a *App) wire() error {
 		}
 		a.Publisher.Scopes = append(a.Publisher.Scopes, publish.Scope{Issuer: each.ID, Partition: revocation.Whole, Signer: a.crl[i]})
 	}
-	return a.Publisher.Check()
+	return errors.Join(a.Publisher.Check(), a.checkAddresses())
 }
 
 // announce shows this process to others on the same database, where there may be

@@ -70,11 +70,13 @@ func Doctor(ctx context.Context, dir string, now func() time.Time) ([]Finding, e
 		return nil, err
 	}
 	hierarchyFindings(h, now(), say)
+	authorityFindings(h, now(), say)
 	if lists, err := weakLists(cfg); err != nil {
 		say(Red, "lists", "%v", err)
 	} else {
 		listFindings(lists, say)
 	}
+	targetFindings(ctx, cfg, h, say)
 	return out, crlFindings(ctx, cfg, h, db, now(), say)
 }
 
@@ -122,7 +124,6 @@ func hierarchyFindings(h *keys.Hierarchy, now time.Time, say sayer) {
 // crlFindings judges the public CRLs and compares them with the ledger: what is
 // revoked must be on them.
 func crlFindings(ctx context.Context, cfg *config.Config, h *keys.Hierarchy, db *store.DB, now time.Time, say sayer) error {
-	judge(say, "root", h.RootCRLPath(), h.Root.Certificate, now)
 	served := false
 	for _, each := range h.Issuers {
 		for p := range cfg.Partitions {

@@ -27,8 +27,11 @@ func (a *App) ops() (http.Handler, error) {
 			func() float64 { return float64(a.pending()) }),
 		m.counter("sigill_store_commits_total", "Durable commits since start.", nil, func() int64 { return a.DB.Stats().Commits }),
 		m.counter("sigill_store_updates_total", "Transactions committed since start; several share a commit.", nil, func() int64 { return a.DB.Stats().Updates }),
+		m.gauge("sigill_root_crl_remaining_seconds", "How long the root's CRL is valid still; after it relying parties refuse everything below the root.", nil,
+			func() float64 { return a.authorities.remaining().Seconds() }),
 		a.modeMetrics(m),
 		a.laneMetrics(m),
+		a.targetMetrics(m),
 		a.ocsp.metrics(m),
 	)
 	if err != nil {
@@ -104,14 +107,25 @@ type readiness struct {
 	Modes []policy.Mode `json:"modes"`
 	// Failing are the issuing CAs whose keys do not sign.
 	Failing []ca.IssuerID `json:"failing,omitempty"`
-	Outage  string        `json:"outage,omitempty"`
-	Until   time.Time     `json:"until,omitzero"`
+	// Ended are the issuing CAs that issue nothing any more.
+	Ended []Ended `json:"ended,omitempty"`
+	// Degraded tells, where State is degraded, what somebody must see to.
+	Degraded []string  `json:"degraded,omitempty"`
+	Outage   string    `json:"outage,omitempty"`
+	Until    time.Time `json:"until,omitzero"`
 }
 
 // ready answers 200 in every mode: who stops sending requests to a service that
 // does not issue stops revoking too. It is 503 only where nothing can be answered.
 func (a *App) ready(w http.ResponseWriter, r *http.Request) {
-	out, status := readiness{State: "ready", Modes: a.Modes.Modes(), Failing: a.Downloads.FailingIssuers()}, http.StatusOK
+	out, status := readiness{State: "ready", Modes: a.Modes.Modes(), Failing: a.Downloads.FailingIssuers(), Ended: a.authorities.all()}, http.StatusOK
+	if left := a.authorities.remaining(); left < rootCRLDegraded {
+		out.Degraded = append(out.Degraded, fmt.Sprintf("the root's CRL ends in %d hours", int(left.Hours())))
+	}
+	out.Degraded = append(out.Degraded, a.targetsDegraded()...)
+	if len(out.Degraded) > 0 {
+		out.State = "degraded"
+	}
 	if n, on := a.Modes.Outage(); on {
 		out.Outage, out.Until = n.ReasonEN, n.Until
 	}

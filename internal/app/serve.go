@@ -90,11 +90,15 @@ func (a *App) prepare(ctx context.Context, technical []renewal) error {
 	if _, err := a.Downloads.Recover(ctx); err != nil {
 		return fmt.Errorf("recovering what an earlier process left: %w", err)
 	}
+	a.authorities.look(ctx) // it tells by itself what is wrong
 	// Nobody is answered yet: from here on no revocation of others is missed.
 	if err := a.ocsp.tail.Look(ctx); err != nil {
 		return err
 	}
 	if err := first(ctx, technical); err != nil {
+		return err
+	}
+	if err := a.signersOfBefore(ctx); err != nil {
 		return err
 	}
 	if err := a.Sequencer.CatchUp(ctx); err != nil {
@@ -122,7 +126,9 @@ func (a *App) stopped(ctx context.Context) error {
 	// A moment later, so that a list that was published just now is not too
 	// young to be replaced: what was revoked last is public before we go.
 	_, published := a.Publisher.Publish(ctx, a.now().Add(publish.DefaultCRLMinimum))
-	return errors.Join(err, published, a.keepHead(ctx))
+	err = errors.Join(err, published, a.keepHead(ctx))
+	a.drainMirrors(ctx)
+	return err
 }
 
 // background starts the loops that read what is due.
@@ -134,6 +140,7 @@ func (a *App) background(ctx context.Context, wg *sync.WaitGroup, technical []re
 	})
 	wg.Go(func() { a.Publisher.Run(ctx) })
 	wg.Go(func() { a.ocsp.run(ctx) })
+	a.runMirrors(ctx, wg)
 	wg.Go(func() {
 		a.Downloads.Run(ctx, recoverEvery, func(err error) { a.log.Error("background", "err", err) })
 	})
@@ -141,6 +148,8 @@ func (a *App) background(ctx context.Context, wg *sync.WaitGroup, technical []re
 		wg.Go(func() { r.keep(ctx, a.log) })
 	}
 	wg.Go(func() { a.watchRootCRL(ctx) })
+	wg.Go(func() { a.authorities.run(ctx) })
+	wg.Go(func() { a.book.run(ctx) })
 	wg.Go(func() { a.Modes.Run(ctx) })
 	wg.Go(func() {
 		t := time.NewTicker(headEvery)

@@ -67,6 +67,9 @@ func (a *App) renewSigner(ctx context.Context, each keys.CA) error {
 	if err != nil {
 		return err
 	}
+	if err := a.book.add(cert); err != nil {
+		return err
+	}
 	return a.signers.Set(each.ID, responder)
 }
 

@@ -59,6 +59,11 @@ const (
 	OutageBegun = "outage.begun"
 	OutageEnded = "outage.ended"
 
+	// Issuing CAs.
+	CARevoked = "ca.revoked" // the root's CRL says so
+	CAClosed  = "ca.closed"
+	CALast    = "ca.last" // its last CRLs may be made
+
 	// Refusals that belong to no other act.
 	LoginRefused   = "login.refused"
 	RequestRefused = "request.refused"
@@ -76,6 +81,7 @@ func Acts() []string {
 		KeyAdmitted, KeyRefused, KeyBlocked, KeyIncident, IntentRecorded, IntentAbandoned,
 		CertificateIssued, CertificateSuperseded, CertificateRevoked, SignerIssued, CRLPublished,
 		OutageBegun, OutageEnded,
+		CARevoked, CAClosed, CALast,
 		LoginRefused, RequestRefused,
 	}
 }

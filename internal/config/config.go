@@ -190,10 +190,28 @@ type Settings struct {
 	Bureaus map[string]string
 }
 
+// Scale is how many certificates an installation is made for.
+type Scale string
+
+// Scales.
+const (
+	Small Scale = "small" // one list for each issuing CA
+	Large Scale = "large" // a million certificates
+)
+
+// Partitions returns how many partitions the CRL of each issuing CA has at a scale:
+// 256 keep each below 200 kB with a million revoked certificates.
+func Partitions(s Scale) int {
+	if s == Large {
+		return 256
+	}
+	return 1
+}
+
 // Defaults are the settings of an installation on one machine.
 func Defaults() Settings {
 	return Settings{Environment: Test, Organisation: "Sigill", Status: "127.0.0.1:8080", Card: "127.0.0.1:8444", Ops: "127.0.0.1:9090",
-		StatusURL: "http://127.0.0.1:8080", Hosts: []string{"localhost", "127.0.0.1"}, Passphrase: "file", Partitions: 8, Database: "sqlite:sigill.db"}
+		StatusURL: "http://127.0.0.1:8080", Hosts: []string{"localhost", "127.0.0.1"}, Passphrase: "file", Partitions: Partitions(Small), Database: "sqlite:sigill.db"}
 }
 
 // Text returns sigill.yaml with comments for the settings.
@@ -255,8 +273,11 @@ func (c *Config) check() error {
 	if err := CheckStatusURL(c.StatusURL); err != nil {
 		return fmt.Errorf("status_url: %w", err)
 	}
-	if c.Database == "" || len(c.Hosts) == 0 || c.Partitions < 1 {
-		return errors.New("database, hosts and partitions must be set")
+	if c.Database == "" || len(c.Hosts) == 0 {
+		return errors.New("database and hosts must be set")
+	}
+	if c.Partitions < 1 || c.Partitions > 1<<16 {
+		return fmt.Errorf("partitions is %d, and must be from 1 to 65536", c.Partitions)
 	}
 	switch {
 	case c.Passphrase != "file" && c.Passphrase != "credential" && c.Passphrase != "prompt":

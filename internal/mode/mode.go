@@ -31,7 +31,7 @@ const (
 	fullFor = 30 * time.Second
 )
 
-// Config is what a Keeper needs. All fields but Failing, Record, Disk.Paths and
+// Config is what a Keeper needs. All fields but Failing, Ended, Record, Disk.Paths and
 // Disk.Reserve must be set.
 type Config struct {
 	// Dir is the installation's directory, where outages are announced.
@@ -41,6 +41,8 @@ type Config struct {
 	Full func(error) bool
 	// Failing returns the issuing CAs whose keys do not sign; nil: none ever.
 	Failing func() []ca.IssuerID
+	// Ended returns the issuing CAs that issue nothing any more; nil: none.
+	Ended func() []ca.IssuerID
 	// Record makes an outage's beginning or end an event; nil: not recorded.
 	// What it does not manage it is asked to do again. It may be asked twice for
 	// the same when the process dies in between.
@@ -89,6 +91,9 @@ func New(c Config) (*Keeper, error) {
 	}
 	if c.Failing == nil {
 		c.Failing = func() []ca.IssuerID { return nil }
+	}
+	if c.Ended == nil {
+		c.Ended = func() []ca.IssuerID { return nil }
 	}
 	k := &Keeper{config: c, said: map[string]string{}}
 	k.held = c.Disk.Reserve != nil && c.Disk.Reserve.Held()
@@ -217,6 +222,9 @@ func (k *Keeper) conditions() []policy.Mode {
 // other.
 func (k *Keeper) Modes() []policy.Mode {
 	out := k.conditions()
+	if len(k.config.Ended()) > 0 {
+		out = append(out, policy.ModeIssuerEnded)
+	}
 	if len(k.config.Failing()) > 0 {
 		out = append(out, policy.ModeSignerDown)
 	}

@@ -51,6 +51,16 @@ type Config struct {
 type Service struct {
 	Config
 	Store Store
+	// May refuses what an issuing CA must not issue right now; nil: it may all. It
+	// is asked inside transactions too, so it MUST be quick and do no I/O.
+	May func(ca.IssuerID, ca.ProfileName) error
+}
+
+func (s *Service) may(issuer ca.IssuerID, profile ca.ProfileName) error {
+	if s.May == nil {
+		return nil
+	}
+	return s.May(issuer, profile)
 }
 
 // NewEvent returns an event with a fresh id. By is a person id, "officer:…" or
@@ -75,6 +85,9 @@ func (s *Service) Issue(ctx context.Context, issuer ca.IssuerID, req ca.Request,
 	if err != nil {
 		return nil, err
 	}
+	if err := s.may(issuer, req.Profile); err != nil {
+		return nil, err
+	}
 	draft, err := i.Prepare(req)
 	if err != nil {
 		return nil, err
@@ -90,6 +103,9 @@ func (s *Service) Issue(ctx context.Context, issuer ca.IssuerID, req ca.Request,
 	recorded, err := sealed.Record(ctx, func(ctx context.Context, ci ca.Intent) error {
 		in = s.NewIntent(ci, b)
 		return update(ctx, func(tx *Tx) error {
+			if err := s.may(issuer, req.Profile); err != nil {
+				return err
+			}
 			key := KeySeen{Fingerprint: ci.Key, Card: b.Card, Slot: b.Slot, Verdict: Admitted, SeenAt: in.RecordedAt}
 			if err := AdmitKey(tx, key); err != nil {
 				return err
