@@ -9,10 +9,11 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 )
 
-// splitDER takes the first element off in, which may be of any tag below 31. It
-// reads DER only: definite lengths, in as few octets as they need.
+// splitDER takes the first element off in, whose tag is one octet: none of those
+// that callers look for is more. It reads DER only: definite lengths, in as few
+// octets as they need.
 func splitDER(in []byte) (tag byte, content, rest []byte, ok bool) {
-	if len(in) < 2 || in[0]&0x1f == 0x1f {
+	if len(in) < 2 {
 		return 0, nil, nil, false
 	}
 	header, length := 2, int(in[1])

@@ -111,41 +111,45 @@ func TestCRLReaderRefuses(t *testing.T) {
 		"SHA-1": {func(r *rawCRL) {
 			r.algorithm, r.outer = "300d06092a864886f70d0101050500", "300d06092a864886f70d0101050500"
 		}, "not supported"},
-		"algorithm in no order":     {func(r *rawCRL) { r.algorithm, r.outer = "30020500", "30020500" }, "not one in DER"},
-		"another issuer":            {func(r *rawCRL) { r.issuer = "3000" }, "another issuer"},
-		"no issuer":                 {func(r *rawCRL) { r.issuer = "" }, "issuer"},
-		"no thisUpdate":             {func(r *rawCRL) { r.thisUpdate, r.nextUpdate = "", "" }, "thisUpdate"},
-		"thisUpdate without zone":   {func(r *rawCRL) { r.thisUpdate = "170c323630333134303932363533" }, "thisUpdate"},
-		"nextUpdate in minutes":     {func(r *rawCRL) { r.nextUpdate = "170b323630333134303932365a" }, "nextUpdate"},
-		"entry is a SET":            {func(r *rawCRL) { r.entries = "3100" }, "tag 0x31"},
-		"entry is empty":            {func(r *rawCRL) { r.entries = "3000" }, "entry 0"},
-		"second entry is cut":       {func(r *rawCRL) { r.entries += "3005020101" }, "entry 1"},
-		"entry one octet too long":  {func(r *rawCRL) { r.entries += "3004020101" }, "longer than what it stands in"},
-		"entries one too long":      {func(r *rawCRL) { r.nextUpdate, r.entries, r.extensions = r.nextUpdate+"3032"+derLine, "", "" }, "longer than what it stands in"},
-		"entries' length too wide":  {func(r *rawCRL) { r.nextUpdate, r.entries = r.nextUpdate+"308131"+derLine, "" }, "a length is not in DER"},
-		"entries' length with zero": {func(r *rawCRL) { r.nextUpdate, r.entries = r.nextUpdate+"30820031"+derLine, "" }, "a length is not in DER"},
-		"200 octets, with zero":     {func(r *rawCRL) { r.nextUpdate, r.entries = r.nextUpdate+"308200c4"+strings.Repeat(derLine, 4), "" }, "a length is not in DER"},
-		"entries without length":    {func(r *rawCRL) { r.nextUpdate, r.entries = r.nextUpdate+"3080"+derLine+"0000", "" }, "a length is not in DER"},
-		"length of five octets":     {func(r *rawCRL) { r.nextUpdate, r.entries = r.nextUpdate+"30850000000031"+derLine, "" }, "a length is not in DER"},
-		"entries end in an entry":   {func(r *rawCRL) { r.entries += "30" }, "entry 1"},
-		"entry's length not in DER": {func(r *rawCRL) { r.entries = "3081" + r.entries[2:] }, "DER"},
-		"indefinite length":         {func(r *rawCRL) { r.entries = "3080" + r.entries[4:] + "0000" }, "DER"},
-		"serial not minimal":        {func(r *rawCRL) { r.entries = entry("02020001", derClock) }, "entry 0"},
-		"empty serial":              {func(r *rawCRL) { r.entries = entry("0200", derClock) }, "entry 0"},
-		"negative serial, long":     {func(r *rawCRL) { r.entries = entry("0202ff80", derClock) }, "entry 0"},
-		"no time":                   {func(r *rawCRL) { r.entries = entry(serial) }, "entry 0"},
-		"31 April":                  {func(r *rawCRL) { r.entries = entry(serial, "170d3236303433313039323635335a") }, "entry 0"},
-		"empty extensions":          {func(r *rawCRL) { r.entries = entry(serial, derClock, "3000") }, "entry 0"},
-		"reason twice":              {func(r *rawCRL) { r.entries = entry(serial, derClock, "3018", derReason, derReason) }, "entry 0"},
-		"reason of two octets":      {func(r *rawCRL) { r.entries = entry(serial, derClock, "300d300b0603551d1504040a020104") }, "entry 0"},
-		"negative reason":           {func(r *rawCRL) { r.entries = entry(serial, derClock, "300c300a0603551d1504030a0184") }, "entry 0"},
-		"reason is an INTEGER":      {func(r *rawCRL) { r.entries = entry(serial, derClock, "300c300a0603551d150403020104") }, "entry 0"},
-		"negative critical reason":  {func(r *rawCRL) { r.entries = entry(serial, derClock, "300f300d0603551d150101ff04030a0184") }, "entry 0"},
-		"value is a BIT STRING":     {func(r *rawCRL) { r.entries = entry(serial, derClock, "300c300a0603551d1503030a0104") }, "entry 0"},
-		"criticality FALSE":         {func(r *rawCRL) { r.entries = entry(serial, derClock, "300f300d0603551d1501010004030a0104") }, "entry 0"},
-		"extension without value":   {func(r *rawCRL) { r.entries = entry(serial, derClock, "300730050603551d15") }, "entry 0"},
-		"more after the value":      {func(r *rawCRL) { r.entries = entry(serial, derClock, "300e300c0603551d1504030a01040500") }, "entry 0"},
-		"identifier not in DER":     {func(r *rawCRL) { r.entries = entry(serial, derClock, "300b300906042a80010104010a") }, "entry 0"},
+		"algorithm in no order":            {func(r *rawCRL) { r.algorithm, r.outer = "30020500", "30020500" }, "not one in DER"},
+		"another issuer":                   {func(r *rawCRL) { r.issuer = "3000" }, "another issuer"},
+		"no issuer":                        {func(r *rawCRL) { r.issuer = "" }, "issuer"},
+		"no thisUpdate":                    {func(r *rawCRL) { r.thisUpdate, r.nextUpdate = "", "" }, "thisUpdate"},
+		"thisUpdate without zone":          {func(r *rawCRL) { r.thisUpdate = "170c323630333134303932363533" }, "thisUpdate"},
+		"nextUpdate in minutes":            {func(r *rawCRL) { r.nextUpdate = "170b323630333134303932365a" }, "nextUpdate"},
+		"entry is a SET":                   {func(r *rawCRL) { r.entries = "3100" }, "tag 0x31"},
+		"entry is empty":                   {func(r *rawCRL) { r.entries = "3000" }, "entry 0"},
+		"second entry is cut":              {func(r *rawCRL) { r.entries += "3005020101" }, "entry 1"},
+		"entry one octet too long":         {func(r *rawCRL) { r.entries += "3004020101" }, "longer than what it stands in"},
+		"entries one too long":             {func(r *rawCRL) { r.nextUpdate, r.entries, r.extensions = r.nextUpdate+"3032"+derLine, "", "" }, "longer than what it stands in"},
+		"entries' length too wide":         {func(r *rawCRL) { r.nextUpdate, r.entries = r.nextUpdate+"308131"+derLine, "" }, "a length is not in DER"},
+		"entries' length with zero":        {func(r *rawCRL) { r.nextUpdate, r.entries = r.nextUpdate+"30820031"+derLine, "" }, "a length is not in DER"},
+		"200 octets, with zero":            {func(r *rawCRL) { r.nextUpdate, r.entries = r.nextUpdate+"308200c4"+strings.Repeat(derLine, 4), "" }, "a length is not in DER"},
+		"entries without length":           {func(r *rawCRL) { r.nextUpdate, r.entries = r.nextUpdate+"3080"+derLine+"0000", "" }, "a length is not in DER"},
+		"length of five octets":            {func(r *rawCRL) { r.nextUpdate, r.entries = r.nextUpdate+"30850000000031"+derLine, "" }, "a length is not in DER"},
+		"entries end in an entry":          {func(r *rawCRL) { r.entries += "30" }, "entry 1"},
+		"entry's length not in DER":        {func(r *rawCRL) { r.entries = "3081" + r.entries[2:] }, "DER"},
+		"indefinite length":                {func(r *rawCRL) { r.entries = "3080" + r.entries[4:] + "0000" }, "DER"},
+		"serial not minimal":               {func(r *rawCRL) { r.entries = entry("02020001", derClock) }, "entry 0"},
+		"empty serial":                     {func(r *rawCRL) { r.entries = entry("0200", derClock) }, "entry 0"},
+		"negative serial, long":            {func(r *rawCRL) { r.entries = entry("0202ff80", derClock) }, "entry 0"},
+		"no time":                          {func(r *rawCRL) { r.entries = entry(serial) }, "entry 0"},
+		"31 April":                         {func(r *rawCRL) { r.entries = entry(serial, "170d3236303433313039323635335a") }, "entry 0"},
+		"empty extensions":                 {func(r *rawCRL) { r.entries = entry(serial, derClock, "3000") }, "entry 0"},
+		"reason twice":                     {func(r *rawCRL) { r.entries = entry(serial, derClock, "3018", derReason, derReason) }, "entry 0"},
+		"reason of two octets":             {func(r *rawCRL) { r.entries = entry(serial, derClock, "300d300b0603551d1504040a020104") }, "entry 0"},
+		"negative reason":                  {func(r *rawCRL) { r.entries = entry(serial, derClock, "300c300a0603551d1504030a0184") }, "entry 0"},
+		"reason is an INTEGER":             {func(r *rawCRL) { r.entries = entry(serial, derClock, "300c300a0603551d150403020104") }, "entry 0"},
+		"after the extensions of an entry": {func(r *rawCRL) { r.entries = entry(serial, derClock, "300c"+derReason, "0500") }, "entry 0"},
+		"value's length with zero": {func(r *rawCRL) {
+			r.entries = entry(serial, derClock, hex.EncodeToString(wrap(casn1.SEQUENCE, wrap(casn1.SEQUENCE, unhex("0603551d40"+"048200c8"), make([]byte, 200)))))
+		}, "entry 0"},
+		"negative critical reason": {func(r *rawCRL) { r.entries = entry(serial, derClock, "300f300d0603551d150101ff04030a0184") }, "entry 0"},
+		"value is a BIT STRING":    {func(r *rawCRL) { r.entries = entry(serial, derClock, "300c300a0603551d1503030a0104") }, "entry 0"},
+		"criticality FALSE":        {func(r *rawCRL) { r.entries = entry(serial, derClock, "300f300d0603551d1501010004030a0104") }, "entry 0"},
+		"extension without value":  {func(r *rawCRL) { r.entries = entry(serial, derClock, "300730050603551d15") }, "entry 0"},
+		"more after the value":     {func(r *rawCRL) { r.entries = entry(serial, derClock, "300e300c0603551d1504030a01040500") }, "entry 0"},
+		"identifier not in DER":    {func(r *rawCRL) { r.entries = entry(serial, derClock, "300b300906042a80010104010a") }, "entry 0"},
 		"seventeen extensions": {func(r *rawCRL) {
 			var all []byte
 			for i := range 17 {
@@ -253,6 +257,8 @@ func TestCRLReaderForeign(t *testing.T) {
 			{SerialNumber: big.NewInt(200), RevocationTime: at(1999), ReasonCode: 6, ExtraExtensions: []pkix.Extension{
 				pkixExtension(asn1.ObjectIdentifier{2, 5, 29, 24}, false, []byte("\x18\x0f20260314092653Z"))}},
 			{SerialNumber: big.NewInt(1), RevocationTime: at(1970), ExtraExtensions: critical},
+			{SerialNumber: big.NewInt(-129), RevocationTime: at(1950), ExtraExtensions: []pkix.Extension{
+				pkixExtension(asn1.ObjectIdentifier{2, 5, 29, 24}, true, []byte("\x18\x0f20260314092653Z"))}},
 			{SerialNumber: new(big.Int).Lsh(big.NewInt(0x99), 8*150), RevocationTime: at(2026), ExtraExtensions: []pkix.Extension{
 				pkixExtension(asn1.ObjectIdentifier{1, 2, 3, 4}, false, []byte("x")), pkixExtension(asn1.ObjectIdentifier{1, 2, 3, 5}, false, nil)}},
 		},
@@ -276,7 +282,7 @@ func TestCRLReaderForeign(t *testing.T) {
 			t.Errorf("entry %d = %+v", i, got)
 		}
 	}
-	if head.Number.Cmp(template.Number) != 0 || !head.NextUpdate.Equal(at(2051)) || head.Sorted || head.CriticalEntries != 1 || head.Entries != 4 {
+	if head.Number.Cmp(template.Number) != 0 || !head.NextUpdate.Equal(at(2051)) || head.Sorted || head.CriticalEntries != 1 || head.Entries != 5 {
 		t.Errorf("head %+v", head)
 	}
 	if head.DeltaBase == nil || head.DeltaBase.Int64() != 7 || len(head.UnknownCritical) != 1 || head.UnknownCritical[0].String() != "1.2.3.4" {
@@ -323,6 +329,37 @@ func TestCRLReaderSorted(t *testing.T) {
 			if e.Critical || e.Reason != ca.Superseded {
 				t.Errorf("%s: %+v", name, e)
 			}
+		}
+	}
+}
+
+// Times at the borders of what is one, each held against the standard library.
+func TestCRLReaderTimes(t *testing.T) {
+	key, issuer := ed25519Issuer(t)
+	for text, want := range map[string]bool{
+		"260314092653Z": true, "491231235959Z": true, "500101000000Z": true, "680229000000Z": true, "690101000000Z": true, "991231235959Z": true, "000229000000Z": true,
+		"20500101000000Z": true, "99991231235959Z": true, "20000229120000Z": true, "24000229120000Z": true, "19500101000000Z": true,
+		"21000229120000Z": false, "20260229120000Z": false, "260229120000Z": false, "260431120000Z": false, "260631120000Z": false, "260931120000Z": false, "261131120000Z": false,
+		"260132120000Z": false, "260100120000Z": false, "260001120000Z": false, "261301120000Z": false, "260314240000Z": false, "260314096000Z": false, "260314090060Z": false,
+		"2603140926530": false, "26031409265:Z": false, "2603140926/3Z": false, "+60314092653Z": false, "26031409265 Z": false, "2050010100000Z": false, "2:500101000000Z": false, "20:00101000000Z": false,
+		"260314092653z": false, "2603140926Z": false, "20500101000000.5Z": false, "205001010000Z": false, "260314092653+0000": false, "": false,
+	} {
+		tag := "17"
+		if len(text) == 15 || len(text) == 17 && text[0:2] == "20" {
+			tag = "18"
+		}
+		raw := goodRaw(issuer)
+		at := append(append(unhex(tag), byte(len(text))), text...)
+		raw.entries = hex.EncodeToString(wrap(casn1.SEQUENCE, unhex("020101"), at))
+		der := sealEd25519(key, raw.tbs(), unhex(derEd25519))
+		_, entries, err := readCRL(der, issuer)
+		if (err == nil) != want {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		list, stdErr := x509.ParseRevocationList(der)
+		if want && (stdErr != nil || !entries[0].At.Equal(list.RevokedCertificateEntries[0].RevocationTime)) {
+			t.Errorf("%q is %v, the standard library's is %v (%v)", text, entries[0].At, list, stdErr)
 		}
 	}
 }
