@@ -29,6 +29,7 @@ const (
 // Its methods may be called concurrently.
 type Cache struct {
 	kept    *otter.Cache[string, kept]
+	octets  int
 	flights singleflight.Group
 	mu      sync.Mutex
 	heads   map[string]crlHead // by issuer and scope
@@ -55,12 +56,12 @@ func NewCache(octets int) (*Cache, error) {
 	}
 	c, err := otter.New(&otter.Options[string, kept]{
 		MaximumWeight: uint64(octets),
-		Weigher:       func(key string, k kept) uint32 { return uint32(min(len(key)+k.octets+entryCost, 1<<31)) },
+		Weigher:       func(key string, k kept) uint32 { return uint32(cost(key, k)) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("revocation cache: %w", err)
 	}
-	return &Cache{kept: c, heads: map[string]crlHead{}}, nil
+	return &Cache{kept: c, octets: octets, heads: map[string]crlHead{}}, nil
 }
 
 // get returns what is kept under key; a nil Cache keeps nothing.
@@ -71,8 +72,13 @@ func (c *Cache) get(key string) (kept, bool) {
 	return c.kept.GetIfPresent(key)
 }
 
+// cost is what an entry takes, in octets.
+func cost(key string, k kept) int { return min(len(key)+k.octets+entryCost, 1<<31) }
+
+// put keeps k, unless it alone is more than the cache may hold. What has to go
+// for it goes soon, not at once.
 func (c *Cache) put(key string, k kept) {
-	if c != nil {
+	if c != nil && cost(key, k) <= c.octets {
 		c.kept.Set(key, k)
 	}
 }

@@ -95,7 +95,7 @@ func (j *judgement) ocspAt(address string, t target) (finding, error) {
 	if err == nil {
 		var f finding
 		if f, err = j.useOCSP(answer, t, x); err == nil {
-			j.v.Cache.put(key, kept{answer: answer, fetched: j.now, octets: 2 * answer.octets})
+			j.v.Cache.put(key, kept{answer: answer, fetched: j.now, octets: answer.octets})
 			return f, nil
 		}
 		return f, err
@@ -178,7 +178,7 @@ func (j *judgement) checkOCSP(a *ocspAnswer, t target, nonce []byte) error {
 func (j *judgement) useOCSP(a *ocspAnswer, t target, x *Exchange) (finding, error) {
 	s, err := a.single(t)
 	if err == nil {
-		x.ThisUpdate, x.NextUpdate, x.ProducedAt, x.Signer = s.thisUpdate, s.nextUpdate, a.producedAt, a.signer.Subject.CommonName
+		x.ThisUpdate, x.NextUpdate, x.ProducedAt, x.Signer = s.thisUpdate, s.nextUpdate, a.producedAt, a.signer.name
 		x.Octets = a.octets
 		err = j.ocspInForce(a, s)
 	}
@@ -221,8 +221,8 @@ func (j *judgement) ocspInForce(a *ocspAnswer, s ocspSingle) error {
 		return err
 	}
 	// What is kept may outlive the certificate of who signed it.
-	if j.now.Before(a.signer.NotBefore.Add(-j.v.Skew)) || j.now.After(a.signer.NotAfter.Add(j.v.Skew)) {
-		return failed(unbelievable, "the signer's certificate is valid from %s to %s", stamp(a.signer.NotBefore), stamp(a.signer.NotAfter))
+	if j.now.Before(a.signer.notBefore.Add(-j.v.Skew)) || j.now.After(a.signer.notAfter.Add(j.v.Skew)) {
+		return failed(unbelievable, "the signer's certificate is valid from %s to %s", stamp(a.signer.notBefore), stamp(a.signer.notAfter))
 	}
 	if a.producedAt.After(j.now.Add(j.v.Skew)) {
 		return failed(unbelievable, "it was made at %s, which has not come", stamp(a.producedAt))
@@ -294,7 +294,7 @@ func (a *ocspAnswer) newest(t target) int64 {
 func (a *ocspAnswer) verify(issuer *x509.Certificate) error {
 	err := issuer.CheckSignature(a.algorithm, a.tbs, a.signature)
 	if err == nil {
-		a.signer = issuer
+		a.signedBy(issuer)
 		return nil
 	}
 	why := fmt.Errorf("it is not signed by %q: %w", issuer.Subject.CommonName, err)
@@ -314,7 +314,7 @@ func (a *ocspAnswer) verify(issuer *x509.Certificate) error {
 		if len(cert.UnhandledCriticalExtensions) > 0 {
 			return fmt.Errorf("the signer's certificate has the critical extension %v, which is not known", asn1.ObjectIdentifier(cert.UnhandledCriticalExtensions[0]))
 		}
-		a.signer = cert
+		a.signedBy(cert)
 		return nil
 	}
 	return why

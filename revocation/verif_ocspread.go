@@ -61,7 +61,20 @@ type ocspAnswer struct {
 	singles    []ocspSingle
 	nonce      []byte // value of the extension; nil without one
 	octets     int
-	signer     *x509.Certificate // set by verify
+	signer     signer // set by verify
+}
+
+// signer is what is kept of who signed an answer: a certificate is several
+// kilobytes in memory, and a cache holds many answers of one signer.
+type signer struct {
+	name                string
+	notBefore, notAfter time.Time
+}
+
+// signedBy notes who signed, and lets go of what was needed to find out.
+func (a *ocspAnswer) signedBy(cert *x509.Certificate) {
+	a.signer = signer{cert.Subject.CommonName, cert.NotBefore, cert.NotAfter}
+	a.tbs, a.signature, a.certs = nil, nil, nil
 }
 
 type ocspSingle struct {

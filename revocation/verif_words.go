@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"sigill/ca"
 )
@@ -149,7 +150,7 @@ type TranscriptOptions struct {
 func (r Verification) Transcript(p Presented, now time.Time, o TranscriptOptions) string {
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-12s %s\n", name+":", fmt.Sprintf(format, args...))
+		fmt.Fprintf(&b, "%-12s %s\n", name+":", oneLine(fmt.Sprintf(format, args...)))
 	}
 	cert := p.Certificate
 	if o.Subject {
@@ -174,12 +175,12 @@ func (r Verification) Transcript(p Presented, now time.Time, o TranscriptOptions
 	}
 	b.WriteString("\n")
 	for i, step := range r.Steps {
-		fmt.Fprintf(&b, "%2d. %s\n", i+1, step.Text)
+		fmt.Fprintf(&b, "%2d. %s\n", i+1, oneLine(step.Text))
 		if step.Exchange != nil {
 			step.Exchange.write(&b, now)
 		}
 	}
-	fmt.Fprintf(&b, "\n%-12s %s\n%-12s %s\n", "verdict:", r.verdict(o.Language), "next:", r.Next(o.Language))
+	fmt.Fprintf(&b, "\n%-12s %s\n%-12s %s\n", "verdict:", oneLine(r.verdict(o.Language)), "next:", r.Next(o.Language))
 	return b.String()
 }
 
@@ -194,7 +195,7 @@ func (r Verification) verdict(language string) string {
 // write tells an exchange in lines below its step.
 func (x *Exchange) write(b *strings.Builder, now time.Time) {
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(b, "      %-12s %s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(b, "      %-12s %s\n", name, oneLine(fmt.Sprintf(format, args...)))
 	}
 	switch {
 	case x.Address != "" && x.Kind != FromCache:
@@ -219,6 +220,17 @@ func (x *Exchange) write(b *strings.Builder, now time.Time) {
 	if x.Number != "" {
 		line("list", "number %s, %d entries, for %s", x.Number, x.Entries, x.Scope)
 	}
+}
+
+// oneLine keeps what strangers wrote, in a certificate or an answer, on its line: a
+// name with a line break could otherwise add a verdict of its own.
+func oneLine(text string) string {
+	return strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return unicode.ReplacementChar
+		}
+		return c
+	}, text)
 }
 
 // ago tells how long ago something was, or how soon it will be: where it should

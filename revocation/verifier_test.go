@@ -321,7 +321,7 @@ func forgeOCSP(t *testing.T, a answer, id ca.CertID, cert *x509.Certificate, key
 	}{0, bytesOf{asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 1}, basic}})
 }
 
-func mustMarshal(t *testing.T, v any) []byte {
+func mustMarshal(t testing.TB, v any) []byte {
 	t.Helper()
 	der, err := asn1.Marshal(v)
 	if err != nil {

@@ -216,8 +216,6 @@ func seal(parts [][]byte, algorithm []byte, key crypto.Signer) []byte {
 
 func marshal(v any) []byte { return must(asn1.Marshal(v)) }
 
-func marshalAs(v any, params string) []byte { return must(asn1.MarshalWithParams(v, params)) }
-
 func extension(critical bool, value []byte, oid ...int) pkix.Extension {
 	return pkix.Extension{Id: oid, Critical: critical, Value: value}
 }

@@ -1,0 +1,182 @@
+package revocation_test
+
+import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ocsp"
+
+	"sigill/ca"
+	"sigill/internal/revtest"
+	"sigill/revocation"
+)
+
+// signed is an answer "good" by whatever key, with whatever certificates beside it.
+type signed struct {
+	key   crypto.Signer
+	pss   bool
+	certs []*x509.Certificate
+}
+
+// answer encodes and signs it, by other code than what reads it.
+func (s signed) answer(t testing.TB, request []byte) []byte {
+	t.Helper()
+	r, err := ca.ParseOCSPRequest(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := r.CertIDs[0]
+	type single struct {
+		ID   asn1.RawValue
+		Good asn1.RawValue
+		This time.Time `asn1:"generalized"`
+		Next time.Time `asn1:"generalized,explicit,tag:0"`
+	}
+	tbs := mustMarshal(t, struct {
+		Responder asn1.RawValue
+		Produced  time.Time `asn1:"generalized"`
+		Singles   []single
+	}{asn1.RawValue{FullBytes: append([]byte{0xa2, 22, 4, 20}, make([]byte, 20)...)}, revtest.Start,
+		[]single{{asn1.RawValue{FullBytes: id.Raw}, asn1.RawValue{FullBytes: []byte{0x80, 0}}, revtest.Start.Add(-time.Minute), revtest.Start.Add(time.Hour)}}})
+	algorithm, options, message := s.method(t, tbs)
+	signature, err := s.key.Sign(rand.Reader, message, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var certs []asn1.RawValue
+	for _, cert := range s.certs {
+		certs = append(certs, asn1.RawValue{FullBytes: cert.Raw})
+	}
+	parts := struct {
+		TBS, Algorithm asn1.RawValue
+		Signature      asn1.BitString
+		Certs          []asn1.RawValue `asn1:"explicit,optional,omitempty,tag:0"`
+	}{asn1.RawValue{FullBytes: tbs}, asn1.RawValue{FullBytes: algorithm}, asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)}, certs}
+	basic := mustMarshal(t, parts)
+	return mustMarshal(t, struct {
+		Status asn1.Enumerated
+		Bytes  struct {
+			Type asn1.ObjectIdentifier
+			DER  []byte
+		} `asn1:"explicit,tag:0"`
+	}{0, struct {
+		Type asn1.ObjectIdentifier
+		DER  []byte
+	}{asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 1}, basic}})
+}
+
+func (s signed) method(t testing.TB, tbs []byte) (algorithm []byte, options crypto.SignerOpts, message []byte) {
+	t.Helper()
+	digest := sha256.Sum256(tbs)
+	sha := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}, Parameters: asn1.NullRawValue}
+	switch s.key.(type) {
+	case *rsa.PrivateKey:
+		if !s.pss {
+			return mustMarshal(t, pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}, Parameters: asn1.NullRawValue}), crypto.SHA256, digest[:]
+		}
+		params := mustMarshal(t, struct {
+			Hash pkix.AlgorithmIdentifier `asn1:"explicit,tag:0"`
+			MGF  pkix.AlgorithmIdentifier `asn1:"explicit,tag:1"`
+			Salt int                      `asn1:"explicit,tag:2"`
+		}{sha, pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 8}, Parameters: asn1.RawValue{FullBytes: mustMarshal(t, sha)}}, 32})
+		return mustMarshal(t, pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 10}, Parameters: asn1.RawValue{FullBytes: params}}),
+			&rsa.PSSOptions{SaltLength: 32, Hash: crypto.SHA256}, digest[:]
+	case ed25519.PrivateKey:
+		return mustMarshal(t, pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 3, 101, 112}}), crypto.Hash(0), tbs
+	}
+	return mustMarshal(t, pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}}), crypto.SHA256, digest[:]
+}
+
+// Each form of a responder that is in use is believed: the issuer itself, one to
+// whom it delegated, each with whatever certificates in whatever order.
+func TestVerifyResponders(t *testing.T) {
+	w := newWeb(t)
+	delete(w.crl, leafList)
+	issuer, delegate := w.inner.Cert, w.inner.OCSPCert
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsaCert := w.inner.Signer(t, rsaKey, func(*x509.Certificate) {})
+	edCert := w.inner.Signer(t, edKey, func(*x509.Certificate) {})
+	strange := w.inner.Signer(t, w.inner.OCSPKey, func(c *x509.Certificate) {
+		c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: []int{2, 999, 1}, Critical: true, Value: []byte{5, 0}})
+	})
+	type certs = []*x509.Certificate
+	for name, test := range map[string]struct {
+		signed
+		good bool
+	}{
+		"the issuer":                                  {signed{w.inner.Key, false, nil}, true},
+		"the issuer, with its certificate":            {signed{w.inner.Key, false, certs{issuer}}, true},
+		"a delegate":                                  {signed{w.inner.OCSPKey, false, certs{delegate}}, true},
+		"a delegate, then the issuer":                 {signed{w.inner.OCSPKey, false, certs{delegate, issuer}}, true},
+		"the issuer, then a delegate":                 {signed{w.inner.OCSPKey, false, certs{issuer, delegate}}, true},
+		"a delegate after a root and a holder":        {signed{w.inner.OCSPKey, false, certs{w.root.Cert, w.leaf, delegate}}, true},
+		"a delegate that is left out":                 {signed{w.inner.OCSPKey, false, certs{issuer}}, false},
+		"RSA":                                         {signed{rsaKey, false, certs{rsaCert}}, true},
+		"RSA-PSS":                                     {signed{rsaKey, true, certs{rsaCert, issuer}}, true},
+		"Ed25519":                                     {signed{edKey, false, certs{edCert}}, true},
+		"a critical extension that is not known":      {signed{w.inner.OCSPKey, false, certs{strange}}, false},
+		"the delegate of the CA above":                {signed{w.root.OCSPKey, false, certs{w.root.OCSPCert}}, false},
+		"the CA above":                                {signed{w.root.Key, false, certs{w.root.Cert}}, false},
+		"a stranger, with the delegate's certificate": {signed{revtest.NewKey(t), false, certs{delegate}}, false},
+	} {
+		w.ocsp = func(request []byte) ([]byte, error) { return test.answer(t, request), nil }
+		got := w.judge()
+		if (got.Status == revocation.Good) != test.good {
+			t.Errorf("%s: %s, %v", name, got.Status, got.Steps)
+		}
+		// Another reader agrees, as far as it goes.
+		answer := test.answer(t, requestFor(t, w.leaf, issuer))
+		if parsed, err := ocsp.ParseResponseForCert(answer, w.leaf, issuer); err == nil && parsed.Status == ocsp.Good && !test.good && name != "a critical extension that is not known" {
+			t.Errorf("%s: x/crypto/ocsp believes it", name)
+		}
+	}
+}
+
+// A holder cannot vouch for himself, whatever stands in his certificate beside
+// the purpose.
+func TestVerifyHolderIsNoResponder(t *testing.T) {
+	w := newWeb(t)
+	delete(w.crl, leafList)
+	key := revtest.NewKey(t)
+	holder := *w.leaf
+	holder.ExtraExtensions = []pkix.Extension{{Id: []int{1, 3, 6, 1, 5, 5, 7, 48, 1, 5}, Value: []byte{5, 0}}}
+	w.leaf = revtest.Sign(t, &holder, w.inner.Cert, key.Public(), w.inner.Key)
+	w.ocsp = func(request []byte) ([]byte, error) {
+		return signed{key, false, []*x509.Certificate{w.leaf}}.answer(t, request), nil
+	}
+	w.want(w.judge(), revocation.Unknown, revocation.CauseUnbelievable)
+}
+
+// An answer says two things of one certificate: it says nothing.
+func TestVerifyContradiction(t *testing.T) {
+	w := newWeb(t)
+	delete(w.crl, leafList)
+	honest := signed{w.inner.OCSPKey, false, []*x509.Certificate{w.inner.OCSPCert}}
+	w.ocsp = func(request []byte) ([]byte, error) {
+		r, err := ca.ParseOCSPRequest(request)
+		if err != nil {
+			return nil, err
+		}
+		der, _, err := w.inner.Responder(t).SignOCSP(ca.OCSPAnswer{ProducedAt: revtest.Start, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour),
+			Singles: []ca.OCSPSingle{{ID: r.CertIDs[0], Status: ca.OCSPGood}, {ID: r.CertIDs[0], Status: ca.OCSPRevoked, At: revtest.Start}}})
+		return der, err
+	}
+	w.want(w.judge(), revocation.Unknown, revocation.CauseUnbelievable)
+	w.ocsp = func(request []byte) ([]byte, error) { return honest.answer(t, request), nil }
+	w.want(w.judge(), revocation.Good, revocation.CauseGood)
+}
