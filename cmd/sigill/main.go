@@ -51,6 +51,7 @@ type cli struct {
 	Doctor  doctorCmd  `cmd:"" group:"service" help:"Examine an installation: database, event chain, CRLs, certificates."`
 	Audit   auditCmd   `cmd:"" group:"service" help:"Verify what was done."`
 	CA      caCmd      `cmd:"" name:"ca" group:"service" help:"What the CAs may issue."`
+	Check   checkCmd   `cmd:"" group:"service" help:"Look at a status service from outside: lists, OCSP, certificates, claims. Exit 0, 1 with warnings, 2 with failures."`
 	Config  configCmd  `cmd:"" group:"service" help:"Print sigill.yaml with every key explained."`
 	Outage  outageCmd  `cmd:"" group:"service" help:"Announce planned work: issuing stops, revoking and status go on."`
 	Bench   benchCmd   `cmd:"" group:"service" help:"Measure, with the ceiling beside each figure."`
@@ -89,6 +90,15 @@ func (g *globals) print(v any, text string) error {
 
 // errTold is a failure whose reasons have been printed already.
 var errTold = errors.New("told")
+
+// exitError is a failure with an exit code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e exitError) Error() string { return e.err.Error() }
+func (e exitError) Unwrap() error { return e.err }
 
 // usageError is wrong use: exit 2.
 type usageError struct{ text string }
@@ -143,6 +153,9 @@ func report(stderr io.Writer, err error) int {
 	}
 	if !errors.Is(err, errTold) {
 		fmt.Fprintln(stderr, "sigill:", told(err))
+	}
+	if own, ok := errors.AsType[exitError](err); ok {
+		return own.code
 	}
 	return exitFailed
 }
