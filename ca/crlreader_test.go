@@ -111,6 +111,10 @@ func TestCRLReaderRefuses(t *testing.T) {
 		"SHA-1": {func(r *rawCRL) {
 			r.algorithm, r.outer = "300d06092a864886f70d0101050500", "300d06092a864886f70d0101050500"
 		}, "not supported"},
+		"RSA without NULL": {func(r *rawCRL) { r.algorithm, r.outer = "300b06092a864886f70d01010b", "300b06092a864886f70d01010b" }, "not supported"},
+		"PSS by default": {func(r *rawCRL) {
+			r.algorithm, r.outer = "300d06092a864886f70d01010a3000", "300d06092a864886f70d01010a3000"
+		}, "not supported"},
 		"algorithm in no order":            {func(r *rawCRL) { r.algorithm, r.outer = "30020500", "30020500" }, "not one in DER"},
 		"another issuer":                   {func(r *rawCRL) { r.issuer = "3000" }, "another issuer"},
 		"no issuer":                        {func(r *rawCRL) { r.issuer = "" }, "issuer"},
