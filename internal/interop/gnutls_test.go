@@ -35,16 +35,21 @@ func TestGnuTLSAsksOCSP(t *testing.T) {
 func TestGnuTLSJudgesByCRL(t *testing.T) {
 	stage.Need(t, "certtool", "gnutls-bin")
 	in := served(t)
+	const verify = "certtool --verify --load-ca-certificate root.pem --load-crl "
 	by := func(name string) string {
 		lists := name + "-lists.pem"
 		in.join(t, lists, "crl-root.pem", in.crlOf(name))
-		return "certtool --verify --load-ca-certificate root.pem --load-crl " + lists + " --infile " + name + "-chain.pem"
+		return verify + lists + " --infile " + name + "-chain.pem"
 	}
 	in.judge(t, []judged{
 		{"good", by(good), 0, []string{"] of: CN=TEST Sigill Root CA v1", "] of: CN=TEST Sigill Person HSA-id 3 CA v1",
 			"Chain verification output: Verified"}},
 		{"superseded", by(superseded), 1, []string{"Chain verification output: Not verified", "The certificate chain is revoked"}},
 		{"stolen", by(stolen), 1, []string{"Chain verification output: Not verified", "The certificate chain is revoked"}},
+		{"good, the full list", verify + "full.pem --infile good-chain.pem", 0, []string{"] of: CN=TEST Sigill Person HSA-id 3 CA v1", "Chain verification output: Verified"}},
+		{"superseded, the full list", verify + "full.pem --infile superseded-chain.pem", 1, []string{"The certificate chain is revoked"}},
+		{"stolen, the full list", verify + "full.pem --infile stolen-chain.pem", 1, []string{"The certificate chain is revoked"}},
+		{"issuing CA revoked", verify + "dead.pem --infile good-chain.pem", 1, []string{"The certificate chain is revoked"}},
 		{"signature of a partition", "certtool --verify-crl --load-ca-certificate issuer.pem --infile " + in.crlOf(superseded), 0, []string{"Verified"}},
 		{"signature of a partition under the root", "certtool --verify-crl --load-ca-certificate root.pem --infile " + in.crlOf(superseded), 1, []string{"Not verified"}},
 		{"signature of the root's", "certtool --verify-crl --load-ca-certificate root.pem --infile crl-root.pem", 0, []string{"Verified"}},

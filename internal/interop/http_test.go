@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ocsp"
 
@@ -109,6 +110,9 @@ func TestWhatWindowsInsistsOn(t *testing.T) {
 				t.Errorf("%s: %v", cert.CRLDistributionPoints[0], err)
 			}
 			equalPoints(t, cert, list)
+			if !cert.IsCA {
+				announcesNext(t, list)
+			}
 		})
 	}
 }
@@ -116,6 +120,8 @@ func TestWhatWindowsInsistsOn(t *testing.T) {
 var (
 	oidCDP = asn1.ObjectIdentifier{2, 5, 29, 31}
 	oidIDP = asn1.ObjectIdentifier{2, 5, 29, 28}
+	// szOID_CRL_NEXT_PUBLISH
+	oidNextPublish = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 21, 4}
 )
 
 // equalPoints compares the one DistributionPoint of a certificate with the
@@ -148,6 +154,26 @@ func equalPoints(t *testing.T, cert *x509.Certificate, list *x509.RevocationList
 	if !cert.IsCA {
 		t.Error("the list has no issuing distribution point")
 	}
+}
+
+// announcesNext: where it is switched on, a list says when the next one comes, so
+// that Windows fetches it before this one has run out.
+func announcesNext(t *testing.T, list *x509.RevocationList) {
+	t.Helper()
+	for _, e := range list.Extensions {
+		if !e.Id.Equal(oidNextPublish) {
+			continue
+		}
+		var at time.Time
+		if rest, err := asn1.Unmarshal(e.Value, &at); err != nil || len(rest) > 0 || e.Critical {
+			t.Fatalf("next CRL publish %x, critical %t: %v", e.Value, e.Critical, err)
+		}
+		if !at.After(list.ThisUpdate) || !at.Before(list.NextUpdate) {
+			t.Errorf("the list of %v until %v says that the next is there at %v", list.ThisUpdate, list.NextUpdate, at)
+		}
+		return
+	}
+	t.Error("the list does not say when the next one comes")
 }
 
 // request returns an OCSP request for a certificate.

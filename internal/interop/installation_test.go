@@ -38,6 +38,8 @@ const (
 	// forged is signed by the issuing CA's own key and stands in no database: what
 	// somebody makes who stole that key. No CRL can list it.
 	forged = "forged"
+	// spare is another good eID, which one test revokes.
+	spare = "spare"
 )
 
 // partitions is how many CRLs the issuing CA of these certificates has.
@@ -58,8 +60,10 @@ type installation struct {
 	root   *x509.Certificate
 	issuer *x509.Certificate // of the certificates in leaves
 	leaves map[string]*leaf
-	// work has, in PEM: root, issuer, chain (both), the leaves by name, crl-root,
-	// crl-0 … crl-3 (the issuer's partitions), and crls, all of them.
+	// work has, in PEM: root, issuer, chain (both), the leaves by name; crl-root,
+	// crl-0 … crl-3 (the issuer's partitions), and crls, all these; crl-full, of
+	// everything that the issuer revoked, and full, this with the root's; crl-dead, a
+	// list of the root that revokes the issuer, and dead, this with the full one.
 	work string
 }
 
@@ -69,6 +73,7 @@ func newInstallation(t testing.TB) *installation {
 	in := &installation{t: t, dir: filepath.Join(t.TempDir(), "demo"), work: t.TempDir(), leaves: map[string]*leaf{}}
 	stage.Run(t, stage.Command(programs.Sigill(t), "demo", "--dir", in.dir)).Want(t, 0, "sigill demo")
 	public := in.move()
+	in.forget()
 	in.status = in.serve()
 	in.gate = newGate(t, public, strings.TrimPrefix(in.status, "http://"))
 
@@ -77,6 +82,7 @@ func newInstallation(t testing.TB) *installation {
 	in.hold(good, "åsa-öström-häggkvist-authentication", "9752278900000000031.json")
 	in.hold(superseded, "åsa-öström-häggkvist-authentication-superseded", "9752278900000000031.json.before-update")
 	in.hold(stolen, "märta-nyström-authentication", "9752278900000000056.json")
+	in.hold(spare, "göran-sjöberg-authentication", stage.ElseCard+".json")
 	in.leaves[forged] = in.forge()
 	in.write()
 	return in
@@ -103,12 +109,30 @@ func (in *installation) move() (public string) {
 		to = "[::1]:0"
 		in.must(l.Close())
 	}
-	old, moved := "status: "+c.Listen.Status+"\n", "status: \""+to+"\"\n"
-	if n := bytes.Count(text, []byte(old)); n != 1 {
-		in.t.Fatalf("%s has %q %d times", config.File, old, n)
+	for _, change := range [][2]string{
+		{"status: " + c.Listen.Status + "\n", "status: \"" + to + "\"\n"},
+		{"announce_next: false\n", "announce_next: true\n"}, // for Windows; nobody else may mind
+	} {
+		if n := bytes.Count(text, []byte(change[0])); n != 1 {
+			in.t.Fatalf("%s has %q %d times", config.File, change[0], n)
+		}
+		text = bytes.Replace(text, []byte(change[0]), []byte(change[1]), 1)
 	}
-	in.must(os.WriteFile(path, bytes.Replace(text, []byte(old), []byte(moved), 1), 0o644))
+	in.must(os.WriteFile(path, text, 0o644))
 	return c.Listen.Status
+}
+
+// forget removes the lists that the demo published. They are issued anew when the
+// service starts: the full ones too, which would otherwise be as old as the
+// demo's beginning.
+func (in *installation) forget() {
+	files, err := filepath.Glob(filepath.Join(in.dir, "public", "crl", "*", "*.crl"))
+	in.must(err)
+	for _, file := range files {
+		if filepath.Base(filepath.Dir(file)) != string(keys.RootID) {
+			in.must(os.Remove(file))
+		}
+	}
 }
 
 // serve starts `sigill serve` and returns the address of its status listener.
@@ -210,6 +234,11 @@ func (in *installation) write() {
 		lists = append(lists, list)
 	}
 	put("crls", crl, lists...)
+	full, dead := in.get(in.full()), in.revokeIssuer()
+	put("crl-full", crl, full)
+	put("full", crl, lists[0], full)
+	put("crl-dead", crl, dead)
+	put("dead", crl, dead, full)
 }
 
 // partition returns the address of the i-th CRL of the issuer.
@@ -218,6 +247,27 @@ func (in *installation) partition(i int) string {
 	in.must(err)
 	u.Path = u.Path[:strings.LastIndexByte(u.Path, '/')+1] + string(rune('0'+i)) + ".crl"
 	return u.String()
+}
+
+// full returns the address of the issuer's full list, which no certificate names.
+func (in *installation) full() string {
+	return strings.Replace(in.partition(0), "/0.crl", "/full.crl", 1)
+}
+
+// revokeIssuer returns a list of the root that revokes the issuing CA, as it would
+// be signed where the root's key is. It is never served.
+func (in *installation) revokeIssuer() []byte {
+	elsewhere := filepath.Join(in.work, "elsewhere")
+	in.must(os.CopyFS(elsewhere, os.DirFS(in.dir)))
+	for _, file := range []string{"secrets/root-passphrase", "root/root.key"} {
+		in.must(os.Chmod(filepath.Join(elsewhere, file), 0o600)) // which copying does not keep
+	}
+	list := filepath.Join(in.work, "dead.crl")
+	stage.Run(in.t, stage.Command(programs.Sigill(in.t), "ca", "revoke-ca", filepath.Join(in.dir, "public", "aia", string(keys.PersonHSA3)+".cer"),
+		"--reason", "cACompromise", "--dir", elsewhere, "--out", list, "--yes")).Want(in.t, 0, "sigill ca revoke-ca")
+	der, err := os.ReadFile(list)
+	in.must(err)
+	return der
 }
 
 // crlOf returns which partition lists a certificate once it is revoked, as its file

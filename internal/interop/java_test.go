@@ -31,17 +31,24 @@ const (
 // start.
 func (in *installation) java(t *testing.T, cases ...javaCase) {
 	t.Helper()
+	in.javaAt(t, "", cases...)
+}
+
+// javaAt is java started by something else.
+func (in *installation) javaAt(t *testing.T, by string, cases ...javaCase) {
+	t.Helper()
+	stage.Need(t, "javac", "default-jdk-headless") // java runs sources only beside it
 	program, err := filepath.Abs(filepath.Join("testdata", "Validate.java"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Java fetches CRLs from where certificates say only when told to, and to
 	// start quickly it compiles little.
-	args := []string{"-Dcom.sun.security.enableCRLDP=true", "-XX:TieredStopAtLevel=1", program, "root.pem", "issuer.pem"}
+	args := append(strings.Fields(by), "java", "-Dcom.sun.security.enableCRLDP=true", "-XX:TieredStopAtLevel=1", program, "root.pem", "issuer.pem")
 	for _, c := range cases {
 		args = append(args, c.leaf+".pem:"+c.days+":"+c.options)
 	}
-	o := in.run(t, "java", args...).Want(t, 0, "java")
+	o := in.run(t, args[0], args[1:]...).Want(t, 0, "java")
 	lines := strings.Split(strings.TrimSpace(o.Out), "\n")
 	if len(lines) != len(cases) {
 		t.Fatalf("java told %d of %d cases: %v", len(lines), len(cases), o)

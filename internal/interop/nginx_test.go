@@ -43,6 +43,8 @@ var nginxWays = map[string]string{
 	"crl":      "ssl_crl {work}/crls.pem;",
 	"both":     "ssl_ocsp leaf; ssl_crl {work}/crls.pem;",
 	"one-list": "ssl_crl {work}/crl-root.pem;",
+	"full":     "ssl_crl {work}/full.pem;",
+	"dead":     "ssl_crl {work}/dead.pem;", // the issuing CA is revoked
 }
 
 const nginxConfig = `daemon off;
@@ -84,8 +86,9 @@ func needNginx(t *testing.T) string {
 }
 
 // startNginx starts nginx in a directory of its own until the test ends. Its
-// sockets have names, not ports, so that nobody else can take them.
-func (in *installation) startNginx(t *testing.T) *nginx {
+// sockets have names, not ports, so that nobody else can take them. What it is
+// started by may be empty.
+func (in *installation) startNginx(t *testing.T, by string) *nginx {
 	t.Helper()
 	path := needNginx(t)
 	dir, err := os.MkdirTemp("", "nginx") // the name of a socket is short
@@ -108,7 +111,8 @@ func (in *installation) startNginx(t *testing.T) *nginx {
 	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, dir, in.work, servers), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n.Service = stage.Start(t, path, "-p", dir, "-e", "stderr", "-c", config)
+	args := append(strings.Fields(by), path, "-p", dir, "-e", "stderr", "-c", config)
+	n.Service = stage.Start(t, args[0], args[1:]...)
 	n.ready(t)
 	return n
 }
@@ -185,6 +189,14 @@ func (n *nginx) knock(t *testing.T, way, name string) (code int, body, log strin
 	return resp.StatusCode, string(text), n.Log()[before:]
 }
 
+// What nginx logs of those whom it does not let in.
+const (
+	nginxByOCSP  = "client SSL certificate verify error: certificate revoked"
+	nginxByList  = "client SSL certificate verify error: (23:certificate revoked)"
+	nginxUnknown = "client SSL certificate verify error: certificate status unknown"
+	nginxNobody  = "client SSL certificate verify error: certificate status request failed"
+)
+
 // door is what happens at one way with one card.
 type door struct {
 	way, card string
@@ -210,26 +222,21 @@ func (n *nginx) doors(t *testing.T, doors []door) {
 func TestNginxLetsIn(t *testing.T) {
 	needNginx(t)
 	in := served(t)
-	n := in.startNginx(t)
-	const (
-		byOCSP  = "client SSL certificate verify error: certificate revoked"
-		byList  = "client SSL certificate verify error: (23:certificate revoked)"
-		unknown = "client SSL certificate verify error: certificate status unknown"
-		nobody  = "client SSL certificate verify error: certificate status request failed"
-	)
+	n := in.startNginx(t, "")
 	asked := in.since()
 	n.doors(t, []door{
 		{"none", good, ""}, {"none", superseded, ""}, {"none", stolen, ""}, {"none", forged, ""}, // does not look
-		{"crl", good, ""}, {"crl", superseded, byList}, {"crl", stolen, byList}, {"crl", forged, ""}, // in no list
+		{"crl", good, ""}, {"crl", superseded, nginxByList}, {"crl", stolen, nginxByList}, {"crl", forged, ""}, // in no list
+		{"full", good, ""}, {"full", superseded, nginxByList}, {"full", stolen, nginxByList}, {"dead", good, nginxByList},
 		{"one-list", good, "(3:unable to get certificate CRL)"},
 	})
 	if got := asked(); len(got) != 0 {
-		t.Errorf("nginx was to ask nobody, and asked %v", got)
+		t.Errorf("nginx was to ask nginxNobody, and asked %v", got)
 	}
 	n.doors(t, []door{
-		{"leaf", good, ""}, {"leaf", superseded, byOCSP}, {"leaf", stolen, byOCSP}, {"leaf", forged, unknown},
-		{"named", good, ""}, {"named", stolen, byOCSP}, {"named", forged, unknown},
-		{"both", good, ""}, {"both", stolen, byList}, {"both", forged, unknown},
+		{"leaf", good, ""}, {"leaf", superseded, nginxByOCSP}, {"leaf", stolen, nginxByOCSP}, {"leaf", forged, nginxUnknown},
+		{"named", good, ""}, {"named", stolen, nginxByOCSP}, {"named", forged, nginxUnknown},
+		{"both", good, ""}, {"both", stolen, nginxByList}, {"both", forged, nginxUnknown},
 		// The issuing CA's certificate names no responder: its status is in the root's CRL.
 		{"on", good, "no OCSP responder URL in certificate"},
 	})
@@ -237,8 +244,8 @@ func TestNginxLetsIn(t *testing.T) {
 	t.Run("responder down", func(t *testing.T) {
 		in.down(t)
 		n.doors(t, []door{
-			{"leaf", good, nobody}, {"leaf", stolen, nobody}, {"named", good, nobody}, {"both", good, nobody},
-			{"crl", good, ""}, {"crl", stolen, byList}, // it has the lists
+			{"leaf", good, nginxNobody}, {"leaf", stolen, nginxNobody}, {"named", good, nginxNobody}, {"both", good, nginxNobody},
+			{"crl", good, ""}, {"crl", stolen, nginxByList}, // it has the lists
 		})
 	})
 }

@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -62,16 +63,32 @@ func TestNSSJudges(t *testing.T) {
 	})
 }
 
-// NSS knows no issuing distribution point. It refuses a partition's list as it
-// must refuse what is critical and unknown, and takes lists that have none.
+// NSS knows no issuing distribution point. It refuses a partition's list, as it
+// must refuse what is critical and unknown, and takes lists that have none: the
+// root's, and the full one, by which it judges without any network.
 func TestNSSTakesCRLs(t *testing.T) {
 	stage.Need(t, "crlutil", "libnss3-tools")
 	in := served(t)
 	db := in.nss(t)
 	imported := "crlutil -I -t 1 -d " + db + " -i "
+	verify := "vfychain -pp -u 0 -d " + db + " -g leaf -h testLocalInfoFirst -m crl -s forbidFetching -g chain -h testLocalInfoFirst -m crl -s forbidFetching -a "
+	asked := in.since()
+	in.judge(t, []judged{
+		{"superseded, no list yet", verify + "superseded.pem", 0, []string{nssGood}},
+	})
+	if got := asked(); len(got) > 0 {
+		t.Errorf("NSS was to fetch nothing, and asked %v", got)
+	}
 	in.judge(t, []judged{
 		{"a partition's", imported + in.der(t, in.leaves[superseded].CRLDistributionPoints[0]), 1, []string{"SEC_ERROR_CRL_UNKNOWN_CRITICAL_EXTENSION"}},
 		{"the root's", imported + in.der(t, in.issuer.CRLDistributionPoints[0]), 0, nil},
-		{"which is there", "crlutil -L -d " + db, 0, []string{"root"}},
+		{"the full one", imported + in.der(t, in.full()), 0, nil},
+		{"both are there", "crlutil -L -d " + db, 0, []string{"root", "issuer"}},
+		{"good", verify + "good.pem", 0, []string{nssGood}},
+		{"superseded", verify + "superseded.pem", 1, []string{nssRevoked}},
+		{"stolen", verify + "stolen.pem", 1, []string{nssRevoked}},
+		{"forged", verify + "forged.pem", 0, []string{nssGood}}, // in no list
+		{"the root's, which revokes the issuing CA", imported + filepath.Join(in.work, "dead.crl"), 0, nil},
+		{"good below it", verify + "good.pem", 1, []string{nssRevoked}},
 	})
 }
