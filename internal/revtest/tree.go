@@ -145,6 +145,7 @@ func (a *Authority) CRL(t testing.TB, list ca.CRL) []byte {
 type WatchedKey struct {
 	crypto.Signer
 	Store *Store
+	Used  int // signatures made
 	mu    sync.Mutex
 	err   error
 }
@@ -163,6 +164,7 @@ func (k *WatchedKey) Sign(r io.Reader, digest []byte, opts crypto.SignerOpts) ([
 	if k.err != nil {
 		return nil, k.err
 	}
+	k.Used++
 	return k.Signer.Sign(r, digest, opts)
 }
 

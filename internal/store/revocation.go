@@ -131,7 +131,7 @@ func (t *tx) EntriesIn(list revocation.List, since, until time.Time, yield func(
 // come by serial and version, and each row's octets are the driver's until the
 // next: a serial is yielded when the next one comes.
 func (t *tx) Lines(list revocation.List, since time.Time, yield func([]byte) error) error {
-	query, args := `SELECT serial, line FROM revocations WHERE issuer = $1 AND partition = $2 AND not_after >= $3 ORDER BY serial, version`,
+	query, args := `SELECT serial, line FROM revocations WHERE issuer = $1 AND partition = $2 AND not_after + 0 >= $3 ORDER BY serial, version`,
 		[]any{string(list.Issuer), int64(list.Partition), since.UnixMicro()}
 	if list.Partition == revocation.Whole {
 		query, args = `SELECT serial, line FROM revocations WHERE issuer || '' = $1 AND not_after >= $2 ORDER BY serial, version`,

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
@@ -133,6 +134,9 @@ func TestPublishRefusesToGoBack(t *testing.T) {
 		"clock went back": {func(b *bench) {
 			b.put(ca.CRL{Number: 1, ThisUpdate: revtest.Start.Add(time.Hour), NextUpdate: revtest.Start.Add(2 * time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0)})
 		}, "look at the clock"},
+		"another partition's": {func(b *bench) {
+			b.put(ca.CRL{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 1)})
+		}, "it is the list of"},
 		"another issuer's": {func(b *bench) {
 			b.putDER(foreign.CRL(b.t, ca.CRL{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0)}))
 		}, "damaged or another issuer's"},
@@ -175,7 +179,17 @@ func TestPublishRefusesToGoBack(t *testing.T) {
 // hugeNumber is a CRL with a number of 20 octets, the most there can be.
 func (b *bench) hugeNumber() []byte {
 	b.t.Helper()
-	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
+	list, err := x509.ParseRevocationList(b.issuer.CRL(b.t, ca.CRL{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0)}))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var scope []pkix.Extension
+	for _, e := range list.Extensions {
+		if e.Critical {
+			scope = append(scope, e)
+		}
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{ExtraExtensions: scope,
 		Number: new(big.Int).Lsh(big.NewInt(1), 150), ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour)}, b.issuer.Cert, b.issuer.Key)
 	if err != nil {
 		b.t.Fatal(err)

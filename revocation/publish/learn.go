@@ -68,16 +68,11 @@ func (p *Publisher) learn(ctx context.Context) error {
 		if read, err = p.unknown(tx); err != nil {
 			return err
 		}
-		if tail < 0 { // at the start: from the least that a CRL contains
-			tail = 0
-			for i, first := 0, true; i < len(p.Scopes); i++ {
-				if last := read[p.Scopes[i].list()]; last.Number > 0 && (first || last.Through < tail) {
-					tail, first = last.Through, false
-				}
-			}
-		}
 		if head, err = tx.HeadNumber(); err != nil {
 			return err
+		}
+		if tail < 0 {
+			tail = p.begin(read, head)
 		}
 		// Most numbers are not revocations': those up to head are behind us too.
 		for after := tail; after < head; {
@@ -106,6 +101,18 @@ func (p *Publisher) learn(ctx context.Context) error {
 	}
 	p.tail, p.head = tail, head
 	return nil
+}
+
+// begin returns from where a new process reads the tail: from the least that a
+// public list contains. What was never published is made from the ledger.
+func (p *Publisher) begin(read map[revocation.List]revocation.Publication, head int64) int64 {
+	tail := head
+	for i := range p.Scopes {
+		if last := read[p.Scopes[i].list()]; last.Number > 0 {
+			tail = min(tail, last.Through)
+		}
+	}
+	return tail
 }
 
 // unknown reads the newest publication of each scope that is not known.

@@ -42,7 +42,7 @@ type public struct {
 // error and not "nothing": a first CRL in its place would be unchecked against
 // what was public before.
 func (j *job) look() error {
-	f, err := os.Open(j.path)
+	f, info, err := openPublic(j.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -50,15 +50,11 @@ func (j *job) look() error {
 		return fmt.Errorf("reading the public CRL: %w", err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("reading the public CRL: %w", err)
-	}
 	if stampOf(info) == j.file { // seen to be what the table says; its octets are compared later
 		j.public = &public{big.NewInt(j.published.Number), j.published.ThisUpdate, j.published.SHA256}
 		return nil
 	}
-	head, err := readHead(f, j.Signer)
+	head, err := readHead(f, j.Scope)
 	if err != nil {
 		return fmt.Errorf("the public CRL %s is damaged or another issuer's; look why, then move it away: %w", j.path, err)
 	}
@@ -66,19 +62,42 @@ func (j *job) look() error {
 	return nil
 }
 
-// readHead reads and verifies a list and returns what it says of itself.
-func readHead(r io.Reader, signer CRLSigner) (*ca.CRLHead, error) {
-	list, err := ca.NewCRLReader(r, signer.Certificate())
+// openPublic opens a list for reading. The directory may be written by others: what
+// is no file, or too large to be a list, is not waited for.
+func openPublic(path string) (*os.File, os.FileInfo, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|nonblock, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > ca.MaxCRL) {
+		err = fmt.Errorf("%s is no file that could be a list", path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
+}
+
+// readHead reads and verifies a scope's list and returns what it says of itself.
+func readHead(r io.Reader, s *Scope) (*ca.CRLHead, error) {
+	list, err := ca.NewCRLReader(r, s.Signer.Certificate())
 	if err != nil {
 		return nil, err
 	}
 	for list.Next() {
 	}
 	head, err := list.Finish()
-	if err == nil && head.Number == nil {
-		err = errors.New("the CRL has no number")
+	switch {
+	case err != nil:
+		return nil, err
+	case head.Number == nil:
+		return nil, errors.New("the CRL has no number")
+	case head.DistributionPoint != s.URL:
+		return nil, fmt.Errorf("it is the list of %q", head.DistributionPoint)
 	}
-	return head, err
+	return head, nil
 }
 
 // behind reports that the database is older than what is public.
@@ -167,7 +186,7 @@ func (p *Publisher) advance(ctx context.Context, j *job, list ca.CRL, f io.Write
 	if err != nil {
 		return fmt.Errorf("reading what ends: %w", err)
 	}
-	old, err := os.Open(j.path)
+	old, _, err := openPublic(j.path)
 	if err != nil {
 		return err
 	}
@@ -177,7 +196,7 @@ func (p *Publisher) advance(ctx context.Context, j *job, list ca.CRL, f io.Write
 		return err
 	}
 	lines := ca.Lines{Count: j.published.Entries - len(e.gone) + len(e.added), Octets: from.Octets(),
-		Write: func(yield func([]byte) error) error { return e.merge(from, yield) }}
+		Write: func(yield func([]byte) error) error { return e.merge(from, j.published.SHA256, yield) }}
 	for _, octets := range e.gone {
 		lines.Octets -= int64(octets)
 	}
@@ -231,8 +250,9 @@ func (p *Publisher) edits(ctx context.Context, j *job) (edits, error) {
 	return e, err
 }
 
-// merge yields the lines of the new list by serial.
-func (e *edits) merge(old *ca.CRLReader, yield func([]byte) error) error {
+// merge yields the lines of the new list by serial, and fails at the end, before
+// anything is signed, if the old one is not the one with this hash.
+func (e *edits) merge(old *ca.CRLReader, was [32]byte, yield func([]byte) error) error {
 	added := e.added
 	for old.Next() {
 		serial := old.Serial()
@@ -256,6 +276,10 @@ func (e *edits) merge(old *ca.CRLReader, yield func([]byte) error) error {
 			return err
 		}
 	}
-	_, err := old.Finish()
+	head, err := old.Finish()
+	if err == nil && head.SHA256 != was {
+		// Whoever can write the public directory must not have his octets signed.
+		err = errors.New("the public CRL is not the one that was published")
+	}
 	return err
 }

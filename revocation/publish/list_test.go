@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -176,8 +177,12 @@ func TestListIsNotCarriedOverFromAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	fresh := b.Revoke(revtest.NewEntry(revtest.Person, 0, ca.Superseded))
-	if _, err := b.p.Publish(t.Context(), revtest.Start.Add(time.Minute)); err == nil {
-		t.Error("a list was made of one that nobody signed")
+	used := b.key.Used
+	if _, err := b.p.Publish(t.Context(), revtest.Start.Add(time.Minute)); err == nil || !strings.Contains(err.Error(), "not the one that was published") {
+		t.Errorf("a list was made of one that nobody signed: %v", err)
+	}
+	if b.key.Used != used {
+		t.Error("who can write the directory got his list signed, though not published")
 	}
 	b.putDER(revtest.Read(t, b.path(0))) // touched: it is read whole, and is damaged
 	_, err = b.p.Publish(t.Context(), revtest.Start.Add(3*time.Minute))
@@ -320,5 +325,20 @@ func TestPublishLints(t *testing.T) {
 	var list *x509.RevocationList = b.public(1)
 	if list.Number.Int64() != 1 {
 		t.Error("the other partition was issued for nothing")
+	}
+}
+
+// A pipe in the place of a list is told, and not waited for.
+func TestPublishMeetsAPipe(t *testing.T) {
+	b := newBench(t)
+	if err := os.MkdirAll(filepath.Dir(b.path(0)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := exec.Command("mkfifo", b.path(0)).Run(); err != nil {
+		t.Skip("no pipes here")
+	}
+	n, err := b.p.Publish(t.Context(), revtest.Start)
+	if n != 1 || err == nil || !strings.Contains(err.Error(), "no file that could be a list") {
+		t.Errorf("Publish = %d, %v, want the other list published", n, err)
 	}
 }

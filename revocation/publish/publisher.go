@@ -263,7 +263,7 @@ func (p *Publisher) due(s *Scope, now time.Time) (bool, error) {
 // calls published: never put in place, lost, replaced, or put in place by a
 // process that did not live to say so.
 func (p *Publisher) fileDiffers(s *Scope, st *state) (bool, error) {
-	f, err := os.Open(p.path(s))
+	f, info, err := openPublic(p.path(s))
 	if errors.Is(err, os.ErrNotExist) {
 		return true, nil
 	}
@@ -271,10 +271,6 @@ func (p *Publisher) fileDiffers(s *Scope, st *state) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return false, err
-	}
 	if stampOf(info) == st.file {
 		return false, nil
 	}

@@ -34,7 +34,7 @@ func (p *Publisher) successor(ctx context.Context, j *job, list ca.CRL, f *os.Fi
 	}
 	c := comparison{fresh: fresh, lint: func(lines [][]byte) error { return p.lint(j, list, lines) }}
 	if j.public != nil {
-		old, err := os.Open(j.path)
+		old, _, err := openPublic(j.path)
 		if err != nil {
 			return err
 		}
@@ -81,7 +81,7 @@ func (p *Publisher) lint(j *job, list ca.CRL, lines [][]byte) error {
 	if p.Lint == nil {
 		return nil
 	}
-if err := p.Lint.LintCRL(sample); err != nil {
+	if err := p.Lint.LintCRL(sample); err != nil {
 		return fmt.Errorf("lint: %w", err)
 	}
 	return nil
@@ -90,12 +90,14 @@ if err := p.Lint.LintCRL(sample); err != nil {
 // says compares what the list says of itself with what it shall say.
 func (j *job) says(head *ca.CRLHead) error {
 	switch {
-	case head.DistributionPoint != j.URL:
+	case head.DistributionPoint != j.URL || head.Scope.Present != (j.URL != ""):
 		return fmt.Errorf("it is for %q, the certificates say %q", head.DistributionPoint, j.URL)
 	case head.Number == nil || head.Number.Cmp(big.NewInt(j.next.Number)) != 0:
 		return fmt.Errorf("it has number %v", head.Number)
 	case !head.ThisUpdate.Equal(j.next.ThisUpdate) || !head.NextUpdate.Equal(j.next.NextUpdate):
 		return fmt.Errorf("it is for %v to %v", head.ThisUpdate, head.NextUpdate)
+	case !head.Sorted || head.DeltaBase != nil || len(head.UnknownCritical) > 0 || head.CriticalEntries > 0:
+		return errors.New("it is not in order, a delta, or has critical extensions that it should not")
 	}
 	return nil
 }
