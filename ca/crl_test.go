@@ -180,6 +180,12 @@ func TestSignCRLFaultyKey(t *testing.T) {
 		if test.want != nil && !errors.Is(err, test.want) {
 			t.Errorf("%s: %v does not tell %v", name, err, test.want)
 		}
+		var out bytes.Buffer
+		if err := signer.WriteCRL(&out, statusList(0), ca.Lines{}); err == nil {
+			t.Errorf("%s: a list was written", name)
+		} else if _, _, err := readCRL(out.Bytes(), tree.issuer); err == nil {
+			t.Errorf("%s: what was written can be read", name)
+		}
 	}
 }
 

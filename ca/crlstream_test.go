@@ -290,6 +290,27 @@ func TestWriteCRLRefuses(t *testing.T) {
 	}
 }
 
+// What comes without end is stopped at the number announced, though it goes on
+// after the refusal.
+func TestWriteCRLStopsAtWhatWasAnnounced(t *testing.T) {
+	signer := crlSigner(t, statusECDSA(t, elliptic.P256()))
+	all := linesOf(t, statusEntries(10))
+	lines := all
+	lines.Count, lines.Octets = 5, all.Octets/10*5
+	taken := 0
+	lines.Write = func(yield func([]byte) error) error {
+		return all.Write(func(line []byte) error {
+			if yield(line) == nil {
+				taken++
+			}
+			return nil
+		})
+	}
+	if err := signer.WriteCRL(io.Discard, statusList(0), lines); err == nil || taken > 5 {
+		t.Errorf("%d of 5 lines were taken: %v", taken, err)
+	}
+}
+
 func must(b []byte, err error) []byte {
 	if err != nil {
 		panic(err)
