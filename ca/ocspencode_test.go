@@ -227,6 +227,9 @@ func TestReadOCSPQuestionStrict(t *testing.T) {
 		for range 5 {
 			der = append(beginElement(nil, derSequence, len(der)), der...)
 		}
+		if made := OCSPRequestFor(form, serial); !bytes.Equal(made, der) {
+			t.Errorf("form %d is made as\n%x, want\n%x", i, made, der)
+		}
 		q, ok := ReadOCSPQuestion(der)
 		if !ok || string(q.Issuer) != form || q.Serial != serial {
 			t.Fatalf("form %d: %v, %+v", i, ok, q)

@@ -96,3 +96,14 @@ func OCSPIssuerForms(cert *x509.Certificate) ([]string, error) {
 	}
 	return forms, nil
 }
+
+// OCSPRequestFor returns the usual request for the certificate with this serial;
+// form is one of [OCSPIssuerForms].
+func OCSPRequestFor(form string, s Serial) []byte {
+	der := make([]byte, 0, questionIssuer+len(form)+questionSerial)
+	for n := len(form) + questionSerial + 8; len(der) < questionIssuer; n -= 2 {
+		der = append(der, derSequence, byte(n)) // below 128: see the forms
+	}
+	der = append(append(der, form...), 2, byte(len(s)))
+	return append(der, s[:]...)
+}
