@@ -123,6 +123,7 @@ func (a *App) ready(w http.ResponseWriter, r *http.Request) {
 		out.Degraded = append(out.Degraded, fmt.Sprintf("the root's CRL ends in %d hours", int(left.Hours())))
 	}
 	out.Degraded = append(out.Degraded, a.targetsDegraded()...)
+	out.Degraded = append(out.Degraded, a.ocsp.degraded()...)
 	if len(out.Degraded) > 0 {
 		out.State = "degraded"
 	}

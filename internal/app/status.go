@@ -78,12 +78,12 @@ func (a *App) tailTold(degraded bool, age time.Duration, err error) {
 	a.log.Info("revocations by other processes are seen again")
 }
 
-// degraded tells what operators must see to, "" if nothing.
-func (s *ocspService) degraded() string {
+// degraded tells what operators must see to.
+func (s *ocspService) degraded() []string {
 	if s.tail == nil || !s.tail.Degraded() {
-		return ""
+		return nil
 	}
-	return "revocations by other processes have not been seen for " + s.tail.Age().Truncate(time.Second).String()
+	return []string{"revocations by other processes have not been seen for " + s.tail.Age().Truncate(time.Second).String()}
 }
 
 // metrics tell what OCSP answers cost and how far behind they may be.
