@@ -263,8 +263,8 @@ func ecdsaSize(curve elliptic.Curve) int {
 // has its highest bit set and is encoded in an octet more, so that the length
 // can be chosen after signing, without a second signature in all but rare cases.
 func (k statusKey) signSized(message []byte, size int, cert *x509.Certificate) ([]byte, error) {
-	// P-521 needs a second one in one of four cases, P-256 and P-384 in one of 256;
-	// 50 in a row are a broken key.
+	// P-521 needs a second one in one of four cases, P-256 and P-384 in fewer than
+	// one of 200; 50 in a row are a broken key.
 	for range 50 {
 		signature, err := k.signer.Sign(rand.Reader, message, k.hash)
 		if err != nil {
