@@ -71,6 +71,8 @@ func TestClocks(t *testing.T) {
 	})
 	t.Run("Java", func(t *testing.T) {
 		in.javaAt(t, slow, javaCase{good, "0", ocspOnly, "accepted", ""}, javaCase{good, "0", crlOnly, "accepted", ""})
+		// A revocation that is still to come by Java's clock is none to it.
+		in.javaAt(t, clock(t, "-9m"), javaCase{superseded, "0", ocspOnly, "accepted", ""})
 		in.javaAt(t, fast, javaCase{good, "0", ocspOnly, "refused: UNSPECIFIED at 0", "Response is unreliable: its validity interval is out-of-date"})
 		in.javaAt(t, ahead, javaCase{good, "0", crlOnly, "refused: UNDETERMINED_REVOCATION_STATUS at 0", ""})
 	})

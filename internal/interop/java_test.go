@@ -115,8 +115,10 @@ func TestJavaWithoutStatus(t *testing.T) {
 		javaCase{good, "0", ocspOnly, "refused: UNDETERMINED_REVOCATION_STATUS at 0", "Unable to determine revocation status due to network error"},
 		javaCase{good, "0", crlOnly, "refused: UNDETERMINED_REVOCATION_STATUS at ", ""},
 		javaCase{good, "0", "PREFER_CRLS,NO_FALLBACK,SOFT_FAIL", "accepted, unchecked: ", ""},
-		// Where OCSP comes first, what Java tells of the issuing CA is that it has no
-		// responder. That is no lack of a network to it, so nothing is soft about it.
+		javaCase{good, "0", ocspOnly + ",SOFT_FAIL", "accepted, unchecked: ", "network error"},
+		// Where OCSP is asked of the issuing CA too, it lacks a responder. That is no
+		// lack of a network to Java, so nothing is soft about it.
+		javaCase{good, "0", "PREFER_CRLS,SOFT_FAIL", "refused: UNDETERMINED_REVOCATION_STATUS at 1", ""},
 		javaCase{good, "0", "", "refused: UNSPECIFIED at 1", "does not specify OCSP responder"},
 		javaCase{good, "0", "SOFT_FAIL", "refused: UNSPECIFIED at 1", "does not specify OCSP responder"},
 		javaCase{superseded, "0", ocspOnly + ",SOFT_FAIL", "accepted, unchecked: ", "network error"}, // what soft means
