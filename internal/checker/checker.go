@@ -41,9 +41,11 @@ const (
 
 // Authority is a CA whose status is looked at.
 type Authority struct {
-	// Name stands in its addresses. Empty: as certificates that it issued say.
+	// Name stands in its addresses. Empty: as certificates that it issued say, or Guess.
 	Name        string
 	Certificate *x509.Certificate
+	// Guess is its name if the certificate is served under it.
+	Guess string
 }
 
 // Config is what a Checker needs.
@@ -79,6 +81,7 @@ type Checker struct {
 // authority is a CA and what is remembered of it between rounds.
 type authority struct {
 	name  string
+	guess string // a name that is to be tried
 	cert  *x509.Certificate
 	root  bool
 	given []*x509.Certificate // that it issued
@@ -128,7 +131,7 @@ func (c *Checker) arrange() error {
 		if !a.Certificate.IsCA {
 			return fmt.Errorf("%q is no CA", a.Certificate.Subject)
 		}
-		c.authorities = append(c.authorities, &authority{name: a.Name, cert: a.Certificate, lists: map[string]*seen{}, least: c.Partitions,
+		c.authorities = append(c.authorities, &authority{name: a.Name, guess: a.Guess, cert: a.Certificate, lists: map[string]*seen{}, least: c.Partitions,
 			root: a.Certificate.CheckSignatureFrom(a.Certificate) == nil})
 	}
 	issued := slices.Clone(c.Certificates)
@@ -155,14 +158,6 @@ func (c *Checker) arrange() error {
 		if a.root {
 			a.least = 1
 		}
-		if a.name == "" {
-			c.strangers = append(c.strangers, finding(Warning, CAUnnamed, a.cert.Subject.CommonName,
-				"nothing tells what its addresses are: give its name, or a certificate that it issued; it is left out"))
-		}
-	}
-	c.authorities = slices.DeleteFunc(c.authorities, func(a *authority) bool { return a.name == "" })
-	if len(c.authorities) == 0 {
-		return errors.New("of no CA is it known what its addresses are")
 	}
 	return nil
 }
@@ -246,9 +241,30 @@ func (r *round) say(g Grade, code Code, subject, format string, args ...any) {
 
 // authority looks at everything of one CA.
 func (r *round) authority(ctx context.Context, a *authority) {
+	if a.name == "" && nameOf.MatchString(a.guess) && r.servedAs(ctx, a, a.guess) {
+		a.name = a.guess
+	}
+	if a.name == "" {
+		r.say(Warning, CAUnnamed, a.cert.Subject.CommonName, "nothing tells what its addresses are: give its name, or a certificate that it issued; it is left out")
+		return
+	}
 	r.certificate(ctx, a)
 	r.lists(ctx, a)
 	r.ocsp(ctx, a)
+}
+
+var nameOf = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+// servedAs reports whether the CA's certificate is served under a name. That it is not is
+// no finding.
+func (r *round) servedAs(ctx context.Context, a *authority, name string) bool {
+	response, ok := r.do(ctx, http.MethodGet, "/aia/"+name+".cer", nil, nil)
+	if !ok {
+		return false
+	}
+	defer response.Body.Close()
+	body, err := readAll(response.Body, int64(len(a.cert.Raw)))
+	return err == nil && response.StatusCode == http.StatusOK && string(body) == string(a.cert.Raw)
 }
 
 // certificate compares what is served as the CA's certificate with the one given.

@@ -5,10 +5,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
-	"crypto/sha1" // names issuers in CertIDs, protects nothing
-	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/base64"
 	"errors"
@@ -312,7 +309,7 @@ func (r *round) times(a *authority, answer *ocsp.Response, how manner) {
 // newRequest encodes an OCSPRequest (RFC 6960, 4.1.1) for one serial. id is the part of the
 // CertID that an answer repeats to the octet: hashes and serial.
 func newRequest(issuer *x509.Certificate, serial *big.Int, hash crypto.Hash, nonce []byte) (request, id []byte, err error) {
-	name, key, err := issuerHashes(issuer, hash)
+	name, key, err := ca.IssuerHashes(issuer, hash)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -321,8 +318,8 @@ func newRequest(issuer *x509.Certificate, serial *big.Int, hash crypto.Hash, non
 		oid = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}
 	}
 	var part cryptobyte.Builder
-	part.AddASN1OctetString(name)
-	part.AddASN1OctetString(key)
+	part.AddASN1OctetString([]byte(name))
+	part.AddASN1OctetString([]byte(key))
 	part.AddASN1BigInt(serial)
 	if id, err = part.Bytes(); err != nil {
 		return nil, nil, err
@@ -357,23 +354,6 @@ func newRequest(issuer *x509.Certificate, serial *big.Int, hash crypto.Hash, non
 }
 
 var oidNonce = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 2}
-
-func issuerHashes(issuer *x509.Certificate, hash crypto.Hash) (name, key []byte, err error) {
-	var spki struct {
-		Algorithm pkix.AlgorithmIdentifier
-		Key       asn1.BitString
-	}
-	if _, err := asn1.Unmarshal(issuer.RawSubjectPublicKeyInfo, &spki); err != nil {
-		return nil, nil, fmt.Errorf("the issuer's key: %w", err)
-	}
-	bits := spki.Key.RightAlign()
-	if hash == crypto.SHA1 {
-		n, k := sha1.Sum(issuer.RawSubject), sha1.Sum(bits)
-		return n[:], k[:], nil
-	}
-	n, k := sha256.Sum256(issuer.RawSubject), sha256.Sum256(bits)
-	return n[:], k[:], nil
-}
 
 // nonceOf returns the nonce in a ResponseData (RFC 6960, 4.2.1; RFC 9654), nil if there is none
 // that can be read.
