@@ -168,6 +168,88 @@ func TestEndedIssuer(t *testing.T) {
 	}
 }
 
+// TestEndedInBetween: a CA that ends after a request was let in is asked about once
+// more in the transaction that would record the intent.
+func TestEndedInBetween(t *testing.T) {
+	a, err := open(t, make1(t, ""), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	asked := 0
+	a.Issue.May = func(ca.IssuerID, ca.ProfileName) error {
+		if asked++; asked > 1 {
+			return policy.MayWork(policy.ModeIssuerEnded, policy.WorkIssue).Err()
+		}
+		return nil
+	}
+	before, err := a.DB.Living(t.Context(), keys.FunctionCA, "", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.issueFrom(t, keys.FunctionCA, policy.ProfileOfficer); ruleOf(err) != policy.IssuerEnded || asked < 2 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+	if after, err := a.DB.Living(t.Context(), keys.FunctionCA, "", time.Now()); err != nil || after != before {
+		t.Errorf("an intent was recorded: %+v, before %+v, %v", after, before, err)
+	}
+}
+
+// TestLivingCounts: what is valid, what of it is good, and until when; one profile
+// left out, other issuing CAs not counted.
+func TestLivingCounts(t *testing.T) {
+	for _, url := range []string{"", postgres.URL(t)} {
+		a, err := open(t, make1(t, url), time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		count := func(now time.Time) store.Living {
+			t.Helper()
+			n, err := a.DB.Living(t.Context(), keys.FunctionCA, policy.ProfileOCSP, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		officers := count(time.Now()) // two, by init, for a year
+		if officers.Valid != 2 || officers.Good != 2 || officers.LastEnd.Before(time.Now().AddDate(0, 11, 0)) {
+			t.Errorf("after init: %+v", officers)
+		}
+		c, err := a.issueFrom(t, keys.FunctionCA, policy.ProfileServer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.issueFrom(t, keys.FunctionCA, policy.ProfileOCSP); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.issueFrom(t, keys.CardCA, policy.ProfileOCSP); err != nil {
+			t.Fatal(err)
+		}
+		if n := count(time.Now()); n.Valid != 3 || n.Good != 3 || !n.LastEnd.Equal(officers.LastEnd) {
+			t.Errorf("one more: %+v", n)
+		}
+		for _, reason := range []ca.Reason{ca.Superseded, ca.KeyCompromise} { // a graver reason is no second one
+			err = a.DB.Issue().Update(t.Context(), func(tx *issue.Tx) error {
+				_, err := issue.Revoke(tx, c, reason, "test", "system", a.now())
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := count(time.Now()); n.Valid != 3 || n.Good != 2 {
+				t.Errorf("revoked: %+v", n)
+			}
+		}
+		if n := count(time.Now().Add(2 * time.Hour)); n.Valid != 2 || n.Good != 2 {
+			t.Errorf("one expired: %+v", n)
+		}
+		if n := count(time.Now().AddDate(2, 0, 0)); n != (store.Living{}) {
+			t.Errorf("all expired: %+v", n)
+		}
+	}
+}
+
 // TestUnreadableClosings: what somebody meant to close is not known, so nothing is
 // issued; revoking goes on, also after a start.
 func TestUnreadableClosings(t *testing.T) {
