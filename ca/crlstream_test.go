@@ -211,6 +211,41 @@ func marshalIDP(url string) []byte {
 	return b.BytesOrPanic()
 }
 
+// A sample is the list but for its signature, and is taken for one by nobody.
+func TestSampleCRL(t *testing.T) {
+	signer := crlSigner(t, statusECDSA(t, elliptic.P256()))
+	for _, n := range []int{0, 3} {
+		list := statusList(n)
+		whole := streamed(t, signer, list)
+		var lines [][]byte
+		for _, e := range list.Entries {
+			lines = append(lines, must(ca.EncodeRevoked(e)))
+		}
+		if _, err := signer.SampleCRL(list, lines); n > 0 && err == nil {
+			t.Error("entries are taken twice")
+		}
+		list.Entries = nil
+		sample, err := signer.SampleCRL(list, lines)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := x509.ParseRevocationList(whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := x509.ParseRevocationList(sample)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got.RawTBSRevocationList, want.RawTBSRevocationList) || got.CheckSignatureFrom(signer.Certificate()) == nil {
+			t.Errorf("%d entries: %x", n, sample)
+		}
+		if _, _, err := readCRL(sample, signer.Certificate()); err == nil {
+			t.Error("a sample is read as a list")
+		}
+	}
+}
+
 // With ECDSA two lists of the same content differ in nothing but the signature,
 // and not in length, which is written before anything is signed; and that costs
 // hardly a signature more.
