@@ -10,6 +10,8 @@ import (
 
 	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/singleflight"
+
+	"sigill/revocation/read"
 )
 
 // Bounds of a Cache.
@@ -37,8 +39,8 @@ type Cache struct {
 
 // kept is one verified answer or list.
 type kept struct {
-	answer  *ocspAnswer // or
-	list    *crlIndex
+	answer  *read.Answer // or
+	list    *read.List
 	fetched time.Time
 	octets  int
 }

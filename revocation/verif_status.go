@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/revocation/read"
 )
 
 // target is a certificate whose status is asked for.
@@ -44,7 +45,6 @@ const (
 	unbelievable failureKind = iota
 	unreachable              // nobody answered, or with an unsigned error
 	stale                    // believed, and past its time
-	unsupported              // a kind of list that is not read here
 )
 
 // failure is an attempt that told nothing.
@@ -100,7 +100,7 @@ func (j *judgement) attempts(t target, failures *[]error) []attempt {
 	var list []attempt
 	if j.v.Sources != CRLOnly {
 		for _, der := range j.presented.OCSP {
-			if answer, err := readOCSP(der); err != nil || answer.about(t.cert, t.issuer) || !j.known(answer) {
+			if answer, err := read.OCSP(der); err != nil || answer.About(t.cert, t.issuer) || !j.known(answer) {
 				list = append(list, func() (finding, error) { return j.stapled(der, t) })
 			}
 		}
@@ -111,13 +111,13 @@ func (j *judgement) attempts(t target, failures *[]error) []attempt {
 	if j.v.Sources == OCSPOnly {
 		return list
 	}
-	points, err := distributionPoints(t.cert)
+	points, err := read.DistributionPoints(t.cert)
 	if err != nil {
 		j.say("CRL for %s: %v", t.name(), err)
 		*failures = append(*failures, err)
 	}
 	for _, der := range j.presented.CRLs {
-		if listOf(der, t.issuer) {
+		if read.Names(der, t.issuer) {
 			list = append(list, func() (finding, error) { return j.listAtHand(der, t, points) })
 		}
 	}
@@ -129,11 +129,11 @@ func (j *judgement) attempts(t target, failures *[]error) []attempt {
 
 // known reports whether an answer is about some certificate that was presented:
 // then it is no answer about this one, and no fault either.
-func (j *judgement) known(a *ocspAnswer) bool {
+func (j *judgement) known(a *read.Answer) bool {
 	certs := append([]*x509.Certificate{j.presented.Certificate}, j.presented.Issuers...)
 	for _, cert := range certs {
-		for i := range a.singles {
-			if a.singles[i].serial.Cmp(cert.SerialNumber) == 0 {
+		for i := range a.Singles {
+			if a.Singles[i].Names(cert) {
 				return true
 			}
 		}
@@ -155,6 +155,10 @@ func (j *judgement) nobody(t target, failures []error) finding {
 			cause = max(cause, CauseStale)
 		default:
 			passes = false
+			if errors.Is(err, read.ErrUnsupported) {
+				cause = max(cause, CauseUnsupported)
+				break
+			}
 			cause = max(cause, CauseUnbelievable)
 		}
 		why = append(why, err.Error())
@@ -170,7 +174,7 @@ func (j *judgement) nobody(t target, failures []error) finding {
 // get fetches from an address, and tells how long it took.
 func (j *judgement) get(ctx context.Context, address string) ([]byte, time.Duration, error) {
 	if !strings.HasPrefix(address, "http://") && !strings.HasPrefix(address, "https://") {
-		return nil, 0, failed(unsupported, "%s is not an http address", address)
+		return nil, 0, fmt.Errorf("%s is not an http address, %w", address, read.ErrUnsupported)
 	}
 	if j.v.Fetch == nil {
 		return nil, 0, failed(unreachable, "nothing is fetched here")
@@ -224,7 +228,7 @@ func (j *judgement) then(t target, f finding, covers error) (finding, error) {
 	switch {
 	case f.status == Good && covers != nil:
 		j.say("as of %s: that proves nothing of %s: %v", stamp(j.at), t.name(), covers)
-		return f, failed(unsupported, "it says nothing of %s: %w", stamp(j.at), covers)
+		return f, failed(unbelievable, "it says nothing of %s: %w", stamp(j.at), covers)
 	case f.status == Good:
 		j.say("as of %s: %s was not revoked then, because it is not revoked now (a hold that was lifted since would not be seen)", stamp(j.at), t.name())
 	case f.status == Revoked && !f.at.After(j.at):

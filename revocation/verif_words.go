@@ -21,6 +21,7 @@ const (
 	CauseNoAddress
 	CauseUnreachable
 	CauseStale
+	CauseUnsupported // a kind of list that is not read here
 	CauseUnbelievable
 	CauseNotIssued // the responder does not know the certificate
 	CauseRevoked
@@ -63,6 +64,9 @@ func (c Cause) words() words {
 	case CauseStale:
 		return words{name: "stale", en: "The status that was had is past its time.", nextEN: "Operator: see whether the clock here is right, whether a proxy keeps old answers, and whether the issuer publishes.",
 			sv: "Spärrstatus som hämtades är för gammal.", nextSV: "Driften: se om klockan här går rätt, om en proxy sparar gamla svar och om utgivaren publicerar."}
+	case CauseUnsupported:
+		return words{name: "unsupported", en: "The issuer tells the status in a way that is not read here.", nextEN: "Operator: the steps say which. Do not accept certificates of this kind, or have the issuer name an OCSP responder.",
+			sv: "Utgivaren lämnar spärrstatus på ett sätt som inte läses här.", nextSV: "Driften: stegen visar vilket. Godta inte sådana certifikat, eller be utgivaren ange en OCSP-tjänst."}
 	case CauseUnbelievable:
 		return words{name: "not-believed", en: "What was answered about the status is not believed.", nextEN: "Operator: the steps say what is wrong with each answer. Somebody between here and the issuer may be changing answers.",
 			sv: "Svaret om spärrstatus går inte att lita på.", nextSV: "Driften: stegen visar vad som är fel på varje svar. Någon mellan den här maskinen och utgivaren kan ändra svaren."}

@@ -1,4 +1,4 @@
-package revocation
+package read
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 func signatureAlgorithm(der []byte) (x509.SignatureAlgorithm, error) {
 	var id pkix.AlgorithmIdentifier
 	if rest, err := asn1.Unmarshal(der, &id); err != nil || len(rest) > 0 {
-		return 0, errOCSPForm
+		return 0, errForm
 	}
 	for _, known := range []struct {
 		oid  asn1.ObjectIdentifier
