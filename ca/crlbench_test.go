@@ -83,7 +83,7 @@ func TestCRLMemory(t *testing.T) {
 				return
 			}
 			for r.Next() {
-				if len(r.Serial()) != 16 || len(r.Line()) != 49 {
+				if at, reason := r.When(); len(r.Serial()) != 16 || len(r.Line()) != 49 || !at.Equal(statusTime) || reason != ca.KeyCompromise {
 					t.Errorf("an entry of %d octets, %d of them the serial's", len(r.Line()), len(r.Serial()))
 				}
 			}

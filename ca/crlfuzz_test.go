@@ -165,24 +165,6 @@ func isOurs(list *x509.RevocationList, der []byte, signer *ca.CRLSigner) bool {
 	return err == nil && bytes.Equal(ours, der)
 }
 
-// FuzzParseRevoked: what is read as one of our entries is written again octet for
-// octet, and stands in a list that the standard library reads.
-func FuzzParseRevoked(f *testing.F) {
-	for _, e := range statusEntries(6) {
-		f.Add(must(ca.EncodeRevoked(e)))
-	}
-	f.Add(must(ca.EncodeRevoked(ca.Revoked{Serial: ca.NewSerial(), At: statusTime.AddDate(40, 0, 0), Reason: ca.Superseded})))
-	f.Fuzz(func(t *testing.T, line []byte) {
-		r, err := ca.ParseRevoked(line)
-		if err != nil {
-			return
-		}
-		if again, err := ca.EncodeRevoked(r); err != nil || !bytes.Equal(again, line) {
-			t.Fatalf("%x became %x (%v)", line, again, err)
-		}
-	})
-}
-
 // The seeds do what the fuzz target needs: lists of both kinds pass.
 func TestFuzzSeedsAreRead(t *testing.T) {
 	key, issuer := ed25519Issuer(t)

@@ -83,16 +83,20 @@ func (p entryParts) decode() CRLEntry {
 	if p.serial[0] >= 0x80 { // negative, in two's complement
 		e.Serial.Sub(e.Serial, new(big.Int).Lsh(big.NewInt(1), uint(8*len(p.serial))))
 	}
-	e.Critical = criticalEntry(p.extensions)
-	rest := p.extensions
-	for len(rest) > 0 {
+	e.Critical, e.Reason = criticalEntry(p.extensions), p.reason()
+	return e
+}
+
+// reason is the reason that the entry states, Unspecified if it states none.
+func (p entryParts) reason() Reason {
+	for rest := p.extensions; len(rest) > 0; {
 		var x entryExtension
 		x, rest, _ = splitExtension(rest)
 		if bytes.Equal(x.id, oidReasonDER) {
-			e.Reason = Reason(x.value[2])
+			return Reason(x.value[2])
 		}
 	}
-	return e
+	return Unspecified
 }
 
 var (

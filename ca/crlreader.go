@@ -135,8 +135,18 @@ func (c *CRLReader) Line() []byte { return c.line }
 // INTEGER in DER. It is valid until the next Next.
 func (c *CRLReader) Serial() []byte { return c.parts.serial }
 
-// Entry decodes the entry. Like Line and Serial it is for after Next has returned
-// true; at any other time there is nothing to decode.
+// When returns what the entry says but for its serial, without allocating: since
+// when and why it is revoked. Like Line, Serial and Entry it is for after Next has
+// returned true.
+func (c *CRLReader) When() (time.Time, Reason) {
+	if c.line == nil {
+		return time.Time{}, Unspecified
+	}
+	return c.parts.clock.time(), c.parts.reason()
+}
+
+// Entry decodes the entry. At any other time than after Next has returned true
+// there is nothing to decode.
 func (c *CRLReader) Entry() CRLEntry {
 	if c.line == nil {
 		return CRLEntry{}
