@@ -114,7 +114,11 @@ func (w *relying) serve(t *testing.T, s *worldtest.Scene, key crypto.Signer) {
 		t.Fatal(err)
 	}
 	dir, partition := t.TempDir(), w.good.Certificate().Partition
-	publisher := &publish.Publisher{Store: s.Store.Revocation(), Dir: dir, Now: time.Now, Log: log, Scopes: []publish.Scope{
+	linter, err := world.NewLinter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	publisher := &publish.Publisher{Store: s.Store.Revocation(), Dir: dir, Lint: linter, Now: time.Now, Log: log, Scopes: []publish.Scope{
 		{Issuer: world.PersonCA, Partition: partition, URL: leaf.CRLDistributionPoints[0], Signer: lists}}}
 	if n, err := publisher.Publish(t.Context(), time.Now()); n != 1 || err != nil {
 		t.Fatalf("published %d, %v", n, err)

@@ -26,6 +26,7 @@ import (
 	"sigill/orders/issue"
 	"sigill/orders/register"
 	"sigill/policy"
+	"sigill/revocation"
 	"sigill/revocation/publish"
 	"sigill/revocation/status"
 )
@@ -258,6 +259,9 @@ func (s *Sim) demandStatus(p *process) error {
 	responder := &status.Responder{Store: s.db.Revocation(), Signers: signers, Now: s.now}
 	listed := map[string]bool{}
 	for _, scope := range s.base.scopes {
+		if scope.Partition == revocation.Whole { // what it says, the partitions said before
+			continue
+		}
 		der, err := os.ReadFile(filepath.Join(s.public(), publish.CRLPath(scope.Issuer, scope.Partition)))
 		if err != nil {
 			return err

@@ -55,7 +55,7 @@ func (s *Sim) start(name string) (*process, error) {
 		Texts: s.base.texts, Log: log, MinClient: "0.1.0", Unknown: store.ErrOutcomeUnknown,
 		IssuerCertificate: func(id string) []byte { return s.world.Issuers[ca.IssuerID(id)].Certificate().Raw }})
 	p.seq = &audit.Sequencer{Store: s.auditStore()}
-	p.pub = &publish.Publisher{Store: s.ledger(), Dir: s.public(), Now: s.now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Scopes: s.base.scopes}
+	p.pub = &publish.Publisher{Store: s.ledger(), Dir: s.public(), Now: s.now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Scopes: s.base.scopes, Lint: s.base.linter}
 	return p, p.pub.Check()
 }
 

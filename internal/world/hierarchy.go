@@ -113,8 +113,8 @@ func caCertificate(name string, key *ecdsa.PrivateKey, now time.Time) (*x509.Cer
 	return x509.ParseCertificate(der)
 }
 
-// newLinter returns the linter of the production path.
-func newLinter() (ca.Linter, error) {
+// NewLinter returns the linter of the production path.
+func NewLinter() (*lint.Linter, error) {
 	all, err := profiles.Default()
 	if err != nil {
 		return nil, err

@@ -83,7 +83,7 @@ func Bare(ctx context.Context, c Config) (*World, error) {
 	}
 	var err error
 	if c.Linter == nil {
-		if c.Linter, err = newLinter(); err != nil {
+		if c.Linter, err = NewLinter(); err != nil {
 			return nil, err
 		}
 	}

@@ -32,6 +32,10 @@ type state struct {
 	// of them if complete.
 	changes  []change
 	complete bool
+	// exact says that the public list has what is numbered up to
+	// published.Through and nothing else. One that was read from the ledger may
+	// have more: what was committed then and has its number since.
+	exact bool
 }
 
 // change is an entry that a list has not yet.

@@ -175,7 +175,7 @@ func (p *Publisher) rebuild(ctx context.Context, j *job, list ca.CRL, f io.Write
 	if err != nil {
 		return fmt.Errorf("reading the entries: %w", err)
 	}
-	j.next.Through = through
+	j.next.Through, j.exact = through, false
 	return j.Signer.WriteCRL(f, list, ca.Lines{Count: lines.count, Octets: lines.octets, Write: lines.each})
 }
 
@@ -203,7 +203,7 @@ func (p *Publisher) advance(ctx context.Context, j *job, list ca.CRL, f io.Write
 	for i := range e.added {
 		lines.Octets += int64(len(e.added[i].line))
 	}
-	j.next.Through = p.tail
+	j.next.Through, j.exact = p.tail, true
 	return j.Signer.WriteCRL(f, list, lines)
 }
 
@@ -247,7 +247,34 @@ func (p *Publisher) edits(ctx context.Context, j *job) (edits, error) {
 	for serial, octets := range ended {
 		e.gone[serial] = octets
 	}
-	return e, err
+	if err != nil || j.exact || len(last) == 0 {
+		return e, err
+	}
+	return e, j.present(last, e.gone)
+}
+
+// present finds which of the changes the public list has already: their lines make
+// way for those that come.
+func (j *job) present(changed map[ca.Serial]change, gone map[ca.Serial]int) error {
+	f, _, err := openPublic(j.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	old, err := ca.NewCRLReader(f, nil)
+	if err != nil {
+		return err
+	}
+	for old.Next() {
+		if len(old.Serial()) != len(ca.Serial{}) {
+			continue
+		}
+		if _, is := changed[ca.Serial(old.Serial())]; is {
+			gone[ca.Serial(old.Serial())] = len(old.Line())
+		}
+	}
+	_, err = old.Finish()
+	return err
 }
 
 // merge yields the lines of the new list by serial, and fails at the end, before

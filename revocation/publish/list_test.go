@@ -89,10 +89,20 @@ func TestListsCarriedOverAreTheLedgers(t *testing.T) {
 		}
 		pass()
 		for range rapid.IntRange(3, 25).Draw(r, "steps") {
-			switch rapid.SampledFrom([]string{"revoke", "revoke", "revoke", "graver", "expired", "short", "wait", "long", "restart", "publish"}).Draw(r, "step") {
+			switch rapid.SampledFrom([]string{"revoke", "revoke", "unnumbered", "graver", "expired", "short", "wait", "long", "restart", "publish"}).Draw(r, "step") {
 			case "revoke":
 				e := revtest.NewEntry(revtest.Person, rapid.IntRange(0, 1).Draw(r, "partition"), ca.Superseded)
 				all = append(all, b.Revoke(e))
+			case "unnumbered": // committed, and read before the sequencer has come by
+				e := revtest.NewEntry(revtest.Person, 0, ca.Superseded)
+				err := b.Update(t.Context(), func(tx *revocation.Tx) (err error) {
+					e, _, err = revocation.Revoke(tx, e)
+					return err
+				})
+				if err != nil {
+					r.Fatal(err)
+				}
+				all = append(all, e)
 			case "short": // ends while the lists go on
 				e := revtest.NewEntry(revtest.Person, 0, ca.Superseded)
 				e.NotAfter = now.Add(time.Duration(rapid.IntRange(1, 20).Draw(r, "hours")) * time.Hour)
@@ -120,6 +130,7 @@ func TestListsCarriedOverAreTheLedgers(t *testing.T) {
 				pass()
 			}
 		}
+		b.Sequence()
 		now = now.Add(2 * time.Hour)
 		pass()
 		for _, partition := range []int{0, 1, revocation.Whole} {

@@ -93,7 +93,7 @@ type Publisher struct {
 
 // Check reports what is wrong with the configuration.
 func (p *Publisher) Check() error {
-	if p.Store == nil || p.Dir == "" || p.Now == nil || p.Log == nil {
+	if p.Store == nil || p.Dir == "" || p.Lint == nil || p.Now == nil || p.Log == nil {
 		return errors.New("crl publisher: store, directory, linter, clock or log is missing")
 	}
 	if p.Lifetime < 0 || p.Lifetime > 72*time.Hour || p.Lifetime > 0 && p.Lifetime < time.Hour {

@@ -78,9 +78,6 @@ func (p *Publisher) lint(j *job, list ca.CRL, lines [][]byte) error {
 	if err != nil {
 		return err
 	}
-	if p.Lint == nil {
-		return nil
-	}
 	if err := p.Lint.LintCRL(sample); err != nil {
 		return fmt.Errorf("lint: %w", err)
 	}
