@@ -353,3 +353,41 @@ func TestPublishMeetsAPipe(t *testing.T) {
 		t.Errorf("Publish = %d, %v, want the other list published", n, err)
 	}
 }
+
+// A list that is read from the ledger has what is committed, numbered or not. When
+// the number comes, the entry is on the list already.
+func TestListHasWhatHasNoNumberYet(t *testing.T) {
+	b := newBench(t)
+	unnumbered := func(e revocation.Entry) {
+		err := b.Update(t.Context(), func(tx *revocation.Tx) error {
+			_, _, err := revocation.Revoke(tx, e)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	one, ending := revtest.NewEntry(revtest.Person, 0, ca.Superseded), revtest.NewEntry(revtest.Person, 0, ca.Superseded)
+	ending.NotAfter = revtest.Start.Add(-6 * time.Minute)
+	unnumbered(one)
+	unnumbered(ending)
+	b.publish(revtest.Start, 2)
+	if list := b.public(0); len(list.RevokedCertificateEntries) != 2 {
+		t.Fatalf("%d entries", len(list.RevokedCertificateEntries))
+	}
+	b.Sequence()
+	graver := one
+	graver.Reason, graver.Event = ca.KeyCompromise, "graver"
+	b.Revoke(graver)
+	b.Read = 0
+	b.publish(revtest.Start.Add(10*time.Minute), 1)
+	if b.Read != 0 {
+		t.Error("the ledger was read again")
+	}
+	if got, want := b.linesOf(0); len(got) != 1 || !slices.Equal(got, want) {
+		t.Errorf("%d lines, the ledger has %d", len(got), len(want))
+	}
+	if got := lists(b.public(0), one.Serial); got == nil || got.ReasonCode != int(ca.KeyCompromise) {
+		t.Errorf("entry %+v", got)
+	}
+}
