@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime"
+	"sync"
 	"time"
 
 	"sigill/internal/responder"
@@ -16,6 +17,7 @@ type ocspService struct {
 	cache     *status.Cache
 	responder *status.Responder
 	tail      *status.Tail
+	ahead     *status.Presigner // nil: no answers are signed ahead
 }
 
 // Answers that are not in the cache are made by so many at once for each core, with a
@@ -52,6 +54,9 @@ func (a *App) status() (http.Handler, error) {
 	a.closers = append(a.closers, closing(r.Wait))
 	a.ocsp.responder = r
 	a.ocsp.tail = &status.Tail{Store: a.DB.Revocation(), Cache: a.ocsp.cache, Now: a.now, Told: a.tailTold}
+	if a.ocsp.ahead, err = a.presigner(); err != nil {
+		return nil, err
+	}
 	h, err := responder.New(responder.Config{OCSP: r, Dir: a.Hierarchy.PublicDir(), Now: a.now, Log: a.log})
 	if err == nil {
 		a.closers = append(a.closers, h)
@@ -66,7 +71,14 @@ type closing func()
 func (c closing) Close() error { c(); return nil }
 
 // run does what OCSP needs beside requests, until ctx ends.
-func (s *ocspService) run(ctx context.Context) { s.tail.Run(ctx) }
+func (s *ocspService) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	if s.ahead != nil {
+		wg.Go(func() { s.ahead.Run(ctx) })
+	}
+	s.tail.Run(ctx)
+}
 
 // tailTold raises the alarm: what others revoke is not seen here, and answers of the
 // cache say good of it until they end.
@@ -102,6 +114,23 @@ func (s *ocspService) metrics(m metrics) error {
 		m.counter("sigill_ocsp_unknown_total", "OCSP answers signed that say unknown.", nil, func() int64 { return stats().Unknown }),
 		m.counter("sigill_ocsp_busy_total", "Requests told to try later because too many answers were being made.", nil, func() int64 { return stats().Busy }),
 		m.counter("sigill_ocsp_address_refused_total", "Requests told to try later because their address had too many unknown.", nil, func() int64 { return stats().Refused }),
+		s.aheadMetrics(m),
 		m.gauge("sigill_ocsp_cache_entries", "OCSP answers in memory.", nil, func() float64 { n, _ := s.cache.Size(); return float64(n) }),
 		m.gauge("sigill_ocsp_cache_bytes", "Memory of OCSP answers, about.", nil, func() float64 { _, n := s.cache.Size(); return float64(n) }))
+}
+
+// aheadMetrics tell of the answers that are signed ahead.
+func (s *ocspService) aheadMetrics(m metrics) error {
+	if s.ahead == nil {
+		return nil
+	}
+	return errors.Join(
+		m.counter("sigill_ocsp_presigned_total", "OCSP answers signed ahead since start.", nil, func() int64 { return s.ahead.Progress().Signed }),
+		m.counter("sigill_ocsp_presigned_revoked_total", "OCSP answers signed ahead that were replaced because of a revocation.", nil, func() int64 { return s.ahead.Progress().Revoked }),
+		m.gauge("sigill_ocsp_presign_complete_seconds", "When the last whole pass over all certificates began, Unix time; 0: none is whole since start.", nil, func() float64 {
+			if at := s.ahead.Progress().Complete; !at.IsZero() {
+				return float64(at.Unix())
+			}
+			return 0
+		}))
 }

@@ -36,10 +36,10 @@ type Source interface {
 // Position is how far a [Presigner] is. What it has not done before it is saved, it
 // does again.
 type Position struct {
-	Began   time.Time `json:"began"`   // when the pass began
-	After   ca.Serial `json:"after"`   // the last serial of the pass so far
-	Done    bool      `json:"done"`    // the pass is over
-	Through int64     `json:"through"` // revocations up to this number are in the sink
+	Began   time.Time // when the pass began
+	After   ca.Serial // the last serial of the pass so far
+	Done    bool      // the pass is over
+	Through int64     // revocations up to this number are in the sink
 }
 
 // Presigner signs answers for all certificates that have not expired, again and again,
@@ -81,8 +81,7 @@ type Presigner struct {
 	passed  atomic.Int64 // Unix nanoseconds
 }
 
-// presignForms are the forms of CertIDs that clients use, as in ca.OCSPIssuerForms:
-// parameters NULL. The other two are answered by the responder.
+// The forms of CertIDs that clients use, as in ca.OCSPIssuerForms: parameters NULL. The other two are answered by the responder.
 const (
 	formSHA1   = 0
 	formSHA256 = 2
