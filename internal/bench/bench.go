@@ -8,69 +8,50 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"sigill/ca"
+	"sigill/internal/bench/figure"
+	"sigill/internal/bench/status"
 	"sigill/internal/store"
 	"sigill/internal/world"
 )
 
-// Figure is one measurement.
-type Figure struct {
-	Name    string  `json:"name"`
-	Value   float64 `json:"value"`
-	Unit    string  `json:"unit"`
-	Ceiling float64 `json:"ceiling"`
-	// Ratio is Value/Ceiling, or the reverse where less is better.
-	Ratio float64 `json:"ratio"`
-	Note  string  `json:"note,omitempty"`
-}
-
-// Config says how much is done.
-type Config struct {
-	// Scale multiplies the amounts of the quick form; 1 is the quick form.
-	Scale int
-	// Amount, if set, replaces the amounts, for tests.
-	Amount int
-	// Dir is where databases are made; it decides what fsync costs.
-	Dir string
-	// Time, if set, is how long downloads_tls goes on, to see whether memory
-	// does.
-	Time time.Duration
-	// Load makes the command whose process runs [Load]; nil: the load generator
-	// of downloads_tls runs in this process.
-	Load     func(context.Context) *exec.Cmd
-	Progress func(format string, args ...any)
-}
-
-// Benchmark measures one or more figures.
-type Benchmark struct {
-	Name string
-	Help string
-	Run  func(ctx context.Context, c Config, emit func(Figure)) error
-}
+// Figure, Config and Benchmark are what all benchmarks share.
+type (
+	Figure    = figure.Figure
+	Config    = figure.Config
+	Benchmark = figure.Benchmark
+)
 
 // All returns the benchmarks in the order in which they run.
 func All() []Benchmark {
-	return []Benchmark{
-		{"downloads", "complete replacement downloads, 64 holders at once, in process", downloads},
-		{"download_p99_ms", "one complete replacement download alone", downloadAlone},
-		{"certificates_https", "certificates submitted over mutual TLS and durably stored", certificatesHTTPS},
-		{"downloads_tls", "complete replacement downloads by the holders' program over mutual TLS, 360 sessions at once", downloadsTLS},
-	}
+	all, _ := session()
+	return all
+}
+
+// session returns the benchmarks of one run, which share what some of them need, and
+// what is to be called after the last.
+func session() (all []Benchmark, end func() error) {
+	about, end := status.Benchmarks()
+	return append([]Benchmark{
+		{Name: "downloads", Help: "complete replacement downloads, 64 holders at once, in process", Run: downloads},
+		{Name: "download_p99_ms", Help: "one complete replacement download alone", Run: downloadAlone},
+		{Name: "certificates_https", Help: "certificates submitted over mutual TLS and durably stored", Run: certificatesHTTPS},
+		{Name: "downloads_tls", Help: "complete replacement downloads by the holders' program over mutual TLS, 360 sessions at once", Run: downloadsTLS},
+	}, about...), end
 }
 
 // Run runs the benchmarks named, or all.
-func Run(ctx context.Context, names []string, c Config, emit func(Figure)) error {
-	known := All()
+func Run(ctx context.Context, names []string, c Config, emit func(Figure)) (err error) {
+	known, end := session()
+	defer func() { err = errors.Join(err, end()) }()
 	for _, name := range names {
 		if !slices.ContainsFunc(known, func(b Benchmark) bool { return b.Name == name }) {
 			var have []string
@@ -92,12 +73,16 @@ func Run(ctx context.Context, names []string, c Config, emit func(Figure)) error
 	return nil
 }
 
-// amount is how many of a thing are done.
-func (c Config) amount(quick int) int {
-	if c.Amount > 0 {
-		return c.Amount
+// LoadChild is the process that is the load generator of downloads_tls.
+const LoadChild = "load"
+
+// Child is one of the processes of a measurement: see [Config.Load] and
+// [Config.Child].
+func Child(ctx context.Context, kind string, in io.Reader, out io.Writer) error {
+	if kind == LoadChild {
+		return Load(ctx, in, out)
 	}
-	return quick * max(c.Scale, 1)
+	return status.Child(ctx, kind, in, out)
 }
 
 const holdersAtOnce = 64
@@ -128,7 +113,7 @@ func newRig(ctx context.Context, c Config, holders int, linter ca.Linter, change
 	}
 	c.Progress("preparing %d holders with cards and eIDs", holders)
 	r.holders = make([]*world.Holder, holders)
-	err = each(holders, holdersAtOnce, func(i int) error {
+	err = figure.Each(holders, holdersAtOnce, func(i int) error {
 		h, err := r.NewHolderWithEID(ctx)
 		r.holders[i] = h
 		return err
@@ -141,36 +126,4 @@ func (r *rig) close() {
 		r.db.Close()
 	}
 	os.RemoveAll(r.dir)
-}
-
-// each calls fn for 0 … n−1 from workers goroutines and returns the first error.
-func each(n, workers int, fn func(i int) error) error {
-	var next atomic.Int64
-	var first error
-	var once sync.Once
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				if err := fn(i); err != nil {
-					once.Do(func() { first = err })
-					next.Store(int64(n))
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return first
-}
-
-// percentile returns the value below which p of the durations lie, in
-// milliseconds.
-func percentile(list []time.Duration, p float64) float64 {
-	sorted := slices.Sorted(slices.Values(list))
-	i := min(int(float64(len(sorted))*p), len(sorted)-1)
-	return float64(sorted[i].Microseconds()) / 1000
 }

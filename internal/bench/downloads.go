@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"sigill/internal/bench/figure"
 	"sigill/internal/store"
 	"sigill/orders/issue"
 	"sigill/policy"
@@ -13,7 +14,7 @@ import (
 // downloads: every holder has a current eID and an approved renewal; 64 at once
 // carry theirs out, from log-in to the report that the old objects are gone.
 func downloads(ctx context.Context, c Config, emit func(Figure)) error {
-	n := c.amount(1000)
+	n := c.Many(1000)
 	r, err := newRig(ctx, c, n, nil)
 	if err != nil {
 		return err
@@ -29,7 +30,7 @@ func downloads(ctx context.Context, c Config, emit func(Figure)) error {
 		return err
 	}
 	began := time.Now()
-	if err := each(n, holdersAtOnce, func(i int) error { return r.Fetch(ctx, r.holders[i], orders[i]) }); err != nil {
+	if err := figure.Each(n, holdersAtOnce, func(i int) error { return r.Fetch(ctx, r.holders[i], orders[i]) }); err != nil {
 		return err
 	}
 	took := time.Since(began)
@@ -59,7 +60,7 @@ func counters(ctx context.Context, db *store.DB) (store.Stats, int64, error) {
 // renewals orders a renewal for each of the first n holders.
 func (r *rig) renewals(ctx context.Context, n int) ([]policy.OrderID, error) {
 	orders := make([]policy.OrderID, n)
-	return orders, each(n, holdersAtOnce, func(i int) error {
+	return orders, figure.Each(n, holdersAtOnce, func(i int) error {
 		id, err := r.Order(ctx, r.holders[i], policy.OrderRenewal)
 		orders[i] = id
 		return err
@@ -71,7 +72,7 @@ func (r *rig) renewals(ctx context.Context, n int) ([]policy.OrderID, error) {
 // each inserting the same number of rows.
 func writerCeiling(ctx context.Context, db *store.DB, n, updates, rows int) (float64, error) {
 	began := time.Now()
-	err := each(n, holdersAtOnce, func(int) error {
+	err := figure.Each(n, holdersAtOnce, func(int) error {
 		for range updates {
 			if err := insertEvents(ctx, db, rows); err != nil {
 				return err
@@ -96,7 +97,7 @@ func insertEvents(ctx context.Context, db *store.DB, rows int) error {
 
 // downloadAlone: one download after the other, nothing else going on.
 func downloadAlone(ctx context.Context, c Config, emit func(Figure)) error {
-	n := c.amount(200)
+	n := c.Many(200)
 	r, err := newRig(ctx, c, n, nil)
 	if err != nil {
 		return err
@@ -127,8 +128,8 @@ func downloadAlone(ctx context.Context, c Config, emit func(Figure)) error {
 		}
 		bare[i] = time.Since(began)
 	}
-	value, ceiling := percentile(times, 0.99), percentile(bare, 0.99)
+	value, ceiling := figure.Percentile(times, 0.99), figure.Percentile(bare, 0.99)
 	emit(Figure{Name: "download_p99_ms", Value: value, Unit: "ms", Ceiling: ceiling, Ratio: ceiling / value,
-		Note: fmt.Sprintf("%d downloads, one after the other, the card's own key and signatures included; median %.1f ms; ceiling: %d durable commits of one row, p99", n, percentile(times, 0.5), updates)})
+		Note: fmt.Sprintf("%d downloads, one after the other, the card's own key and signatures included; median %.1f ms; ceiling: %d durable commits of one row, p99", n, figure.Percentile(times, 0.5), updates)})
 	return nil
 }

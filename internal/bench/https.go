@@ -18,6 +18,7 @@ import (
 
 	"sigill/ca"
 	"sigill/internal/api"
+	"sigill/internal/bench/figure"
 	"sigill/internal/texts"
 	"sigill/internal/wire"
 	"sigill/orders/issue"
@@ -29,7 +30,7 @@ import (
 // timed is the submit step alone, from the request to the stored certificate in
 // the answer, and beside it the same requests answered by a constant.
 func certificatesHTTPS(ctx context.Context, c Config, emit func(Figure)) error {
-	n := c.amount(1024)
+	n := c.Many(1024)
 	with, ceiling, err := submitAll(ctx, c, n, nil)
 	if err != nil {
 		return err
@@ -155,7 +156,7 @@ func (r *rig) prepare(ctx context.Context, orders []policy.OrderID, address stri
 	roots := x509.NewCertPool()
 	roots.AddCert(function.Certificate())
 	out := make([]prepared, len(orders))
-	return out, each(len(orders), holdersAtOnce, func(i int) error {
+	return out, figure.Each(len(orders), holdersAtOnce, func(i int) error {
 		h := r.holders[i]
 		st, err := r.Begin(ctx, h, orders[i])
 		if err != nil {
@@ -189,7 +190,7 @@ func (r *rig) prepare(ctx context.Context, orders []policy.OrderID, address stri
 func send(ready []prepared) (took time.Duration, size int, err error) {
 	sizes := make([]int, len(ready))
 	began := time.Now()
-	err = each(len(ready), holdersAtOnce, func(i int) error {
+	err = figure.Each(len(ready), holdersAtOnce, func(i int) error {
 		p := ready[i]
 		resp, err := p.client.Post(p.address, "application/json", bytes.NewReader(p.body))
 		if err != nil {

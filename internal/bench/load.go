@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"sigill/internal/bench/figure"
 	"sigill/internal/cardclient"
 	"sigill/internal/wire"
 	"sigill/policy"
@@ -134,13 +135,13 @@ func (g *generator) run(ctx context.Context, j job) report {
 	if j.Bare != nil {
 		do = func(ctx context.Context, r loadRun) error { return g.bare(ctx, r, *j.Bare) }
 	}
-	cpu, began := cpuTime(), time.Now()
+	cpu, began := figure.CPU(), time.Now()
 	if j.Every > 0 {
 		g.paced(ctx, j, do)
 	} else {
-		each(len(j.Runs), max(j.AtOnce, 1), func(i int) error { g.timed(ctx, j.Runs[i], do); return nil })
+		figure.Each(len(j.Runs), max(j.AtOnce, 1), func(i int) error { g.timed(ctx, j.Runs[i], do); return nil })
 	}
-	g.out.Took, g.out.CPU = time.Since(began), cpuTime()-cpu
+	g.out.Took, g.out.CPU = time.Since(began), figure.CPU()-cpu
 	return g.out
 }
 

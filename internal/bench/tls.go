@@ -22,6 +22,7 @@ import (
 	"sigill/ca"
 	"sigill/internal/api"
 	"sigill/internal/audit"
+	"sigill/internal/bench/figure"
 	"sigill/internal/lanes"
 	"sigill/internal/texts"
 	"sigill/internal/world"
@@ -159,7 +160,11 @@ func (t *tlsRig) close() {
 // publishes what is revoked.
 func (t *tlsRig) background(ctx context.Context) error {
 	s := &audit.Sequencer{Store: t.db.Audit(), Failed: func(error) {}}
-	p := &publish.Publisher{Store: t.db.Revocation(), Dir: filepath.Join(t.dir, "public"), Now: t.Now, Log: t.log}
+	linter, err := world.NewLinter()
+	if err != nil {
+		return err
+	}
+	p := &publish.Publisher{Store: t.db.Revocation(), Dir: filepath.Join(t.dir, "public"), Lint: linter, Now: t.Now, Log: t.log}
 	for id, key := range t.keys {
 		issuer, err := t.Issuers.Issuer(id)
 		if err != nil {
@@ -308,9 +313,9 @@ type phase struct {
 // run has the load generator carry out a job, and measures.
 func (t *tlsRig) run(j job) (phase, error) {
 	t.probe.reset()
-	cpu, before := cpuTime(), t.stored()
+	cpu, before := figure.CPU(), t.stored()
 	r, err := t.gen.do(j)
-	p := phase{report: r, runs: len(j.Runs), server: cpuTime() - cpu, took: t.probe.times(), stored: t.stored() - before}
+	p := phase{report: r, runs: len(j.Runs), server: figure.CPU() - cpu, took: t.probe.times(), stored: t.stored() - before}
 	if !t.gen.apart {
 		p.server -= r.CPU // both were in it; half of it is as good as any guess
 		p.server, p.CPU = r.CPU/2, r.CPU/2
@@ -343,7 +348,7 @@ func (t *tlsRig) stored() (n int64) {
 func (t *tlsRig) ordered(ctx context.Context, first, n int) (runs []loadRun, err error) {
 	runs = make([]loadRun, n)
 	var fresh []loadCard
-	err = each(n, holdersAtOnce, func(i int) error {
+	err = figure.Each(n, holdersAtOnce, func(i int) error {
 		at := (first + i) % len(t.holders)
 		t.mu.Lock()
 		t.used[at]++

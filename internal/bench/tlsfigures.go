@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"runtime"
 	"time"
+
+	"sigill/internal/bench/figure"
 )
 
 // downloadsTLS: thousands of cards, each a client of its own with the holder's
@@ -16,7 +18,7 @@ import (
 // hour brings. Beside both, the same connections and requests answered by a
 // constant.
 func downloadsTLS(ctx context.Context, c Config, emit func(Figure)) error {
-	cards, sessions := c.amount(3*sessionsAtOnce), sessionsAtOnce
+	cards, sessions := c.Many(3*sessionsAtOnce), sessionsAtOnce
 	if c.Time > 0 {
 		cards = max(cards, 6*sessionsAtOnce)
 	}
@@ -26,12 +28,12 @@ func downloadsTLS(ctx context.Context, c Config, emit func(Figure)) error {
 		return err
 	}
 	defer t.close()
-	cpu, before := cpuTime(), t.stored()
+	cpu, before := figure.CPU(), t.stored()
 	runs, err := t.ordered(ctx, 0, cards)
 	if err != nil {
 		return err
 	}
-	order := phase{runs: cards, server: cpuTime() - cpu, stored: t.stored() - before}
+	order := phase{runs: cards, server: figure.CPU() - cpu, stored: t.stored() - before}
 	c.Progress("%d downloads over mutual TLS, %d sessions at once", cards, sessions)
 	full, err := t.run(job{Runs: runs, AtOnce: sessions})
 	if err != nil {
@@ -57,7 +59,7 @@ func downloadsTLS(ctx context.Context, c Config, emit func(Figure)) error {
 
 // pace begins downloads as a busy hour does.
 func (t *tlsRig) pace(ctx context.Context) (phase, error) {
-	n := t.c.amount(5 * busyHour)
+	n := t.c.Many(5 * busyHour)
 	if t.c.Time > 0 {
 		n = 30 * busyHour
 	}
@@ -80,7 +82,7 @@ func (t *tlsRig) bare(runs []loadRun, sessions int, full phase) (all, paced phas
 	if all, err = t.run(job{Runs: runs, AtOnce: sessions, Bare: b}); err != nil {
 		return all, paced, err
 	}
-	paced, err = t.run(job{Runs: runs[:min(len(runs), t.c.amount(5*busyHour))], Every: time.Second / busyHour, Bare: b})
+	paced, err = t.run(job{Runs: runs[:min(len(runs), t.c.Many(5*busyHour))], Every: time.Second / busyHour, Bare: b})
 	return all, paced, err
 }
 
@@ -88,7 +90,7 @@ func (t *tlsRig) bare(runs []loadRun, sessions int, full phase) (all, paced phas
 // process holds meanwhile.
 func (t *tlsRig) long(ctx context.Context, sessions int, first phase, emit func(Figure)) (phase, error) {
 	began, next := time.Now(), time.Now().Add(sampleEach)
-	begin, beginHeap := resident(), heap()
+	begin, beginHeap := figure.Resident(), heap()
 	sum, peak := first, begin
 	for round := 1; time.Since(began) < t.c.Time && ctx.Err() == nil; round++ {
 		// In parts, so that cards which are used up are exchanged while others
@@ -103,23 +105,21 @@ func (t *tlsRig) long(ctx context.Context, sessions int, first phase, emit func(
 			return sum, err
 		}
 		sum.add(p)
-		peak = max(peak, resident())
+		peak = max(peak, figure.Resident())
 		if now := time.Now(); now.After(next) {
 			next = now.Add(sampleEach)
 			t.c.Progress("%4.0f s: %6d downloads, %5.1f/s; resident %.1f MB, heap %.1f MB, database %.0f MB, %d goroutines; %d begun anew", now.Sub(began).Seconds(),
-				sum.runs, sum.rate(), mega(resident()), mega(heap()), mega(t.stored()), runtime.NumGoroutine(), sum.Busy)
+				sum.runs, sum.rate(), figure.Mega(figure.Resident()), figure.Mega(heap()), figure.Mega(t.stored()), runtime.NumGoroutine(), sum.Busy)
 		}
 	}
-	end, endHeap := resident(), heap()
+	end, endHeap := figure.Resident(), heap()
 	if begin > 0 && end > 0 {
-		emit(Figure{Name: "downloads_tls_resident_mb", Value: mega(end), Unit: "MB", Ceiling: mega(begin), Ratio: float64(begin) / float64(end),
+		emit(Figure{Name: "downloads_tls_resident_mb", Value: figure.Mega(end), Unit: "MB", Ceiling: figure.Mega(begin), Ratio: float64(begin) / float64(end),
 			Note: fmt.Sprintf("memory of the serving process after %.0f s and %d downloads, at most %.1f MB between; heap %.1f MB, at the beginning %.1f; ceiling: the same after the first %d downloads",
-				time.Since(began).Seconds(), sum.runs, mega(peak), mega(endHeap), mega(beginHeap), first.runs)})
+				time.Since(began).Seconds(), sum.runs, figure.Mega(peak), figure.Mega(endHeap), figure.Mega(beginHeap), first.runs)})
 	}
 	return sum, nil
 }
-
-func mega(n int64) float64 { return float64(n) / 1e6 }
 
 // heap returns the octets in use after a collection.
 func heap() int64 {
@@ -151,13 +151,13 @@ func (t *tlsRig) figures(order, full, pace, bareFull, barePace phase, emit func(
 	rate, bare := full.rate(), bareFull.rate()
 	emit(Figure{Name: "downloads_tls", Value: rate, Unit: "1/s", Ceiling: bare, Ratio: rate / bare,
 		Note: fmt.Sprintf("%d downloads by %d cards, %d sessions at once, mutual TLS 1.3, %.1f full handshakes and %.1f requests each; whole download p50 %.0f, p99 %.0f ms, of it in the service p50 %.0f, p99 %.0f ms: at this load all wait for the cores; %d times a holder had to begin anew because no turn came; %s; ceiling: as many handshakes and requests, answered by a constant",
-			full.runs, len(t.holders), full.Most, full.connections, full.requests, percentile(full.Times, 0.5), percentile(full.Times, 0.99), percentile(full.took, 0.5), percentile(full.took, 0.99), full.Busy, apart)})
+			full.runs, len(t.holders), full.Most, full.connections, full.requests, figure.Percentile(full.Times, 0.5), figure.Percentile(full.Times, 0.99), figure.Percentile(full.took, 0.5), figure.Percentile(full.took, 0.99), full.Busy, apart)})
 	day := rate * 24 * 60 * 60
 	emit(Figure{Name: "downloads_tls_per_day", Value: day, Unit: "1/d", Ceiling: perDay, Ratio: day / perDay,
 		Note: fmt.Sprintf("extrapolated from downloads_tls, clients on the same machine included; ceiling: here what is needed, %d a day; the ratio is the margin", perDay)})
-	emit(Figure{Name: "downloads_tls_p99_ms", Value: percentile(pace.Times, 0.99), Unit: "ms", Ceiling: percentile(barePace.Times, 0.99), Ratio: percentile(barePace.Times, 0.99) / percentile(pace.Times, 0.99),
+	emit(Figure{Name: "downloads_tls_p99_ms", Value: figure.Percentile(pace.Times, 0.99), Unit: "ms", Ceiling: figure.Percentile(barePace.Times, 0.99), Ratio: figure.Percentile(barePace.Times, 0.99) / figure.Percentile(pace.Times, 0.99),
 		Note: fmt.Sprintf("%d downloads, %d begun each second (%d in two hours); whole download p50 %.1f, p99 %.1f ms; in the service p50 %.1f, p99 %.1f ms; ceiling: connections and requests alone, p99",
-			pace.runs, busyHour, busyHour*2*60*60, percentile(pace.Times, 0.5), percentile(pace.Times, 0.99), percentile(pace.took, 0.5), percentile(pace.took, 0.99))})
+			pace.runs, busyHour, busyHour*2*60*60, figure.Percentile(pace.Times, 0.5), figure.Percentile(pace.Times, 0.99), figure.Percentile(pace.took, 0.5), figure.Percentile(pace.took, 0.99))})
 	emit(Figure{Name: "downloads_tls_cpu_ms", Value: full.each(full.server), Unit: "ms", Ceiling: bareFull.each(bareFull.server), Ratio: bareFull.each(bareFull.server) / full.each(full.server),
 		Note: fmt.Sprintf("CPU time of the serving process a download: TLS, lint, signatures, database, event chain, CRLs; of its order before it %.1f ms; of the card's side %.1f ms; ceiling: of the connections and requests alone",
 			order.each(order.server), full.each(full.CPU))})

@@ -1,0 +1,124 @@
+package status
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"sigill/ca"
+	"sigill/internal/app"
+	"sigill/internal/bench/figure"
+	"sigill/internal/bench/population"
+	"sigill/orders/register"
+	"sigill/policy"
+	"sigill/revocation"
+)
+
+// order is what a process is told to do.
+type order struct {
+	// Revoke are serials to revoke as an administrator does, AtOnce at once.
+	Revoke []ca.Serial `json:"revoke,omitempty"`
+	AtOnce int         `json:"atOnce,omitempty"`
+	// Listed waits until so many entries stand in the lists of all partitions.
+	Listed int `json:"listed,omitempty"`
+	// Sign answers requests in this process for so long, on all cores.
+	Sign     time.Duration `json:"sign,omitempty"`
+	Requests [][]byte      `json:"requests,omitempty"`
+}
+
+// outcome is what became of it.
+type outcome struct {
+	Took  time.Duration   `json:"took"`
+	Times []time.Duration `json:"times,omitempty"`
+	Count int             `json:"count"`
+	// Bare is how many bare signatures a second the same cores make, or the
+	// nanoseconds that the hash of a list takes.
+	Bare float64 `json:"bare,omitempty"`
+	// Of lists: the first of a process, memory at the most, length.
+	First  time.Duration `json:"first,omitempty"`
+	Peak   int64         `json:"peak,omitempty"`
+	Octets int64         `json:"octets,omitempty"`
+	Error  string        `json:"error,omitempty"`
+}
+
+// revoker revokes in the service's process, by the act that administrators call over
+// the API.
+type revoker struct {
+	a      *app.App
+	dir    string
+	caller register.Caller
+}
+
+func (r *revoker) do(ctx context.Context, q order) (o outcome) {
+	var err error
+	began := time.Now()
+	switch {
+	case q.Listed > 0:
+		o.Count, err = r.listed(ctx, q.Listed)
+	default:
+		o.Times, err = r.revoke(ctx, q)
+		o.Count = len(o.Times)
+	}
+	o.Took = time.Since(began)
+	if err != nil {
+		o.Error = err.Error()
+	}
+	return o
+}
+
+func (r *revoker) revoke(ctx context.Context, q order) ([]time.Duration, error) {
+	if r.caller.Person == "" {
+		p, err := population.Open(r.dir)
+		if err != nil {
+			return nil, err
+		}
+		r.caller = register.Caller{Person: p.Administrators[0], Organisation: p.Organisation, IDKind: policy.ByHSAID, LoA: 3,
+			Profile: policy.ProfileAuthentication}
+	}
+	times := make([]time.Duration, len(q.Revoke))
+	return times, figure.Each(len(q.Revoke), max(q.AtOnce, 1), func(i int) error {
+		began := time.Now()
+		_, err := r.a.Downloads.Revoke(ctx, r.caller, q.Revoke[i], ca.CessationOfOperation)
+		times[i] = time.Since(began)
+		if err != nil {
+			return fmt.Errorf("revoking %s: %w", q.Revoke[i], err)
+		}
+		return nil
+	})
+}
+
+// listed waits until the published lists of all partitions have n entries together.
+func (r *revoker) listed(ctx context.Context, n int) (count int, err error) {
+	issuer, err := r.a.Issuers.Issuer(population.Issuer)
+	if err != nil {
+		return 0, err
+	}
+	for {
+		err := r.a.DB.Revocation().View(ctx, func(tx *revocation.Tx) error {
+			count = 0
+			for partition := range issuer.Partitions() {
+				p, err := tx.NewestPublication(population.Issuer, revocation.List{Issuer: population.Issuer, Partition: partition}.Scope(), revocation.Published)
+				if err != nil {
+					return err
+				}
+				count += p.Entries
+			}
+			return nil
+		})
+		if err != nil || count >= n {
+			return count, err
+		}
+		select {
+		case <-ctx.Done():
+			return count, ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// median returns the middle one.
+func median(times []time.Duration) time.Duration {
+	sorted := slices.Sorted(slices.Values(times))
+	return sorted[len(sorted)/2]
+}
