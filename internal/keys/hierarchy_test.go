@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -379,9 +380,13 @@ func TestRootCRL(t *testing.T) {
 	if list.Number.Int64() != 3 || len(list.RevokedCertificateEntries) != 2 {
 		t.Fatalf("number %v, %d entries", list.Number, len(list.RevokedCertificateEntries))
 	}
-	e := list.RevokedCertificateEntries[0]
-	if e.SerialNumber.Cmp(serial(1).Int()) != 0 || !e.RevocationTime.Equal(at.Add(time.Hour)) || e.ReasonCode != int(ca.CACompromise) {
-		t.Errorf("first entry: %+v", e)
+	i := slices.IndexFunc(list.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool { return e.SerialNumber.Cmp(serial(1).Int()) == 0 })
+	if i < 0 {
+		t.Fatal("the first revoked CA has left the list")
+	}
+	e := list.RevokedCertificateEntries[i]
+	if !e.RevocationTime.Equal(at.Add(time.Hour)) || e.ReasonCode != int(ca.CACompromise) {
+		t.Errorf("entry: %+v", e)
 	}
 	for name, err := range map[string]error{
 		"older than the public one": sign(at),

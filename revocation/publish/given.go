@@ -42,7 +42,7 @@ func Install(dir string, g Given, now time.Time) (changed bool, err error) {
 	if err != nil {
 		return fail(err)
 	}
-	if err := g.check(list, now); err != nil {
+	if err := errors.Join(g.strict(), g.check(list, now)); err != nil {
 		return fail(err)
 	}
 	path := filepath.Join(dir, CRLPath(g.Issuer, g.Partition))
@@ -86,6 +86,28 @@ func (g *Given) Warning(now time.Time) (string, error) {
 		return fmt.Sprintf("half of the life of the CRL of %s has passed, %d days are left", g.Issuer, days), nil
 	}
 	return "", nil
+}
+
+// strict judges the form of the list as relying parties do that are stricter than
+// the standard library: nothing after the list, no delta, no critical extension that
+// is not known, algorithms of today.
+func (g *Given) strict() error {
+	r, err := ca.NewCRLReader(bytes.NewReader(g.DER), g.Certificate)
+	if err != nil {
+		return err
+	}
+	for r.Next() {
+	}
+	head, err := r.Finish()
+	switch {
+	case err != nil:
+		return err
+	case head.DeltaBase != nil:
+		return errors.New("it is a delta list")
+	case len(head.UnknownCritical) > 0 || head.CriticalEntries > 0:
+		return errors.New("it has critical extensions that are not known")
+	}
+	return nil
 }
 
 // check judges the list by itself.

@@ -2,6 +2,9 @@ package publish_test
 
 import (
 	"bytes"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,6 +83,24 @@ func TestInstallRefuses(t *testing.T) {
 		"address missing": {Issuer: revtest.Root, Certificate: a.Cert, DER: second, URL: revtest.URLOf(revtest.Root, 0)},
 	} {
 		if _, err := publish.Install(t.TempDir(), g, now); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	// What the standard library takes, and stricter readers do not.
+	list, err := x509.ParseRevocationList(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	critical := func(id ...int) []byte {
+		der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: list.Number, ThisUpdate: list.ThisUpdate, NextUpdate: list.NextUpdate,
+			ExtraExtensions: []pkix.Extension{{Id: id, Critical: true, Value: []byte{2, 1, 1}}}}, a.Cert, a.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	for name, der := range map[string][]byte{"a delta": critical(2, 5, 29, 27), "unknown and critical": critical(1, 2, 3), "something after it": append(bytes.Clone(second), 0)} {
+		if _, err := publish.Install(t.TempDir(), publish.Given{Issuer: revtest.Root, Certificate: a.Cert, DER: der}, now); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
