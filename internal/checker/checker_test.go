@@ -2,15 +2,22 @@ package checker
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ocsp"
 
 	"sigill/ca"
 	"sigill/internal/revtest"
@@ -234,6 +241,63 @@ func TestOneThingBroken(t *testing.T) {
 		}, "failure ocsp.invalid"},
 		{"signer in its last days", func(s *service) { s.renewSigner(2 * 24 * time.Hour) }, "warning ocsp.signer-ends"},
 		{"signer in its last hours", func(s *service) { s.renewSigner(5 * time.Hour) }, "failure ocsp.signer-ends"},
+		{"list out of order", func(s *service) {
+			s.foreign(first, func(l *x509.RevocationList) { slices.Reverse(l.RevokedCertificateEntries) })
+		}, "failure crl.order"},
+		{"serial twice", func(s *service) {
+			s.foreign(first, func(l *x509.RevocationList) {
+				l.RevokedCertificateEntries = append(l.RevokedCertificateEntries[:1:1], l.RevokedCertificateEntries...)
+			})
+		}, "failure crl.order"},
+		{"suspended", func(s *service) {
+			serial := ca.NewSerial()
+			s.foreign(first, func(l *x509.RevocationList) { // before all others, and newer than the full list
+				serial[0], serial[1] = 0x40, 0
+				l.RevokedCertificateEntries = append([]x509.RevocationListEntry{{SerialNumber: serial.Int(), RevocationTime: s.clock, ReasonCode: 6}}, l.RevokedCertificateEntries...)
+			})
+			s.revoked[serial] = ca.Revoked{Serial: serial, At: s.clock, Reason: 6}
+		}, "failure crl.reason"},
+		{"critical extension", func(s *service) {
+			s.foreign(first, func(l *x509.RevocationList) {
+				l.ExtraExtensions = append(l.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}})
+			})
+		}, "failure crl.critical"},
+		{"delta", func(s *service) {
+			s.foreign(first, func(l *x509.RevocationList) {
+				l.ExtraExtensions = append(l.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 27}, Critical: true, Value: []byte{2, 1, 1}})
+			})
+		}, "failure crl.critical"},
+		{"a holder signs answers", func(s *service) {
+			key := revtest.NewKey(s.t)
+			holder := revtest.Sign(s.t, s.leaves[0], s.ca.Cert, key.Public(), s.ca.Key)
+			s.instead = func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method != http.MethodGet || !strings.HasPrefix(r.URL.Path, "/ocsp/") {
+					return false
+				}
+				request, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(r.URL.Path, "/ocsp/"))
+				if err != nil {
+					s.t.Error(err)
+				}
+				asked, err := ocsp.ParseRequest(request)
+				if err != nil {
+					s.t.Error(err)
+				}
+				answer := ocsp.Response{Status: ocsp.Unknown, SerialNumber: asked.SerialNumber, ThisUpdate: s.clock, NextUpdate: s.clock.Add(time.Hour), Certificate: holder}
+				if e, ok := s.revoked[must(ca.SerialOf(asked.SerialNumber))]; ok {
+					answer.Status, answer.RevokedAt, answer.RevocationReason = ocsp.Revoked, e.At, int(e.Reason)
+				} else if s.good[must(ca.SerialOf(asked.SerialNumber))] {
+					answer.Status = ocsp.Good
+				}
+				der, err := ocsp.CreateResponse(s.ca.Cert, holder, answer, key)
+				if err != nil {
+					s.t.Error(err)
+				}
+				w.Header().Set("Content-Type", typeOCSP)
+				w.Header().Set("Cache-Control", "no-store")
+				w.Write(der)
+				return true
+			}
+		}, "failure ocsp.signer, warning clock.skew"},
 		{"revoked CA", func(s *service) {
 			serial, ok := ca.SerialOf(s.ca.Cert.SerialNumber)
 			if !ok {
@@ -248,6 +312,23 @@ func TestOneThingBroken(t *testing.T) {
 			s.change(func() { test.spoil(s) })
 			wantCodes(t, s.round(s.checker(func(c *Config) { c.Serials = partitions*perList + 1 })), test.want)
 		})
+	}
+}
+
+// foreign signs the list at path by other code, which signs what ours would refuse.
+func (s *service) foreign(path string, change func(*x509.RevocationList)) {
+	list, err := x509.ParseRevocationList(s.files[path])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, e := range list.Extensions {
+		if e.Critical {
+			list.ExtraExtensions = append(list.ExtraExtensions, e)
+		}
+	}
+	change(list)
+	if s.files[path], err = x509.CreateRevocationList(rand.Reader, list, s.ca.Cert, s.ca.Key); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
