@@ -107,9 +107,6 @@ func (c Cause) wordsOfChain(askEN, askSV string) words {
 // String returns the cause's name for programs.
 func (c Cause) String() string { return c.words().name }
 
-// MarshalText implements encoding.TextMarshaler.
-func (c Cause) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
-
 // Summary tells the judgement in one line, in "sv" or else in English.
 func (r Verification) Summary(language string) string {
 	w := r.Cause.words()

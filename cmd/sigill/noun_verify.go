@@ -60,7 +60,7 @@ type verdict struct {
 	Status     revocation.Status     `json:"status"`
 	Reason     string                `json:"reason,omitempty"`
 	At         *time.Time            `json:"at,omitempty"`
-	Cause      revocation.Cause      `json:"cause"`
+	Cause      string                `json:"cause"`
 	Summary    string                `json:"summary"`
 	Next       string                `json:"next"`
 	Soft       string                `json:"soft,omitempty"` // why it passed without a status
@@ -273,7 +273,7 @@ func cleanLines(text string) string {
 }
 
 func (c *verifyCmd) verdict(found revocation.Verification, language string) verdict {
-	out := verdict{Status: found.Status, Cause: found.Cause, Summary: found.Summary(language), Next: found.Next(language), Soft: found.SoftWhy,
+	out := verdict{Status: found.Status, Cause: found.Cause.String(), Summary: found.Summary(language), Next: found.Next(language), Soft: found.SoftWhy,
 		Source: found.Source, Judged: found.Judged, Level: found.Level.Number, Kind: found.Identifier.Kind, Log: found.SCT,
 		Policies: append([]string{}, found.PolicyOIDs...), Chain: []string{}, Steps: []string{}, Exchanges: []revocation.Exchange{}}
 	if !c.NoSubject {
