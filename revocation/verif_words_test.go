@@ -1,0 +1,65 @@
+package revocation_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"sigill/ca"
+	"sigill/internal/revtest"
+	"sigill/revocation"
+)
+
+// Each cause has a name of its own, and words in both languages.
+func TestCausesHaveWords(t *testing.T) {
+	names := map[string]bool{}
+	for cause := revocation.CauseGood; cause <= revocation.CausePast; cause++ {
+		r := revocation.Verification{Cause: cause}
+		if names[cause.String()] || cause.String() == "none" {
+			t.Errorf("cause %d is called %q", cause, cause)
+		}
+		names[cause.String()] = true
+		for _, both := range [][2]string{{r.Summary("en"), r.Summary("sv")}, {r.Next("en"), r.Next("sv")}} {
+			if both[0] == "" || both[1] == "" || both[0] == both[1] {
+				t.Errorf("%s: %q", cause, both)
+			}
+		}
+	}
+	if (revocation.Verification{}).Cause.String() != "none" {
+		t.Error("the zero cause has a name")
+	}
+}
+
+func TestTranscript(t *testing.T) {
+	w := newWeb(t)
+	e := revtest.NewEntry(revtest.Person, 3, ca.KeyCompromise)
+	e.Serial = w.serial
+	w.Revoke(e)
+	p := revocation.Presented{Certificate: w.leaf}
+	p.Issuers = append(p.Issuers, w.inner.Cert)
+	got := w.v.Judge(t.Context(), p)
+	text := got.Transcript(p, revtest.Start, revocation.TranscriptOptions{Language: "sv", Subject: true})
+	for _, want := range []string{"subject:     CN=Åsa Öberg", "identifier:  none, or more than one", "our clock:   2026-03-14T09:26:53Z",
+		"signed by    \"TEST root\"", "list         number 1, 0 entries, for all certificates", "OCSP for the certificate", ": revoked at 2026-03-14T09:25:53Z as keyCompromise",
+		"this update  2026-03-14T09:21:53Z, 5m0s ago", "verdict:     REVOKED. Certifikatet är spärrat. Det spärrades 2026-03-14T09:25:53Z (keyCompromise).", "nyckeln har varit i fel händer"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+	// Without the subject nothing names the holder, and nothing else does anyway.
+	text = got.Transcript(p, revtest.Start, revocation.TranscriptOptions{})
+	if strings.Contains(text, "Åsa") || !strings.Contains(text, "The certificate is revoked.") {
+		t.Errorf("without subject:\n%s", text)
+	}
+	// The clock of who answered is ahead: both clocks are told.
+	w.ocsp = w.forge(w.inner.OCSPCert, w.inner.OCSPKey, func(a *answer) { a.this = revtest.Start.Add(30 * time.Second) })
+	got = w.v.Judge(t.Context(), p)
+	if text := got.Transcript(p, revtest.Start, revocation.TranscriptOptions{}); !strings.Contains(text, "in 30s") {
+		t.Errorf("ahead:\n%s", text)
+	}
+	w.ocsp = w.forge(w.inner.OCSPCert, w.inner.OCSPKey, func(a *answer) { a.this = revtest.Start.Add(10 * time.Minute) })
+	got = w.v.Judge(t.Context(), p)
+	if text := got.Transcript(p, revtest.Start, revocation.TranscriptOptions{}); !strings.Contains(text, "its clock is ahead of ours by 10m0s or more") {
+		t.Errorf("far ahead:\n%s", text)
+	}
+}
