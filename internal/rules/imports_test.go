@@ -123,8 +123,13 @@ var allowed = map[string][]string{
 	"orders": {"ca", "policy", "revocation", "orders", "internal/audit", "internal/card", "internal/der",
 		"internal/statement"},
 	"internal/lanes": {},
-	"internal/mode":  {"ca", "policy", "internal/durable", "internal/strictjson"},
-	"internal/lint":  {"ca", "internal/der"},
+	// A target is anywhere and signs nothing; who checks from outside must not see the
+	// inside.
+	"internal/target":  {"ca", "internal/durable", "internal/strictjson"},
+	"internal/checker": {"ca", "internal/durable", "internal/strictjson"},
+	"internal/peers":   {},
+	"internal/mode":    {"ca", "policy", "internal/durable", "internal/strictjson"},
+	"internal/lint":    {"ca", "internal/der"},
 	// Which reason is graver is decided in one place, for the root's list too.
 	"internal/keys": {"ca", "internal/der", "internal/durable", "internal/strictjson", "revocation"},
 }
