@@ -70,7 +70,9 @@ func (s *shelf) revoke(i int) {
 
 func newShelf(t *testing.T, n int) (*shelf, *revtest.Authority, *status.Presigner) {
 	authority := revtest.NewAuthority(t, revtest.Person, nil)
-	authority.OCSPCert = authority.Signer(t, authority.OCSPKey, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().AddDate(0, 1, 0) })
+	authority.OCSPCert = authority.Signer(t, authority.OCSPKey, func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().AddDate(0, 1, 0)
+	})
 	signers := new(status.Signers)
 	if err := signers.Set(revtest.Person, authority.Responder(t)); err != nil {
 		t.Fatal(err)
@@ -106,7 +108,7 @@ func (s *shelf) status(issuer *x509.Certificate, serial ca.Serial, hash crypto.H
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if !got.NextUpdate.Equal(s.until[path]) || got.NextUpdate.Sub(time.Now()) > 12*time.Hour || got.IssuerHash != hash {
+	if !got.NextUpdate.Equal(s.until[path]) || time.Until(got.NextUpdate) > 12*time.Hour || got.IssuerHash != hash {
 		s.t.Errorf("until %v, told %v", got.NextUpdate, s.until[path])
 	}
 	return got.Status
