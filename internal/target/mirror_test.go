@@ -515,3 +515,78 @@ func TestBrokenConnectionIsNoDamage(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 }
+
+// overtaken is a target at which somebody else puts an object while the one before is read,
+// and that then names the new one's version, as a server may that looks it up apart.
+type overtaken struct {
+	Target
+	once sync.Once
+	put  func()
+}
+
+func (o *overtaken) Open(ctx context.Context, key string) (io.ReadCloser, Present, error) {
+	body, present, err := o.Target.Open(ctx, key)
+	o.once.Do(func() {
+		o.put()
+		present, err = o.Look(ctx, key)
+	})
+	return body, present, err
+}
+
+// TestObjectAndVersionOfOneMoment: what was compared is what is replaced, also where they do
+// not come together.
+func TestObjectAndVersionOfOneMoment(t *testing.T) {
+	h, to := newHere(t), directory(t)
+	h.put(firstKey, h.list(0, 1))
+	drain(t, h.mirror(to))
+	other := h.another()
+	other.put(firstKey, h.list(0, 3))
+	h.put(firstKey, h.list(0, 2))
+	drain(t, h.mirror(&overtaken{Target: to, put: func() { drain(t, other.mirror(to)) }}))
+	if n, err := numberAt(to, h); n != 3 || err != nil {
+		t.Errorf("number %d is there, %v; want 3", n, err)
+	}
+}
+
+// asked counts what a target is asked.
+type asked struct {
+	Target
+	n atomic.Int64
+}
+
+func (a *asked) Look(ctx context.Context, key string) (Present, error) {
+	a.n.Add(1)
+	return a.Target.Look(ctx, key)
+}
+
+// TestIdleAsksNothing: what is known to be there costs nothing until it is looked at again.
+func TestIdleAsksNothing(t *testing.T) {
+	h, to := newHere(t), &asked{Target: directory(t)}
+	h.put(firstKey, h.list(0, 1))
+	m := h.mirror(to)
+	drain(t, m)
+	before := to.n.Load()
+	drain(t, m)
+	if n := to.n.Load() - before; n != 0 || before == 0 {
+		t.Errorf("asked %d times, and then %d times more", before, n)
+	}
+}
+
+// TestAheadEnds: who was behind another publisher and then is not, publishes again.
+func TestAheadEnds(t *testing.T) {
+	h, to := newHere(t), directory(t)
+	other := h.another()
+	other.put(firstKey, h.list(0, 2))
+	drain(t, other.mirror(to))
+	h.put(firstKey, h.list(0, 1))
+	m := h.mirror(to)
+	drain(t, m)
+	if s := m.Status(); s.Ahead != 1 {
+		t.Fatalf("status %+v", s)
+	}
+	h.put(firstKey, h.list(0, 3))
+	drain(t, m)
+	if n, err := numberAt(to, h); n != 3 || err != nil || m.Status().Ahead != 0 {
+		t.Errorf("number %d is there, %v; status %+v", n, err, m.Status())
+	}
+}

@@ -144,9 +144,10 @@ func (m *Mirror) look(ctx context.Context, key string, here head) (Version, rela
 
 // relate reads what the target has, of which Look has said looked, and compares it.
 //
-// Not every store reads an object and the name of its version in one step. If both are of
-// one object the version that Look saw before is still the version now; otherwise the old
-// object could be compared, and then the new one, whose version came with it, be replaced.
+// Not every store reads an object and the name of its version in one step. What is put
+// replaces the version that Look saw before the object was opened, so that what was compared
+// is that one or a later one, and never an older; and if it is not that one still, what
+// is noted beside it may be of another.
 func (m *Mirror) relate(ctx context.Context, key string, here head, looked Present) (relation, error) {
 	body, present, err := m.Target.Open(ctx, key)
 	if errors.Is(err, ErrNone) || err == nil && present != looked {
