@@ -128,6 +128,9 @@ func (j *judgement) chains() ([]chain, Cause, error) {
 		options.CertificatePolicies = append(options.CertificatePolicies, oid)
 	}
 	found, err := j.within(options)
+	for tries := 0; err != nil && tries < maxAIA && j.fetchIssuer(between, tries, err); tries++ {
+		found, err = j.within(options)
+	}
 	if err != nil {
 		cause, err := j.chainError(err)
 		return nil, cause, err
@@ -161,6 +164,40 @@ func (j *judgement) within(options x509.VerifyOptions) ([][]*x509.Certificate, e
 		}
 	}
 	return nil, err
+}
+
+// maxAIA bounds how many issuers' certificates are fetched for one question.
+const maxAIA = 3
+
+// fetchIssuer fetches the certificate that the last one in hand names as its
+// issuer's (RFC 5280, 4.2.2.1), and reports whether there is one more now. Whose
+// it is is proved by the chain, not by where it came from.
+func (j *judgement) fetchIssuer(between *x509.CertPool, tries int, err error) bool {
+	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); !unknown || !j.v.FetchIssuers {
+		return false
+	}
+	last := j.presented.Certificate
+	if tries > 0 {
+		last = j.presented.Issuers[len(j.presented.Issuers)-1]
+	}
+	for _, address := range last.IssuingCertificateURL {
+		der, took, err := j.get(j.ctx, address)
+		var cert *x509.Certificate
+		if err == nil {
+			cert, err = x509.ParseCertificate(der)
+		}
+		x := &Exchange{Kind: FromAIA, Address: address, Took: took, Octets: len(der)}
+		if err != nil {
+			x.Error = err.Error()
+			j.tell(x, "issuer's certificate: none: %v", err)
+			continue
+		}
+		j.tell(x, "issuer's certificate: of %q", cert.Subject.CommonName)
+		between.AddCert(cert)
+		j.presented.Issuers = append(slices.Clip(j.presented.Issuers), cert)
+		return true
+	}
+	return false
 }
 
 // chainError says why there is no chain, without what the certificate holds of a

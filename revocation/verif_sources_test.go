@@ -177,6 +177,16 @@ func TestVerifyAsksBySHA1(t *testing.T) {
 	if questions != 2 {
 		t.Errorf("%d questions", questions)
 	}
+	// One that answers about something else is.
+	other := newWeb(t).staple()
+	bySHA1 := w.ocsp
+	w.ocsp = func(request []byte) ([]byte, error) {
+		if der, err := bySHA1(request); err != nil || len(der) > 10 {
+			return der, err
+		}
+		return other, nil
+	}
+	w.want(w.judge(), revocation.Good, revocation.CauseGood)
 }
 
 func TestVerifySources(t *testing.T) {
@@ -235,4 +245,34 @@ func TestVerifySCT(t *testing.T) {
 	}
 	failure = errors.New("unknown log")
 	w.want(w.judge(), revocation.Unknown, revocation.CauseLog)
+}
+
+// An answer without an end would be in force for ever: it is not merely stale.
+func TestVerifyAnswerWithoutEnd(t *testing.T) {
+	w := newWeb(t)
+	delete(w.crl, leafList)
+	w.v.Open = revocation.Open{Unreachable: true, Stale: true}
+	endless := w.endless()
+	w.ocsp = func([]byte) ([]byte, error) { return endless, nil }
+	w.want(w.judge(), revocation.Unknown, revocation.CauseUnbelievable)
+}
+
+// An issuer's certificate that did not come along is fetched only if that is
+// asked for: anybody can put any address into a certificate.
+func TestVerifyFetchesIssuers(t *testing.T) {
+	w := newWeb(t)
+	w.holder(func(c *x509.Certificate) { c.IssuingCertificateURL = []string{"ldap://x", revtest.Base + "/ca.cer"} })
+	alone := revocation.Presented{Certificate: w.leaf}
+	w.want(w.v.Judge(t.Context(), alone), revocation.Unknown, revocation.CauseUntrusted)
+	if len(w.fetched) > 0 {
+		t.Errorf("fetched %q", w.fetched)
+	}
+	w.v.FetchIssuers = true
+	w.crl[revtest.Base+"/ca.cer"] = w.inner.Cert.Raw
+	w.want(w.v.Judge(t.Context(), alone), revocation.Good, revocation.CauseGood)
+	// What is fetched there proves nothing by that.
+	w.crl[revtest.Base+"/ca.cer"] = revtest.NewAuthority(t, revtest.Person, nil).Cert.Raw
+	w.want(w.v.Judge(t.Context(), alone), revocation.Unknown, revocation.CauseUntrusted)
+	w.crl[revtest.Base+"/ca.cer"] = []byte("rubbish")
+	w.want(w.v.Judge(t.Context(), alone), revocation.Unknown, revocation.CauseUntrusted)
 }

@@ -31,6 +31,7 @@ const (
 	FromStapled Source = "stapled"
 	FromCRL     Source = "crl"
 	FromCache   Source = "cache"
+	FromAIA     Source = "issuer" // of an issuer's certificate, not of a status
 )
 
 // SCTState says what is known of the certificate's signed timestamps of a
@@ -176,6 +177,10 @@ type Verifier struct {
 	// Keep is how long what the Cache holds is used without asking again; 0:
 	// DefaultKeep. When nobody answers, it is used as long as it is in force.
 	Keep time.Duration
+	// FetchIssuers has an issuer's certificate that did not come along fetched from
+	// where the certificate says that it is. Off unless asked for: anybody can make a
+	// certificate with any address in it, and have a service ask there.
+	FetchIssuers bool
 	// SCTs verifies the list of signed certificate timestamps in cert, as RFC 6962
 	// encodes it in the extension's OCTET STRING. Nil: they are not checked, and
 	// the Verification says so.

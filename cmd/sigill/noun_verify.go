@@ -16,6 +16,7 @@ import (
 type verifyCmd struct {
 	Roots  []string `required:"" placeholder:"FILE" help:"Trusted root certificates, PEM or DER."`
 	Issuer []string `placeholder:"FILE" help:"Certificates between the root and this one, in any order."`
+	AIA    bool     `name:"aia" help:"Fetch an issuer's certificate that is missing from where the certificate says that it is."`
 	Trust  []string `sep:"none" placeholder:"FILE[,OID=N...]" help:"Trust these certificates of another organisation too: roots, or issuing CAs where the root shall not be trusted as a whole. The OIDs are its own levels of assurance. May be repeated."`
 	LoA    []string `name:"loa" placeholder:"OID=N" help:"What a policy OID means below --roots. Default: the built-in profiles' example OIDs."`
 
@@ -106,7 +107,7 @@ func (c *verifyCmd) Run(g *globals) error {
 
 // verifier makes the verifier that the flags describe.
 func (c *verifyCmd) verifier() (*revocation.Verifier, error) {
-	v := &revocation.Verifier{Fetch: fetch, Now: time.Now, Skew: clockSkew, Nonce: c.Nonce, MaxAge: c.MaxAge,
+	v := &revocation.Verifier{Fetch: fetch, Now: time.Now, Skew: clockSkew, FetchIssuers: c.AIA, Nonce: c.Nonce, MaxAge: c.MaxAge,
 		Open:   revocation.Open{Unreachable: c.Fail == "open"},
 		Demand: revocation.Demand{MinLevel: c.MinLoA, Policies: c.Policy, Kind: revocation.Kind(c.Kind)}}
 	switch {

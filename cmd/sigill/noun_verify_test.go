@@ -68,6 +68,7 @@ func newParty(t *testing.T, holderPolicy string) *party {
 		t.Fatal(err)
 	}
 	leaf.Policies = []x509.OID{oid}
+	leaf.IssuingCertificateURL = []string{p.server.URL + "/ca.cer"}
 	leaf.OCSPServer, leaf.CRLDistributionPoints = []string{p.server.URL + "/ocsp"}, []string{p.server.URL + "/0.crl"}
 	p.holder = revtest.Sign(t, leaf, p.issuer.Cert, revtest.NewKey(t).Public(), p.issuer.Key)
 	p.rootFile, p.caFile, p.leafFile = p.pem("root.pem", p.root.Cert), p.pem("ca.pem", p.issuer.Cert), p.pem("leaf.pem", p.holder)
@@ -136,6 +137,8 @@ func (p *party) serve(w http.ResponseWriter, r *http.Request) {
 			p.t.Error(err)
 		}
 		w.Write(p.answer(request))
+	case r.URL.Path == "/ca.cer":
+		w.Write(p.issuer.Cert.Raw)
 	case r.URL.Path == "/root.crl":
 		w.Write(p.list(true))
 	default:
@@ -182,6 +185,13 @@ func TestVerifyCommand(t *testing.T) {
 		p.want(with(wrong...), 2)
 	}
 	p.want(nil, 2, "--roots")
+	alone := []string{"verify", p.leafFile, "--roots", p.rootFile, "--lang", "en"}
+	if got := program(t, "", alone...); got.code != 1 || !strings.Contains(got.out, p.server.URL+"/ca.cer") {
+		t.Errorf("without the issuer's certificate: %+v", got)
+	}
+	if got := program(t, "", append(alone, "--aia")...); got.code != 0 {
+		t.Errorf("with the issuer's certificate fetched: %+v", got)
+	}
 	p.revoked = &ca.Revoked{Serial: ca.Serial(p.holder.SerialNumber.FillBytes(make([]byte, 16))), At: time.Now().Add(-30 * time.Minute), Reason: ca.KeyCompromise}
 	p.want(roots, 1, "The certificate is revoked.", "keyCompromise")
 	p.want(with("--crl-only"), 1, "The certificate is revoked.")
