@@ -48,7 +48,8 @@ const partitions = 4
 // leaf is a holder's certificate with its key, as the card of software has it.
 type leaf struct {
 	*x509.Certificate
-	key crypto.Signer
+	key     crypto.Signer
+	revoked bool // since this process began
 }
 
 // installation is a Sigill that is served, and what relying parties have of it.
@@ -181,7 +182,7 @@ func (in *installation) hold(name, file, card string) {
 		}
 		key, err := soft.Signer(ctx, o.ID)
 		in.must(err)
-		in.leaves[name] = &leaf{cert, key}
+		in.leaves[name] = &leaf{Certificate: cert, key: key}
 		return
 	}
 	in.t.Fatalf("card %s does not have the certificate %s", card, file)
@@ -206,7 +207,7 @@ func (in *installation) forge() *leaf {
 	in.must(err)
 	cert, err := x509.ParseCertificate(der)
 	in.must(err)
-	return &leaf{cert, key}
+	return &leaf{Certificate: cert, key: key}
 }
 
 // write writes the files of a relying party, the CRLs as they are served.
