@@ -68,6 +68,11 @@ race: ## run the tests of packages with concurrency under the race detector (RAC
 bench: build-static ## measure, with the ceiling beside each figure (BENCH=NAME for one)
 	bin/sigill bench $(BENCH)
 
+.PHONY: bench-doc
+bench-doc: build-static ## measure everything (or BENCH), and write the results into docs/BENCHMARKS.md
+	bin/sigill --json bench $(BENCH) > bin/figures.json
+	bin/sigill bench table --into docs/BENCHMARKS.md < bin/figures.json
+
 # Little time goes into making inputs smaller: targets that call the whole handler
 # never take quite the same path twice, and would do nothing else.
 .PHONY: fuzz
