@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/config"
 	"sigill/internal/durable"
 	"sigill/internal/strictjson"
+	"sigill/internal/target"
 	"sigill/revocation/status"
 )
 
@@ -60,6 +62,9 @@ func (p *presigned) sweep(ctx context.Context) error {
 // presigner returns the job of the configuration, nil if there is none.
 func (a *App) presigner() (*status.Presigner, error) {
 	c := a.Config.OCSP.Presign
+	if c.Target != "" {
+		return a.presignerTo(c)
+	}
 	if c.Dir == "" {
 		return nil, nil
 	}
@@ -73,17 +78,33 @@ func (a *App) presigner() (*status.Presigner, error) {
 	if err := durable.Sweep(filepath.Join(out.dir, "ocsp")); err != nil {
 		return nil, fmt.Errorf("ocsp.presign: %w", err)
 	}
+	return a.newPresigner(c, out, filepath.Join(out.dir, presignFile), out.sweep)
+}
+
+// presignerTo puts answers at a target of publication. The position is here, and nothing
+// is swept there: nothing is ever deleted at a target.
+func (a *App) presignerTo(c config.Presign) (*status.Presigner, error) {
+	to, err := openTarget(a.Config, a.Config.Publish.Targets[c.Target])
+	if err != nil {
+		return nil, fmt.Errorf("ocsp.presign.target: %w", err)
+	}
+	return a.newPresigner(c, target.NewAnswers(to), a.Config.Path("presign-"+c.Target+".json"), func(context.Context) error { return nil })
+}
+
+// newPresigner returns the job with a sink and the file of its position; sweep is called after each
+// pass.
+func (a *App) newPresigner(c config.Presign, to status.Sink, at string, sweep func(context.Context) error) (*status.Presigner, error) {
 	failed := func(err error) { a.log.Error("answers signed ahead", "err", err) }
-	p := &status.Presigner{Source: a.DB, Ledger: a.DB.Revocation(), Signers: &a.signers, Sink: out, Now: a.now,
+	p := &status.Presigner{Source: a.DB, Ledger: a.DB.Revocation(), Signers: &a.signers, Sink: to, Now: a.now,
 		Validity: time.Duration(c.Validity), Every: time.Duration(c.Every), SHA256: c.SHA256, PerSecond: c.PerSec, Failed: failed,
-		Save: func(at status.Position) error { return writePosition(filepath.Join(out.dir, presignFile), at) },
+		Save: func(p status.Position) error { return writePosition(at, p) },
 		Passed: func(ctx context.Context) {
-			if err := out.sweep(ctx); err != nil && ctx.Err() == nil {
+			if err := sweep(ctx); err != nil && ctx.Err() == nil {
 				failed(err)
 			}
 		}}
 	var err error
-	if p.Position, err = readPosition(filepath.Join(out.dir, presignFile)); err != nil {
+	if p.Position, err = readPosition(at); err != nil {
 		return nil, fmt.Errorf("ocsp.presign: %w", err)
 	}
 	return p, p.Check()

@@ -112,6 +112,34 @@ func TestTargetAwayStopsNothing(t *testing.T) {
 	}
 }
 
+// TestAnswersAheadAtATarget: answers that are signed ahead come to a target of publication.
+func TestAnswersAheadAtATarget(t *testing.T) {
+	dir, at := make1(t, ""), t.TempDir()
+	withTarget(t, dir, at)
+	path := filepath.Join(dir, "sigill.yaml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("\n    target: \"\"\n"), []byte("\n    target: elsewhere\n"), 1)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	serving(t, dir, func(Addresses) {
+		give := time.After(time.Minute)
+		for {
+			if found, _ := filepath.Glob(filepath.Join(at, "ocsp", "*")); len(found) > 0 {
+				break
+			}
+			select {
+			case <-give:
+				t.Fatal("never: an answer is at the target")
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	})
+}
+
 // TestTargetWithoutCredentials: that is the configuration's fault, and is told at once.
 func TestTargetWithoutCredentials(t *testing.T) {
 	dir := make1(t, "")

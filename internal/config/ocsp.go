@@ -14,9 +14,11 @@ type OCSP struct {
 	Presign           Presign  `yaml:"presign" json:"presign"`
 }
 
-// Presign says where all answers are put ahead of time; nowhere if Dir is empty.
+// Presign says where all answers are put ahead of time: below a directory or at one of
+// the targets of publication; nowhere if neither is told.
 type Presign struct {
 	Dir      string   `yaml:"dir" json:"dir"`
+	Target   string   `yaml:"target" json:"target"`
 	Every    Duration `yaml:"every" json:"every"`
 	Validity Duration `yaml:"validity" json:"validity"`
 	SHA256   bool     `yaml:"sha256" json:"sha256"`
@@ -36,8 +38,13 @@ func (c *Config) checkOCSP() error {
 		return fmt.Errorf("ocsp.cache is %s, and must be from 1MiB to 64GiB", o.Cache)
 	case !(o.UnknownPerAddress >= 0 && o.UnknownPerAddress <= 100_000):
 		return fmt.Errorf("ocsp.unknown_per_address is %v, and must be from 0 to 100000", o.UnknownPerAddress)
-	case o.Presign.Dir == "":
+	case o.Presign.Dir == "" && o.Presign.Target == "":
 		return nil
+	case o.Presign.Dir != "" && o.Presign.Target != "":
+		return errors.New("ocsp.presign has both dir and target: answers go to one place")
+	}
+	if _, ok := c.Publish.Targets[o.Presign.Target]; !ok && o.Presign.Target != "" {
+		return fmt.Errorf("ocsp.presign.target: there is no %s in publish.targets", o.Presign.Target)
 	}
 	p := o.Presign
 	switch {

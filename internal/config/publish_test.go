@@ -73,6 +73,26 @@ func TestTargetsRefused(t *testing.T) {
 	}
 }
 
+// TestPresignTarget: answers that are signed ahead go to one place that is there.
+func TestPresignTarget(t *testing.T) {
+	c, err := withTargets(t, storeTarget)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.OCSP.Presign.Target = "cdn"
+	if err := c.checkOCSP(); err != nil {
+		t.Error(err)
+	}
+	c.OCSP.Presign.Dir = "ahead"
+	if err := c.checkOCSP(); err == nil || !strings.Contains(err.Error(), "one place") {
+		t.Errorf("two places: %v", err)
+	}
+	c.OCSP.Presign.Dir, c.OCSP.Presign.Target = "", "nowhere"
+	if err := c.checkOCSP(); err == nil || !strings.Contains(err.Error(), "nowhere") {
+		t.Errorf("a target that is not there: %v", err)
+	}
+}
+
 // TestPlainEndpointInProduction: over http anybody on the way may answer as the store.
 func TestPlainEndpointInProduction(t *testing.T) {
 	c, err := withTargets(t, strings.Replace(storeTarget, "https://", "http://", 1))

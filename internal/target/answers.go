@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ocsp"
@@ -22,10 +23,13 @@ const (
 
 // Answers puts OCSP answers that were signed ahead at a target. Put may be called
 // concurrently.
-type Answers struct{ to Target }
+type Answers struct {
+	to      Target
+	checked atomic.Bool
+}
 
 // NewAnswers returns what puts answers at a target.
-func NewAnswers(to Target) *Answers { return &Answers{to} }
+func NewAnswers(to Target) *Answers { return &Answers{to: to} }
 
 // answerKey is what the key of an answer looks like: base64, as clients ask by it.
 var answerKey = regexp.MustCompile(`^ocsp/[A-Za-z0-9+/]+={0,2}$`)
@@ -48,6 +52,12 @@ func (a *Answers) Put(ctx context.Context, path string, der []byte, _ time.Time)
 	}
 	ctx, cancel := context.WithTimeout(ctx, objectTime)
 	defer cancel()
+	if !a.checked.Load() {
+		if err := a.to.Check(ctx); err != nil {
+			return err
+		}
+		a.checked.Store(true)
+	}
 	for range contests {
 		old, present, err := a.present(ctx, key)
 		if err != nil {
