@@ -180,3 +180,24 @@ func TestVerifyContradiction(t *testing.T) {
 	w.ocsp = func(request []byte) ([]byte, error) { return honest.answer(t, request), nil }
 	w.want(w.judge(), revocation.Good, revocation.CauseGood)
 }
+
+// An answer that was made at a time that has not come is somebody's clock or
+// somebody's forgery.
+func TestVerifyMadeInTheFuture(t *testing.T) {
+	w := newWeb(t)
+	delete(w.crl, leafList)
+	for ahead, cause := range map[time.Duration]revocation.Cause{30 * time.Second: revocation.CauseGood, 2 * time.Minute: revocation.CauseUnbelievable} {
+		w.ocsp = func(request []byte) ([]byte, error) {
+			r, err := ca.ParseOCSPRequest(request)
+			if err != nil {
+				return nil, err
+			}
+			der, _, err := w.inner.Responder(t).SignOCSP(ca.OCSPAnswer{ProducedAt: revtest.Start.Add(ahead), ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour),
+				Singles: []ca.OCSPSingle{{ID: r.CertIDs[0], Status: ca.OCSPGood}}})
+			return der, err
+		}
+		if got := w.judge(); got.Cause != cause {
+			t.Errorf("%s ahead: %s", ahead, got.Cause)
+		}
+	}
+}
