@@ -25,12 +25,12 @@ func (r *round) full(ctx context.Context, a *authority, again bool) *entries {
 	path := "/crl/" + a.name + "/full.crl"
 	f := &entries{}
 	fits := true
-	got := r.list(ctx, a, path, again, func(reader *ca.CRLReader, e ca.CRLEntry) {
+	got := r.list(ctx, a, path, again, func(reader *ca.CRLReader, e entry) {
 		key, ok := keyOf(reader.Serial())
 		fits = fits && ok
 		f.serials = append(f.serials, key)
-		f.at = append(f.at, uint32(e.At.Unix()))
-		f.reasons = append(f.reasons, uint8(e.Reason))
+		f.at = append(f.at, uint32(e.at.Unix()))
+		f.reasons = append(f.reasons, uint8(e.reason))
 	})
 	if got == absent {
 		r.say(Warning, FullMissing, r.c.Base+path, "there is no full list: no certificate names it, but who mirrors everything misses it")
@@ -68,7 +68,7 @@ func (f *entries) comparison() *comparison { return &comparison{full: f} }
 
 // see compares one entry of a partition of partitionAt. What was revoked after the full
 // list was made is not on it, and a reason may have become graver since.
-func (c *comparison) see(serial []byte, e ca.CRLEntry, partitionAt time.Time) {
+func (c *comparison) see(serial []byte, e entry, partitionAt time.Time) {
 	if c.full == nil {
 		return
 	}
@@ -78,7 +78,7 @@ func (c *comparison) see(serial []byte, e ca.CRLEntry, partitionAt time.Time) {
 	}
 	i, found := slices.BinarySearchFunc(c.full.serials, key, func(a, b [20]byte) int { return bytes.Compare(a[:], b[:]) })
 	if !found {
-		if e.At.Before(c.full.thisUpdate) {
+		if e.at.Before(c.full.thisUpdate) {
 			c.lacks++
 			c.lacking = bytes.Clone(serial)
 		}
@@ -86,7 +86,7 @@ func (c *comparison) see(serial []byte, e ca.CRLEntry, partitionAt time.Time) {
 	}
 	c.full.matched[i/64] |= 1 << (i % 64)
 	reasonMayDiffer := partitionAt.After(c.full.thisUpdate)
-	if c.full.at[i] != uint32(e.At.Unix()) || c.full.reasons[i] != uint8(e.Reason) && !reasonMayDiffer {
+	if c.full.at[i] != uint32(e.at.Unix()) || c.full.reasons[i] != uint8(e.reason) && !reasonMayDiffer {
 		c.differs++
 		c.differing = bytes.Clone(serial)
 	}

@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -78,12 +79,9 @@ func (r *round) lists(ctx context.Context, a *authority) {
 	all, oldestPartition := true, time.Time{}
 	for n := 0; n < maxPartitions && ctx.Err() == nil; n++ {
 		path := partitionPath(a, n)
-		visit := func(serial []byte, e ca.CRLEntry) {
-			s.see(sampled{e.Serial, entry{e.At, e.Reason}, path})
-		}
 		compared := full.comparison()
-		got := r.list(ctx, a, path, again, func(reader *ca.CRLReader, e ca.CRLEntry) {
-			visit(reader.Serial(), e)
+		got := r.list(ctx, a, path, again, func(reader *ca.CRLReader, e entry) {
+			s.see(reader.Serial(), e, path)
 			compared.see(reader.Serial(), e, reader.ThisUpdate())
 		})
 		switch {
@@ -140,7 +138,7 @@ func (r *round) finish(a *authority, full *entries, all bool, oldestPartition ti
 
 // list reads the list at path, unless an earlier round has and it is the same still, and
 // judges it. see sees each entry of what is read anew.
-func (r *round) list(ctx context.Context, a *authority, path string, again bool, see func(*ca.CRLReader, ca.CRLEntry)) outcome {
+func (r *round) list(ctx context.Context, a *authority, path string, again bool, see func(*ca.CRLReader, entry)) outcome {
 	header := http.Header{}
 	known := a.lists[path]
 	if known != nil && known.etag != "" && !again {
@@ -171,7 +169,7 @@ func (r *round) list(ctx context.Context, a *authority, path string, again bool,
 }
 
 // parse reads a list as it comes, and judges its entries.
-func (r *round) parse(a *authority, path string, body io.Reader, l *seen, see func(*ca.CRLReader, ca.CRLEntry)) bool {
+func (r *round) parse(a *authority, path string, body io.Reader, l *seen, see func(*ca.CRLReader, entry)) bool {
 	subject := r.c.Base + path
 	reader, err := ca.NewCRLReader(body, a.cert)
 	if err != nil {
@@ -182,23 +180,23 @@ func (r *round) parse(a *authority, path string, body io.Reader, l *seen, see fu
 	for _, cert := range a.given {
 		wanted[string(cert.SerialNumber.Bytes())] = true
 	}
-	illegal, example := 0, ca.CRLEntry{}
+	illegal, example, reason := 0, "", ca.Unspecified
 	for reader.Next() {
-		e := reader.Entry()
-		if !legal(e.Reason) {
-			illegal, example = illegal+1, e
+		at, why := reader.When()
+		if !legal(why) {
+			illegal, example, reason = illegal+1, string(reader.Serial()), why
 		}
-		if key := string(e.Serial.Bytes()); wanted[key] {
-			l.found[key] = entry{e.At, e.Reason}
+		if serial := bytes.TrimLeft(reader.Serial(), "\x00"); wanted[string(serial)] {
+			l.found[string(serial)] = entry{at, why}
 		}
-		see(reader, e)
+		see(reader, entry{at, why})
 	}
 	if l.head, err = reader.Finish(); err != nil {
 		r.say(Failure, CRLInvalid, subject, "%v", err)
 		return false
 	}
 	if illegal > 0 {
-		r.say(Failure, CRLReason, subject, "%d entries have a reason that they may not have, serial %x for one: %v", illegal, example.Serial, example.Reason)
+		r.say(Failure, CRLReason, subject, "%d entries have a reason that they may not have, serial %x for one: %v", illegal, example, reason)
 	}
 	return true
 }
@@ -271,7 +269,8 @@ func (r *round) scope(a *authority, path string, head *ca.CRLHead) {
 	}
 }
 
-// sampler draws some of many, each as likely as another, and keeps the newest.
+// sampler draws some of many, each as likely as another, and keeps the newest. Only of
+// what is drawn an object is made.
 type sampler struct {
 	keep   int
 	count  int
@@ -279,15 +278,16 @@ type sampler struct {
 	newest sampled
 }
 
-func (s *sampler) see(e sampled) {
+func (s *sampler) see(serial []byte, e entry, path string) {
 	s.count++
+	one := func() sampled { return sampled{new(big.Int).SetBytes(serial), e, path} }
 	if s.newest.serial == nil || e.at.After(s.newest.at) {
-		s.newest = e
+		s.newest = one()
 	}
 	if len(s.kept) < s.keep {
-		s.kept = append(s.kept, e)
+		s.kept = append(s.kept, one())
 	} else if i := rand.IntN(s.count); i < s.keep {
-		s.kept[i] = e
+		s.kept[i] = one()
 	}
 }
 

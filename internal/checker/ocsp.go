@@ -151,9 +151,10 @@ func (r *round) young(says ocspSays, listed *entry) bool {
 // lookUp reads a list for one serial.
 func (r *round) lookUp(ctx context.Context, a *authority, path string, serial *big.Int) (*entry, bool) {
 	var found *entry
-	got := r.list(ctx, a, path, true, func(_ *ca.CRLReader, e ca.CRLEntry) {
-		if e.Serial.Cmp(serial) == 0 {
-			found = &entry{e.At, e.Reason}
+	wanted := serial.Bytes()
+	got := r.list(ctx, a, path, true, func(reader *ca.CRLReader, e entry) {
+		if bytes.Equal(bytes.TrimLeft(reader.Serial(), "\x00"), wanted) {
+			found = &e
 		}
 	})
 	return found, got == read

@@ -55,6 +55,9 @@ func (d *Directory) Look(_ context.Context, key string) (Present, error) {
 	if err != nil {
 		return Present{}, err
 	}
+	if !info.Mode().IsRegular() { // a pipe would be read for ever
+		return Present{}, refuse("what the target has is no file")
+	}
 	return Present{Version: versionOf(info)}, nil
 }
 
