@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -196,5 +197,30 @@ func TestCacheHoldsItsBudget(t *testing.T) {
 	}
 	if octets, entries := w.v.Cache.Taken(); octets > 64<<10 || entries == 0 || entries >= 100 {
 		t.Errorf("%d octets, %d entries", octets, entries)
+	}
+}
+
+// Who came first leaves while the list is being fetched: it comes all the same,
+// for those who wait for it.
+func TestCacheFetchOutlivesItsFirst(t *testing.T) {
+	w, _ := cached(t)
+	w.v.Sources = revocation.CRLOnly
+	ctx, leave := context.WithCancel(t.Context())
+	var fetched atomic.Int32
+	inner := w.v.Fetch
+	w.v.Fetch = func(ctx context.Context, address string) ([]byte, error) {
+		der, err := inner(ctx, address)
+		if address == leafList {
+			fetched.Add(1)
+			leave()
+			err = ctx.Err()
+		}
+		return der, err
+	}
+	p := revocation.Presented{Certificate: w.leaf, Issuers: []*x509.Certificate{w.inner.Cert}}
+	w.v.Judge(ctx, p)
+	w.want(w.v.Judge(t.Context(), p), revocation.Good, revocation.CauseGood)
+	if n := fetched.Load(); n != 1 {
+		t.Errorf("fetched %d times", n)
 	}
 }

@@ -48,6 +48,10 @@ func (j *judgement) fetchCRL(key, address string, t target, x *Exchange) (*read.
 		got, err = j.loadCRL(j.ctx, key, address, t)
 	} else {
 		got, err = j.together(key, func() (fetched, error) {
+			// Who looked into the cache just before it was filled need not fetch again.
+			if k, _ := j.v.Cache.get(key); k.list != nil && j.fresh(k.fetched) && j.inForce(k.list.Head.ThisUpdate, k.list.Head.NextUpdate) == nil {
+				return fetched{list: k.list}, nil
+			}
 			// Whoever came first may leave; the others still want the list.
 			return j.loadCRL(context.WithoutCancel(j.ctx), key, address, t)
 		})
