@@ -168,3 +168,123 @@ func TestRevocationUndone(t *testing.T) {
 		t.Errorf("status %d, %+v", got, p.Stats())
 	}
 }
+
+// shelf is a sink that tells of each answer.
+type shelf struct {
+	kept map[string][]byte
+	put  chan string // path
+}
+
+func (s *shelf) Put(ctx context.Context, path string, der []byte, _ time.Time) error {
+	s.kept[path] = der
+	select {
+	case s.put <- path:
+	case <-ctx.Done():
+	}
+	return ctx.Err()
+}
+
+// The job that signs ahead, over the real store: all certificates that have not
+// expired are there, revoked ones as that, an open intent and an expired certificate
+// are not; and what is revoked then takes the place of what was there.
+func TestAnswersAreSignedAhead(t *testing.T) {
+	for name, url := range map[string]func(*testing.T) string{
+		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "sigill.db") },
+		"postgres": func(t *testing.T) string { return store.SharedServer().URL(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := url(t)
+			if err := store.Create(t.Context(), store.Config{URL: url}); err != nil {
+				t.Fatal(err)
+			}
+			authority := revtest.NewAuthority(t, storetest.Intent(1).Issuer, nil)
+			p := newProcess(t, url, authority)
+			err := p.db.Downloads().Update(t.Context(), func(tx *download.Tx) error {
+				for n := byte(2); n < 250; n++ {
+					c := storetest.Certificate(n)
+					c.NotAfter = revtest.Start.AddDate(1, 0, 0)
+					if n == 9 {
+						c.NotAfter = revtest.Start
+					}
+					if err := tx.InsertCertificate(c); err != nil {
+						return err
+					}
+				}
+				return tx.InsertIntent(storetest.Intent(1))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			later := func(n byte) revocation.Entry {
+				e := storetest.Entry(n, 1)
+				e.NotAfter = revtest.Start.AddDate(1, 0, 0)
+				return e
+			}
+			sequencer := &audit.Sequencer{Store: p.db.Audit()}
+			if err := errors.Join(revoke(t, p.db, later(5)), sequencer.CatchUp(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+			s := &shelf{kept: map[string][]byte{}, put: make(chan string)}
+			passed := make(chan struct{})
+			ahead := &status.Presigner{Source: p.db, Ledger: p.db.Revocation(), Signers: p.Signers, Sink: s, Now: p.Now, Validity: 12 * time.Hour, Every: 6 * time.Hour,
+				PerSecond: 100_000, Save: func(status.Position) error { return nil }, Passed: func(context.Context) { close(passed) },
+				Failed: func(err error) { t.Error(err) }}
+			if err := ahead.Check(); err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() { ahead.Run(ctx); close(done) }()
+			for waiting := true; waiting; {
+				select {
+				case <-s.put:
+				case <-passed:
+					waiting = false
+				}
+			}
+			for n := byte(1); n < 251; n++ {
+				want := ocsp.Good
+				switch n {
+				case 1, 9, 250:
+					want = -1
+				case 5:
+					want = ocsp.Revoked
+				}
+				if got := s.status(t, authority, n); got != want {
+					t.Errorf("%d: %d, want %d", n, got, want)
+				}
+			}
+			if len(s.kept) != 247 {
+				t.Errorf("%d answers", len(s.kept))
+			}
+			if err := errors.Join(revoke(t, p.db, later(20)), sequencer.CatchUp(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+			<-s.put
+			stop()
+			<-done
+			if got := s.status(t, authority, 20); got != ocsp.Revoked {
+				t.Errorf("status %d after the revocation", got)
+			}
+		})
+	}
+}
+
+// status returns what is there for a certificate, -1 for nothing.
+func (s *shelf) status(t *testing.T, authority *revtest.Authority, n byte) int {
+	t.Helper()
+	serial := storetest.Serial(n)
+	der, err := ocsp.CreateRequest(&x509.Certificate{SerialNumber: serial.Int()}, authority.Cert, &ocsp.RequestOptions{Hash: crypto.SHA1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, ok := s.kept[status.PathOf(der)]
+	if !ok {
+		return -1
+	}
+	got, err := ocsp.ParseResponseForCert(kept, &x509.Certificate{SerialNumber: serial.Int()}, authority.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.Status
+}

@@ -152,7 +152,7 @@ func (p *Presigner) step(ctx context.Context) error {
 		if since := now.Sub(at.Began); since >= 0 && since < p.Every {
 			return nil
 		}
-		*at = Position{Began: now, Through: at.Through}
+		*at = Position{Began: now.UTC().Round(0), Through: at.Through}
 	}
 	return p.page(ctx)
 }
