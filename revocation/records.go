@@ -57,6 +57,27 @@ type Publications interface {
 	FinishPublication(*Publication) error
 }
 
+// Copy names the octets of a published list that are kept beside its row.
+type Copy struct {
+	Issuer ca.IssuerID
+	Scope  string
+	Number int64
+}
+
+// Copies keeps the octets of the newest list of each scope, in parts, where several
+// processes work on one database: one of them publishes, and the others serve the
+// very same.
+type Copies interface {
+	// Copied returns of which lists there are octets, in any order.
+	Copied() ([]Copy, error)
+	// CopyPart returns a part, counted from 0; ErrNotFound after the last.
+	CopyPart(c Copy, part int) ([]byte, error)
+	// InsertCopyPart keeps a part of at most 1 MiB; it does not keep the slice.
+	InsertCopyPart(c Copy, part int, octets []byte) error
+	// DeleteCopy forgets what there is of a scope.
+	DeleteCopy(issuer ca.IssuerID, scope string) error
+}
+
 // Numbered is an entry with the number that the sequencer gave its event.
 type Numbered struct {
 	Entry
@@ -105,6 +126,7 @@ type Tx struct {
 	Statuses
 	Publications
 	Entries
+	Copies
 }
 
 // Store runs transactions over a Tx; the contract of both methods is that of

@@ -219,6 +219,9 @@ var mayIssue = map[ca.IssuerID][]ca.ProfileName{
 	keys.FunctionCA: {policy.ProfileOfficer, policy.ProfileServer, policy.ProfileOCSP},
 }
 
+// leadLists names what one process of a database does: publishing.
+const leadLists = "lists"
+
 // issuesFor names the issuing CA of each kind of eID.
 var issuesFor = map[orders.Kind]ca.IssuerID{
 	{IDKind: policy.ByHSAID, LoA: 3}:        keys.PersonHSA3,
@@ -313,6 +316,9 @@ func (a *App) wire() error {
 	a.Publisher = &publish.Publisher{Store: mode.Watch(a.Modes, a.DB.Revocation()), Dir: a.Hierarchy.PublicDir(), Now: a.now, Log: a.log,
 		Lint: a.linter, Lifetime: time.Duration(a.Config.CRL.Lifetime), FullEvery: time.Duration(a.Config.CRL.FullEvery), AnnounceNext: a.Config.CRL.AnnounceNext}
 	a.Publisher.Last = a.authorities.last
+	if a.presence != nil {
+		a.Publisher.Leader = func(ctx context.Context) (bool, error) { return a.presence.Lead(ctx, leadLists) }
+	}
 	for i, each := range a.Hierarchy.Issuers {
 		issuer := a.Issuers[each.ID]
 		for p := range issuer.Partitions() {

@@ -47,6 +47,7 @@ type Store struct {
 	Head      int64
 	Released  map[ca.Serial]ca.IssuerID
 	Published []revocation.Publication
+	Copies    map[revocation.Copy][][]byte // parts
 
 	Read   int       // how often a whole list was read
 	Hidden ca.Serial // is left out of EntriesIn, as no store should
@@ -111,15 +112,15 @@ func (s *Store) run(ctx context.Context, fn func(*revocation.Tx) error, readOnly
 	defer func() { s.open.Store(false) }()
 	var tx *fakeTx
 	for range 2 {
-		tx = &fakeTx{s: s, readOnly: readOnly, entries: slices.Clone(s.Entries), published: slices.Clone(s.Published)}
-		if err := fn(&revocation.Tx{Ledger: tx, Statuses: tx, Publications: tx, Entries: tx}); err != nil {
+		tx = &fakeTx{s: s, readOnly: readOnly, entries: slices.Clone(s.Entries), published: slices.Clone(s.Published), copies: maps.Clone(s.Copies)}
+		if err := fn(&revocation.Tx{Ledger: tx, Statuses: tx, Publications: tx, Entries: tx, Copies: tx}); err != nil {
 			return err
 		}
 	}
 	if f == RolledBack {
 		return ErrFault
 	}
-	s.Entries, s.Published = tx.entries, tx.published
+	s.Entries, s.Published, s.Copies = tx.entries, tx.published, tx.copies
 	if f == Lost {
 		return ErrFault
 	}
@@ -132,6 +133,7 @@ type fakeTx struct {
 	readOnly  bool
 	entries   []revocation.Entry
 	published []revocation.Publication
+	copies    map[revocation.Copy][][]byte
 }
 
 func (tx *fakeTx) write() {
@@ -211,6 +213,35 @@ func (tx *fakeTx) FinishPublication(p *revocation.Publication) error {
 		return nil
 	}
 	return revocation.ErrNotFound
+}
+
+func (tx *fakeTx) Copied() ([]revocation.Copy, error) {
+	return slices.Collect(maps.Keys(tx.copies)), nil
+}
+
+func (tx *fakeTx) CopyPart(c revocation.Copy, part int) ([]byte, error) {
+	if part >= len(tx.copies[c]) {
+		return nil, revocation.ErrNotFound
+	}
+	return slices.Clone(tx.copies[c][part]), nil
+}
+
+func (tx *fakeTx) InsertCopyPart(c revocation.Copy, part int, octets []byte) error {
+	tx.write()
+	if part != len(tx.copies[c]) || len(octets) == 0 || len(octets) > 1<<20 {
+		tx.s.t.Errorf("part %d of %v has %d octets, after %d parts", part, c, len(octets), len(tx.copies[c]))
+	}
+	if tx.copies == nil {
+		tx.copies = map[revocation.Copy][][]byte{}
+	}
+	tx.copies[c] = append(slices.Clip(tx.copies[c]), slices.Clone(octets))
+	return nil
+}
+
+func (tx *fakeTx) DeleteCopy(issuer ca.IssuerID, scope string) error {
+	tx.write()
+	maps.DeleteFunc(tx.copies, func(c revocation.Copy, _ [][]byte) bool { return c.Issuer == issuer && c.Scope == scope })
+	return nil
 }
 
 // newest returns the entry of the highest version of each serial of a list, by

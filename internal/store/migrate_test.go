@@ -98,7 +98,8 @@ func TestMigrateFromTheFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer pool.Close()
-		for _, undo := range []string{`DROP INDEX revocations_by_end`, `ALTER TABLE revocations DROP COLUMN line`, `ALTER TABLE publications DROP COLUMN kept_from`,
+		for _, undo := range []string{`DROP TABLE list_copies`, `DROP TABLE tails`, `DELETE FROM schema_migrations WHERE version = 4`,
+			`DROP INDEX revocations_by_end`, `ALTER TABLE revocations DROP COLUMN line`, `ALTER TABLE publications DROP COLUMN kept_from`,
 			`DELETE FROM schema_migrations WHERE version = 3`, `DROP TABLE queued_revocations`, `DROP TABLE incident_certificates`, `DROP TABLE incidents`,
 			`DROP TABLE blocked_keys`, `DROP INDEX certificates_of_key`, `DELETE FROM schema_migrations WHERE version = 2`,
 			`INSERT INTO keys_seen (fingerprint, verdict, seen_at) SELECT ` + map[string]string{"sqlite": "zeroblob(32)", "postgres": "decode(repeat('00', 32), 'hex')"}[d.name] + `, 'admitted', 1`} {

@@ -31,7 +31,8 @@ type Presence struct {
 	done    chan struct{}
 
 	mu   sync.Mutex
-	conn *sql.Conn // guarded by mu; it holds the lock; nil: lost
+	conn *sql.Conn       // guarded by mu; it holds the locks; nil: lost
+	lead map[string]bool // guarded by mu; what conn holds besides
 }
 
 // renewEvery is how often a presence looks whether it is still there.
@@ -92,7 +93,7 @@ func (p *Presence) renew(ctx context.Context) error {
 			return nil
 		}
 		p.conn.Close() // a broken connection's error says nothing new
-		p.conn = nil
+		p.conn, p.lead = nil, nil
 	}
 	conn, err := p.pool.Conn(ctx)
 	if err != nil {
@@ -126,6 +127,37 @@ func (p *Presence) Dead(ctx context.Context, owner string) (bool, error) {
 	return dead, nil
 }
 
+// Lead reports whether this process leads in what is named: of those that ask, one
+// does, until it closes its presence or its connection ends. Then the next one that
+// asks does. Asking again costs a leader nothing.
+//
+// The lead is a lock of the presence's connection, and a leader notices only at its
+// next renewal that the connection has ended: for some seconds there can be two who
+// believe that they lead. So what a leader does MUST be harmless beside another one,
+// and guarded by what it writes. Where there is no connection just now, nobody leads
+// here.
+func (p *Presence) Lead(ctx context.Context, what string) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conn == nil || p.lead[what] {
+		return p.conn != nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, renewEvery)
+	defer cancel()
+	held := false
+	err := p.conn.QueryRowContext(ctx, `SELECT pg_try_advisory_lock($1)`, int64(lockKey("sigill lead "+what))).Scan(&held)
+	if err != nil {
+		return false, fmt.Errorf("asking who leads in %s: %w", what, err)
+	}
+	if held {
+		if p.lead == nil {
+			p.lead = map[string]bool{}
+		}
+		p.lead[what] = true
+	}
+	return held, nil
+}
+
 // Close ends the presence: from now on the process is dead to the others.
 func (p *Presence) Close() error {
 	p.stop()
@@ -136,17 +168,19 @@ func (p *Presence) Close() error {
 	if p.conn != nil {
 		// Let go in so many words: the end of a connection is noticed later.
 		ctx, cancel := context.WithTimeout(context.Background(), renewEvery)
-		_, err = p.conn.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, int64(presenceKey(p.owner)))
+		_, err = p.conn.ExecContext(ctx, `SELECT pg_advisory_unlock_all()`)
 		cancel()
 		err = errors.Join(err, p.conn.Close())
-		p.conn = nil
+		p.conn, p.lead = nil, nil
 	}
 	return errors.Join(err, p.pool.Close())
 }
 
 // presenceKey is the number that a name is locked by. If two names ever had the
 // same, one would be taken for alive for as long as the other is.
-func presenceKey(owner string) uint64 {
-	sum := sha256.Sum256([]byte("sigill process " + owner))
+func presenceKey(owner string) uint64 { return lockKey("sigill process " + owner) }
+
+func lockKey(name string) uint64 {
+	sum := sha256.Sum256([]byte(name))
 	return binary.BigEndian.Uint64(sum[:])
 }

@@ -77,3 +77,56 @@ func TestSQLiteIsNotShared(t *testing.T) {
 		t.Errorf("Announce = %v", err)
 	}
 }
+
+// TestLead: of those that ask, one leads, until it closes its presence or its
+// connection ends; in something else another may.
+func TestLead(t *testing.T) {
+	cfg := Config{URL: server.URL(t)}
+	db := opened(t, cfg)
+	other, err := Open(t.Context(), cfg) // another process
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { other.Close() })
+	a, err := db.Announce(t.Context(), "proc_a", func(error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := other.Announce(t.Context(), "proc_b", func(error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	want := func(when string, p *Presence, what string, leads bool) {
+		t.Helper()
+		if got, err := p.Lead(t.Context(), what); err != nil || got != leads {
+			t.Errorf("%s: %s leads in %s = %t, %v; want %t", when, p.owner, what, got, err, leads)
+		}
+	}
+	want("first", a, "lists", true)
+	want("second", b, "lists", false)
+	want("again", a, "lists", true)
+	want("in something else", b, "letters", true)
+	want("in something else", a, "letters", false)
+
+	// The server ends the connection: the next one leads, and the one before notices
+	// when it renews its presence.
+	a.mu.Lock() // its keeper must not be faster
+	end(t, db.engine.(*postgres), a.conn)
+	want("connection gone", b, "lists", true)
+	a.mu.Unlock()
+	if err := a.renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want("announced again", a, "lists", false)
+
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	want("closed", a, "lists", true)
+	want("closed", a, "letters", true)
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+	want("closed itself", a, "lists", false)
+}

@@ -36,6 +36,9 @@ type state struct {
 	// published.Through and nothing else. One that was read from the ledger may
 	// have more: what was committed then and has its number since.
 	exact bool
+	// doubtful: a number above it was reserved by a process that led before. What it
+	// made with it may be public in its directory, so the next list goes above it.
+	doubtful bool
 }
 
 // change is an entry that a list has not yet.
@@ -64,7 +67,7 @@ func (p *Publisher) learn(ctx context.Context) error {
 		p.known, p.dirty, p.pause = map[revocation.List]*state{}, map[revocation.List]int64{}, map[revocation.List]trouble{}
 		p.tail = -1
 	}
-	var read map[revocation.List]revocation.Publication
+	var read map[revocation.List]*state
 	var found []revocation.Numbered
 	var tail, head int64
 	err := p.Store.View(ctx, func(tx *revocation.Tx) (err error) {
@@ -96,9 +99,10 @@ func (p *Publisher) learn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for list, last := range read {
+	for list, st := range read {
 		// What is learnt again in the middle has lost the changes since.
-		p.known[list] = &state{published: last, complete: p.tail < 0 || last.Through >= p.tail}
+		st.complete = p.tail < 0 || st.published.Through >= p.tail
+		p.known[list] = st
 	}
 	for i := range found {
 		p.note(&found[i])
@@ -109,19 +113,19 @@ func (p *Publisher) learn(ctx context.Context) error {
 
 // begin returns from where a new process reads the tail: from the least that a
 // public list contains. What was never published is made from the ledger.
-func (p *Publisher) begin(read map[revocation.List]revocation.Publication, head int64) int64 {
+func (p *Publisher) begin(read map[revocation.List]*state, head int64) int64 {
 	tail := head
 	for i := range p.Scopes {
-		if last := read[p.Scopes[i].list()]; last.Number > 0 {
-			tail = min(tail, last.Through)
+		if st := read[p.Scopes[i].list()]; st != nil && st.published.Number > 0 {
+			tail = min(tail, st.published.Through)
 		}
 	}
 	return tail
 }
 
 // unknown reads the newest publication of each scope that is not known.
-func (p *Publisher) unknown(tx *revocation.Tx) (map[revocation.List]revocation.Publication, error) {
-	read := map[revocation.List]revocation.Publication{}
+func (p *Publisher) unknown(tx *revocation.Tx) (map[revocation.List]*state, error) {
+	read := map[revocation.List]*state{}
 	for i := range p.Scopes {
 		s := &p.Scopes[i]
 		if p.known[s.list()] != nil {
@@ -131,7 +135,14 @@ func (p *Publisher) unknown(tx *revocation.Tx) (map[revocation.List]revocation.P
 		if err != nil {
 			return nil, err
 		}
-		read[s.list()] = last
+		read[s.list()] = &state{published: last}
+		if p.Leader == nil {
+			continue // one directory: its file tells
+		}
+		if last, err = newest(tx, s, ""); err != nil {
+			return nil, err
+		}
+		read[s.list()].doubtful = last.Number > read[s.list()].published.Number
 	}
 	return read, nil
 }

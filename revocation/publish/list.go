@@ -111,7 +111,7 @@ func (j *job) behind(newest int64) error {
 
 // remember notes what a published job leaves for the next.
 func (j *job) remember(now time.Time) {
-	j.published, j.last = j.next, now
+	j.published, j.last, j.doubtful = j.next, now, false
 	i := slices.IndexFunc(j.changes, func(c change) bool { return c.number > j.next.Through })
 	if i < 0 {
 		i = len(j.changes)

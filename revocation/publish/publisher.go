@@ -67,7 +67,10 @@ type Publisher struct {
 	// Lint judges each list, and each entry when it first appears.
 	Lint Linter
 	// Leader, if set, reports whether this process is the one that publishes:
-	// where several work on one database, one does.
+	// where several work on one database, one does. It leaves the octets of its
+	// lists in the store, and the others put those in place in their directories.
+	// Two that believe to lead for a moment do no harm: each number is reserved by
+	// one, and who finishes second is refused and begins anew.
 	Leader func(context.Context) (bool, error)
 	// Last, if set, reports whether an issuer is closed: each of its lists is
 	// issued once more, to stay for ever (nextUpdate 99991231235959Z), and no more.
@@ -89,6 +92,8 @@ type Publisher struct {
 	dirty map[revocation.List]int64   // highest number of an entry
 	known map[revocation.List]*state  // nil: to be read from the table
 	pause map[revocation.List]trouble // scopes that could not be published
+	// copied is what is in place of others' lists; nil: nothing was looked at.
+	copied map[revocation.List]copied
 }
 
 // Check reports what is wrong with the configuration.
@@ -159,13 +164,21 @@ func (p *Publisher) Publish(ctx context.Context, now time.Time) (n int, err erro
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now = now.UTC().Truncate(time.Second)
-	if leads, err := p.leads(ctx); err != nil || !leads {
+	leads, err := p.leads(ctx)
+	if err != nil {
 		return 0, err
+	}
+	var errs []error
+	if p.Leader != nil {
+		errs = append(errs, p.follow(ctx, leads, now))
+	}
+	if !leads {
+		return 0, errors.Join(errs...)
 	}
 	if err := p.learn(ctx); err != nil {
 		return 0, fmt.Errorf("finding due CRLs: %w", err)
 	}
-	errs := []error{p.unlisted()}
+	errs = append(errs, p.unlisted())
 	var jobs []*job
 	for i := range p.Scopes {
 		s := &p.Scopes[i]
@@ -237,7 +250,7 @@ func (p *Publisher) closed(s *Scope) bool { return p.Last != nil && p.Last(s.Iss
 func (p *Publisher) due(s *Scope, now time.Time) (bool, error) {
 	st := p.known[s.list()]
 	last := &st.published
-	if last.Number == 0 {
+	if last.Number == 0 || st.doubtful {
 		return true, nil
 	}
 	if p.closed(s) {
@@ -331,6 +344,11 @@ func (p *Publisher) reserve(ctx context.Context, jobs []*job) {
 			if refused[i] = j.behind(last.Number); refused[i] != nil {
 				continue
 			}
+			if refused[i], err = j.overtaken(tx); err != nil {
+				return err
+			} else if refused[i] != nil {
+				continue
+			}
 			reserved := j.next
 			reserved.Number = last.Number + 1
 			numbers[i] = reserved.Number
@@ -375,22 +393,57 @@ func (p *Publisher) replace(ctx context.Context, j *job) error {
 	return f.Commit()
 }
 
-// finish commits that the jobs' lists are public.
+// overtaken reports that another process has published the scope since this one
+// looked: what would be made is of an older state.
+func (j *job) overtaken(tx *revocation.Tx) (refused, err error) {
+	last, err := newest(tx, j.Scope, revocation.Published)
+	if err == nil && last.Number != j.published.Number {
+		refused = fmt.Errorf("another process has published number %d meanwhile", last.Number)
+	}
+	return refused, err
+}
+
+// finish commits that the jobs' lists are public, with their octets where other
+// processes need them.
 func (p *Publisher) finish(ctx context.Context, jobs []*job) {
-	err := p.Store.Update(ctx, func(tx *revocation.Tx) error {
-		for _, j := range jobs {
-			if j.err != nil {
+	files := make([]*os.File, len(jobs))
+	for i, j := range jobs {
+		if j.err != nil || p.Leader == nil {
+			continue
+		}
+		if files[i], _, j.err = openPublic(j.path); j.err == nil {
+			defer files[i].Close()
+		}
+	}
+	refused := make([]error, len(jobs))
+	err := p.Store.Update(ctx, func(tx *revocation.Tx) (err error) {
+		for i, j := range jobs {
+			if refused[i] = nil; j.err != nil { // set by the call that commits
+				continue
+			}
+			if refused[i], err = j.overtaken(tx); err != nil {
+				return err
+			} else if refused[i] != nil {
 				continue
 			}
 			done := j.next // the store gets a copy: Update may call again
 			if err := tx.FinishPublication(&done); err != nil {
 				return err
 			}
+			if p.Leader == nil {
+				continue
+			}
+			if err := j.share(tx, files[i]); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
-	for _, j := range jobs {
-		if j.err == nil && err != nil {
+	for i, j := range jobs {
+		if j.err != nil {
+			continue
+		}
+		if err := errors.Join(err, refused[i]); err != nil {
 			j.err = fmt.Errorf("number %d is public but not recorded: %w", j.next.Number, err)
 		}
 	}

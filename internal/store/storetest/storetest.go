@@ -52,7 +52,7 @@ func Run(t *testing.T, open func(*testing.T) *store.DB) {
 		"orders": testOrders, "intents": testIntents, "certificates": testCertificates, "standings": testStandings,
 		"keys": testKeys, "blocked keys": testBlockedKeys, "incidents": testIncidents, "queue": testQueue, "population": testPopulation,
 		"downloads": testDownloads, "due": testDue,
-		"revocations": testRevocations, "status": testStatus, "publications": testPublications, "entries": testEntries,
+		"revocations": testRevocations, "status": testStatus, "publications": testPublications, "entries": testEntries, "copies": testCopies, "tails": testTails,
 		"events": testEvents, "chain": testChain,
 		"results": testResults, "views": testViews, "races": testRaces, "one download a card": testOneDownload,
 		"states": testStates,
