@@ -236,27 +236,27 @@ func (a *App) listen(cert *server) ([]*listener, Addresses, error) {
 		return nil, Addresses{}, err
 	}
 	var out []*listener
-	bind := func(name, address string, h http.Handler, t *tls.Config) (string, error) {
+	bind := func(name, address string, server *http.Server, t *tls.Config) (string, error) {
 		l, err := net.Listen("tcp", address)
 		if err != nil {
 			return "", fmt.Errorf("listener %s: %w: choose another address in %s", name, err, a.Config.Path("sigill.yaml"))
 		}
-		out = append(out, &listener{Listener: l, tls: t, Server: api.NewServer(h)})
+		out = append(out, &listener{Listener: l, tls: t, Server: server})
 		return l.Addr().String(), nil
 	}
 	at := Addresses{}
 	hardened := api.TLS(&tls.Config{GetCertificate: cert.get, NextProtos: []string{"http/1.1"}})
 	for _, each := range []struct {
 		name, address, scheme string
-		handler               http.Handler
+		server                *http.Server
 		tls                   *tls.Config
 		to                    *string
 	}{
-		{"status", a.Config.Listen.Status, "http://", status, nil, &at.Status},
-		{"card", a.Config.Listen.Card, "https://", card, hardened, &at.Card},
-		{"ops", a.Config.Listen.Ops, "http://", ops, nil, &at.Ops},
+		{"status", a.Config.Listen.Status, "http://", a.statusServer(status), nil, &at.Status},
+		{"card", a.Config.Listen.Card, "https://", api.NewServer(card), hardened, &at.Card},
+		{"ops", a.Config.Listen.Ops, "http://", api.NewServer(ops), nil, &at.Ops},
 	} {
-		address, err := bind(each.name, each.address, each.handler, each.tls)
+		address, err := bind(each.name, each.address, each.server, each.tls)
 		if err != nil {
 			closeAll(out)
 			return nil, at, err

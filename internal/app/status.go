@@ -18,6 +18,34 @@ type ocspService struct {
 	responder *status.Responder
 	tail      *status.Tail
 	ahead     *status.Presigner // nil: no answers are signed ahead
+	clients   *responder.Connections
+}
+
+// keptFiles are the files that strangers at the status listener cannot take: the
+// database's, the other listeners' connections, keys, what is being published.
+const keptFiles = 1024
+
+// statusConnections is how many connections the status listener may have where so many
+// files may be open: each may read a list beside.
+func statusConnections(configured int, files uint64) int {
+	if files < 2*keptFiles {
+		return min(configured, int(files/4))
+	}
+	return min(configured, int(min((files-keptFiles)/2, 1<<20)))
+}
+
+// statusServer makes the server of the status listener.
+func (a *App) statusServer(h http.Handler) *http.Server {
+	most := a.Config.Listen.StatusConnections
+	if files, ok := openFiles(); ok {
+		if n := statusConnections(most, files); n < most {
+			a.log.Warn("the status listener holds fewer connections than listen.status_connections, for want of files that may be open",
+				"connections", n, "configured", most, "files", files)
+			most = n
+		}
+	}
+	a.ocsp.clients = responder.NewConnections(most, a.log)
+	return responder.NewServer(h, a.ocsp.clients)
 }
 
 // Answers that are not in the cache are made by so many at once for each core, with a
@@ -57,11 +85,7 @@ func (a *App) status() (http.Handler, error) {
 	if a.ocsp.ahead, err = a.presigner(); err != nil {
 		return nil, err
 	}
-	h, err := responder.New(responder.Config{OCSP: r, Dir: a.Hierarchy.PublicDir(), Now: a.now, Log: a.log})
-	if err == nil {
-		a.closers = append(a.closers, h)
-	}
-	return h, err
+	return responder.New(responder.Config{OCSP: r, Dir: a.Hierarchy.PublicDir(), Now: a.now, Log: a.log})
 }
 
 // closing is what is waited for when an installation is closed.
@@ -115,8 +139,17 @@ func (s *ocspService) metrics(m metrics) error {
 		m.counter("sigill_ocsp_busy_total", "Requests told to try later because too many answers were being made.", nil, func() int64 { return stats().Busy }),
 		m.counter("sigill_ocsp_address_refused_total", "Requests told to try later because their address had too many unknown.", nil, func() int64 { return stats().Refused }),
 		s.aheadMetrics(m),
+		m.gauge("sigill_status_connections", "Connections to the status listener.", nil, func() float64 { n, _ := s.connections(); return float64(n) }),
+		m.counter("sigill_status_connections_closed_total", "Connections to the status listener that were closed to make room.", nil, func() int64 { _, n := s.connections(); return n }),
 		m.gauge("sigill_ocsp_cache_entries", "OCSP answers in memory.", nil, func() float64 { n, _ := s.cache.Size(); return float64(n) }),
 		m.gauge("sigill_ocsp_cache_bytes", "Memory of OCSP answers, about.", nil, func() float64 { _, n := s.cache.Size(); return float64(n) }))
+}
+
+func (s *ocspService) connections() (open int, closed int64) {
+	if s.clients == nil {
+		return 0, 0 // it does not listen yet
+	}
+	return s.clients.Count()
 }
 
 // aheadMetrics tell of the answers that are signed ahead.

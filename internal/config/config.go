@@ -71,7 +71,12 @@ type Listen struct {
 	Status string `yaml:"status" json:"status"`
 	Card   string `yaml:"card" json:"card"`
 	Ops    string `yaml:"ops" json:"ops"`
+	// StatusConnections bounds what strangers can hold open at the status listener.
+	StatusConnections int `yaml:"status_connections" json:"status_connections"`
 }
+
+// defaultConnections take some 300 MB if all are used.
+const defaultConnections = 16384
 
 // Download are the times of orders and downloads.
 type Download struct {
@@ -257,7 +262,7 @@ func Load(dir string) (*Config, error) {
 func Parse(b []byte) (*Config, error) {
 	// What an older file does not know has the value of a new production one.
 	c := Config{Capacity: Capacity{Wait: Duration(20 * time.Second)}, Disk: Disk{StopIssuingBelow: 512 * MiB, Reserve: 64 * MiB},
-		OCSP: defaultOCSP()}
+		OCSP: defaultOCSP(), Listen: Listen{StatusConnections: defaultConnections}}
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
@@ -275,6 +280,9 @@ func (c *Config) check() error {
 	}
 	if c.Database == "" || len(c.Hosts) == 0 {
 		return errors.New("database and hosts must be set")
+	}
+	if n := c.Listen.StatusConnections; n < 16 || n > 1<<20 {
+		return fmt.Errorf("listen.status_connections is %d, and must be from 16 to 1048576", n)
 	}
 	if c.Partitions < 1 || c.Partitions > 1<<16 {
 		return fmt.Errorf("partitions is %d, and must be from 1 to 65536", c.Partitions)

@@ -74,6 +74,8 @@ func TestParseRefuses(t *testing.T) {
 		{"too much room for answers", "cache: 256MiB", "cache: 65GiB", "ocsp.cache"},
 		{"less than no unknown", "unknown_per_address: 50", "unknown_per_address: -1", "unknown_per_address"},
 		{"unknown that is no number", "unknown_per_address: 50", "unknown_per_address: .nan", "unknown_per_address"},
+		{"hardly any connections", "status_connections: 16384", "status_connections: 15", "listen.status_connections"},
+		{"all connections there are", "status_connections: 16384", "status_connections: 1048577", "listen.status_connections"},
 		{"less than nothing at once", "issuing_at_once: 0", "issuing_at_once: -1", "issuing_at_once"},
 		{"too much at once", "issuing_at_once: 0", "issuing_at_once: 10001", "issuing_at_once"},
 		{"wait of none", "wait: 20s", "wait: 0s", "capacity.wait"},

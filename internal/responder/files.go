@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // publicFile returns the name of the file that path means, below the public
@@ -46,23 +48,26 @@ func isPartition(s string) bool {
 	return err == nil && strconv.FormatUint(n, 10) == s
 }
 
+// slowest is how many octets of a file a second a client must take. A list of a
+// million entries must not hold a connection for ever, and has to get through a bad line.
+const slowest = 32 << 10
+
 // serveFile serves one file, opened anew for each request: the publisher puts a
 // new file under the name, and this response goes on with the one it opened.
 func (h *Handler) serveFile(w http.ResponseWriter, r *http.Request, name, mediaType string) {
-	f, err := h.dir.Open(name)
+	f, info, err := h.open(name)
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			h.log.Error("opening a public file", "name", name, "err", err)
-		}
-		http.NotFound(w, r)
+		h.unreadable.Do(func() { h.log.Error("opening a public file", "name", name, "err", err) })
+		fail(w, http.StatusInternalServerError)
+		return
+	}
+	if f == nil {
+		fail(w, http.StatusNotFound)
 		return
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		http.NotFound(w, r)
-		return
-	}
+	// An error says that this connection has no deadlines: it is not a socket's.
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime + time.Duration(info.Size()/slowest)*time.Second))
 	header := w.Header()
 	header.Set("Content-Type", mediaType)
 	t := h.texts.at(h.now())
@@ -71,4 +76,34 @@ func (h *Handler) serveFile(w http.ResponseWriter, r *http.Request, name, mediaT
 	// name its content without reading it.
 	header.Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()))
 	http.ServeContent(w, r, "", info.ModTime(), f)
+}
+
+// open opens a public file; nil if there is none. The directory is found anew each time:
+// who held it open would go on with what is in it after another was put in its place.
+func (h *Handler) open(name string) (*os.File, os.FileInfo, error) {
+	dir, err := os.OpenRoot(h.dir) // nothing outside is reached, by whatever name or link
+	if err != nil {
+		return nil, nil, err
+	}
+	defer dir.Close()
+	// Before it is opened: opening a pipe waits for who writes it.
+	info, err := dir.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := dir.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if info, err = f.Stat(); err != nil { // it may be a later one
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
 }

@@ -142,7 +142,6 @@ func (w *relying) serve(t *testing.T, s *worldtest.Scene, key crypto.Signer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { h.Close() })
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
 	w.ocsp, w.crl = server.URL+"/ocsp", server.URL+"/"+filepath.ToSlash(publish.CRLPath(world.PersonCA, partition))

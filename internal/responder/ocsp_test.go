@@ -55,7 +55,7 @@ func newDesk(t testing.TB) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.Handler.Close(); r.Wait() })
+	t.Cleanup(r.Wait)
 	return d
 }
 

@@ -95,7 +95,6 @@ func TestOpenSSLAsks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.Close()
 	server := httptest.NewServer(h)
 	defer server.Close()
 	issuer := filepath.Join(dir, "ca.pem")

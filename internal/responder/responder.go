@@ -64,29 +64,28 @@ type Config struct {
 // base64 has now and then, by a redirect.
 type Handler struct {
 	ocsp Answerer
-	dir  *os.Root
+	dir  string
 	now  func() time.Time
 	log  *slog.Logger
 
 	texts   texts
-	buffers sync.Pool      // of *buffer
-	failed  rate.Sometimes // a database that is away fails each request
+	buffers sync.Pool // of *buffer
+	// What fails each request is not told for each.
+	failed, unreadable rate.Sometimes
 }
 
-// New returns a handler. Close it when the server has ended.
+// New returns a handler.
 func New(c Config) (*Handler, error) {
 	if c.OCSP == nil || c.Now == nil || c.Log == nil {
 		return nil, errors.New("status listener: responder, clock or log is missing")
 	}
-	dir, err := os.OpenRoot(c.Dir) // nothing outside is reached, by whatever name or link
+	dir, err := os.OpenRoot(c.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("status listener: %w", err)
 	}
-	return &Handler{ocsp: c.OCSP, dir: dir, now: c.Now, log: c.Log, failed: rate.Sometimes{Interval: time.Second}}, nil
+	return &Handler{ocsp: c.OCSP, dir: c.Dir, now: c.Now, log: c.Log,
+		failed: rate.Sometimes{Interval: time.Second}, unreadable: rate.Sometimes{Interval: time.Second}}, dir.Close()
 }
-
-// Close closes the public directory.
-func (h *Handler) Close() error { return h.dir.Close() }
 
 // ServeHTTP dispatches on the path as it was sent, before anything cleans it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -98,7 +97,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	name, mediaType, ok := publicFile(path)
 	if !ok {
-		http.NotFound(w, r)
+		fail(w, http.StatusNotFound)
 		return
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -122,5 +121,12 @@ func sentPath(r *http.Request) string {
 
 func notAllowed(w http.ResponseWriter, allow string) {
 	w.Header().Set("Allow", allow)
-	http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+	fail(w, http.StatusMethodNotAllowed)
+}
+
+// fail answers in HTTP's words what is no question here. No cache may keep it: a list
+// that is not there now can be in a second.
+func fail(w http.ResponseWriter, code int) {
+	w.Header()["Cache-Control"] = noStore[:]
+	http.Error(w, http.StatusText(code), code)
 }

@@ -15,9 +15,9 @@ import (
 	"strings"
 	"time"
 
-	"sigill/internal/api"
 	"sigill/internal/app"
 	"sigill/internal/bench/httpload"
+	"sigill/internal/responder"
 )
 
 // Kinds of processes.
@@ -146,7 +146,7 @@ func listen(w *wire, h http.Handler, do func(order) outcome) error {
 	if err != nil {
 		return err
 	}
-	server := api.NewServer(h)
+	server := responder.NewServer(h, responder.NewConnections(1<<14, slog.New(slog.DiscardHandler)))
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	if err := w.encode.Encode(ready{Status: l.Addr().String()}); err != nil {

@@ -151,7 +151,6 @@ func otherChild(ctx context.Context, s spec, w *wire) (err error) {
 	if err != nil {
 		return err
 	}
-	defer h.Close()
 	return listen(w, h, func(q order) outcome {
 		o, err := r.sign(ctx, q)
 		if err != nil {
