@@ -3,9 +3,10 @@ package status
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
-	"slices"
+	"os"
 	"sync"
 	"time"
 
@@ -16,17 +17,22 @@ import (
 	"sigill/internal/bench/httpload"
 	"sigill/internal/bench/population"
 	"sigill/internal/store"
+	"sigill/internal/world"
+	"sigill/orders/issue"
 	"sigill/revocation"
 )
 
 const (
-	revocations  = 150
-	revokeEvery  = 60 * time.Millisecond
-	listedOnes   = 12
-	massAmount   = 100_000
-	massAtOnce   = 128 // what a commit of SQLite takes in
-	massLoad     = 2000
-	massLoadTime = 2 * time.Second
+	revocations = 150
+	revokeEvery = 60 * time.Millisecond
+	listedOnes  = 12
+	massAmount  = 100_000
+	massAtOnce  = 128 // what a commit of SQLite takes in
+	massLoad    = 2000
+	// A revocation writes an event and its entry, and takes a standing away.
+	rowsOfRevocation = 3
+	bareAmount       = 10_000
+	massLoadTime     = 2 * time.Second
 )
 
 // take returns n current certificates, or as many as are left: those that were
@@ -63,7 +69,15 @@ func (s *Session) revoke(ctx context.Context, emit func(figure.Figure)) error {
 	if err != nil {
 		return err
 	}
-	own, others, called, err := s.seen(ctx, serve, other)
+	serials, err := s.take(ctx, s.few(revocations))
+	if err != nil {
+		return orElse(err, other.end())
+	}
+	issuer, err := issuerOf(s.p)
+	if err != nil {
+		return orElse(err, other.end())
+	}
+	own, others, called, err := s.seen(ctx, serve, other, issuer, serials)
 	if err := orElse(err, other.end()); err != nil {
 		return err
 	}
@@ -78,19 +92,11 @@ func (s *Session) revoke(ctx context.Context, emit func(figure.Figure)) error {
 	}
 	emit(figure.Less("revoke_to_crl_ms", figure.Percentile(listed, 1), "ms", figure.Percentile(own, 0.99),
 		fmt.Sprintf("the longest of %d, median %.0f ms: until the partition's public list, fetched over HTTP, has the serial; ceiling: OCSP in the same process, p99", len(listed), figure.Percentile(listed, 0.5))))
-	return nil
+	return s.onPostgres(ctx, emit)
 }
 
 // seen revokes one certificate after the other and asks both processes.
-func (s *Session) seen(ctx context.Context, serve, other *service) (own, others, called []time.Duration, err error) {
-	serials, err := s.take(ctx, s.few(revocations))
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	issuer, err := issuerOf(s.p)
-	if err != nil {
-		return nil, nil, nil, err
-	}
+func (s *Session) seen(ctx context.Context, serve, other *service, issuer *x509.Certificate, serials []ca.Serial) (own, others, called []time.Duration, err error) {
 	own, others = make([]time.Duration, len(serials)), make([]time.Duration, len(serials))
 	ask := make([][]byte, len(serials))
 	for i, serial := range serials {
@@ -240,14 +246,44 @@ func (s *Session) mass(ctx context.Context, emit func(figure.Figure)) error {
 		return err
 	}
 	all := time.Since(began)
-	bare := time.Duration(float64(len(serials)) / float64(massAtOnce) * float64(slices.Min(r.Times)))
+	bare, err := s.bareWrites(ctx, len(serials))
+	if err != nil {
+		return err
+	}
 	emit(figure.Less("mass_revocation_100k_s", r.Took.Seconds(), "s", bare.Seconds(), fmt.Sprintf(
-		"%d certificates, each by the act of an administrator in a transaction of its own, %d at once, committed durably together; each p99 %.0f ms; in the public lists of all partitions after %.1f s, %d entries; ceiling: as many turns as long as the shortest was",
-		len(serials), massAtOnce, figure.Percentile(r.Times, 0.99), all.Seconds(), listed.Count)))
+		"%d certificates, each by the act of an administrator in a transaction of its own, %d at once, committed durably together; each p99 %.0f ms; in the public lists of all partitions after %.1f s, %d entries; ceiling: as many transactions from as many callers, with as many rows, as bare inserts in a database of their own, extrapolated from %d",
+		len(serials), massAtOnce, figure.Percentile(r.Times, 0.99), all.Seconds(), listed.Count, s.few(bareAmount))))
 	emit(figure.Less("ocsp_p99_during_mass_ms", figure.Milli(during.P99), "ms", figure.Milli(before.P99), fmt.Sprintf(
 		"OCSP, %d requests a second, while that went on: median %.2f ms, longest %.1f ms; ceiling: the same load before it, p99 (median %.2f ms)",
 		massLoad, figure.Milli(during.P50), figure.Milli(during.Most), figure.Milli(before.P50))))
 	return nil
+}
+
+// bareWrites measures what n transactions of a revocation's rows cost alone.
+func (s *Session) bareWrites(ctx context.Context, n int) (took time.Duration, err error) {
+	dir, err := os.MkdirTemp(s.c.Dir, "sigill-bench-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = orElse(err, os.RemoveAll(dir)) }()
+	db, err := world.OpenStore(ctx, dir)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = orElse(err, db.Close()) }()
+	few := s.few(bareAmount)
+	began := time.Now()
+	err = figure.Each(few, massAtOnce, func(int) error {
+		return db.Issue().Update(ctx, func(tx *issue.Tx) error {
+			for range rowsOfRevocation {
+				if err := tx.Events.Append(issue.NewEvent("intent.recorded", time.Now(), "system", issue.F("serial", "0"))); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	return time.Duration(float64(time.Since(began)) * float64(n) / float64(few)), err
 }
 
 // revokedByNow counts the entries that the lists of all partitions must have.

@@ -2,6 +2,9 @@ package status
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"time"
@@ -10,6 +13,7 @@ import (
 	"sigill/internal/app"
 	"sigill/internal/bench/figure"
 	"sigill/internal/bench/population"
+	"sigill/orders/issue"
 	"sigill/orders/register"
 	"sigill/policy"
 	"sigill/revocation"
@@ -20,6 +24,9 @@ type order struct {
 	// Revoke are serials to revoke as an administrator does, AtOnce at once.
 	Revoke []ca.Serial `json:"revoke,omitempty"`
 	AtOnce int         `json:"atOnce,omitempty"`
+	// Issue issues so many technical certificates, which Revoke then revokes
+	// without anybody's right being asked for.
+	Issue int `json:"issue,omitempty"`
 	// Listed waits until so many entries stand in the lists of all partitions.
 	Listed int `json:"listed,omitempty"`
 	// Sign answers requests in this process for so long, on all cores.
@@ -32,6 +39,8 @@ type outcome struct {
 	Took  time.Duration   `json:"took"`
 	Times []time.Duration `json:"times,omitempty"`
 	Count int             `json:"count"`
+	// Serials are those that were issued.
+	Serials []ca.Serial `json:"serials,omitempty"`
 	// Bare is how many bare signatures a second the same cores make, or the
 	// nanoseconds that the hash of a list takes.
 	Bare float64 `json:"bare,omitempty"`
@@ -48,12 +57,15 @@ type revoker struct {
 	a      *app.App
 	dir    string
 	caller register.Caller
+	issued map[ca.Serial]*issue.Certificate
 }
 
 func (r *revoker) do(ctx context.Context, q order) (o outcome) {
 	var err error
 	began := time.Now()
 	switch {
+	case q.Issue > 0:
+		o.Serials, err = r.issue(ctx, q.Issue)
 	case q.Listed > 0:
 		o.Count, err = r.listed(ctx, q.Listed)
 	default:
@@ -68,7 +80,7 @@ func (r *revoker) do(ctx context.Context, q order) (o outcome) {
 }
 
 func (r *revoker) revoke(ctx context.Context, q order) ([]time.Duration, error) {
-	if r.caller.Person == "" {
+	if r.caller.Person == "" && r.issued == nil {
 		p, err := population.Open(r.dir)
 		if err != nil {
 			return nil, err
@@ -79,13 +91,46 @@ func (r *revoker) revoke(ctx context.Context, q order) ([]time.Duration, error) 
 	times := make([]time.Duration, len(q.Revoke))
 	return times, figure.Each(len(q.Revoke), max(q.AtOnce, 1), func(i int) error {
 		began := time.Now()
-		_, err := r.a.Downloads.Revoke(ctx, r.caller, q.Revoke[i], ca.CessationOfOperation)
+		err := r.one(ctx, q.Revoke[i])
 		times[i] = time.Since(began)
 		if err != nil {
 			return fmt.Errorf("revoking %s: %w", q.Revoke[i], err)
 		}
 		return nil
 	})
+}
+
+// one revokes one certificate, by the act of an administrator where there is one.
+func (r *revoker) one(ctx context.Context, s ca.Serial) error {
+	cert, ours := r.issued[s]
+	if !ours {
+		_, err := r.a.Downloads.Revoke(ctx, r.caller, s, ca.CessationOfOperation)
+		return err
+	}
+	return r.a.DB.Issue().Update(ctx, func(tx *issue.Tx) error {
+		_, err := issue.Revoke(tx, cert, ca.CessationOfOperation, "eid.revoked", "system", time.Now())
+		return err
+	})
+}
+
+// issue issues n technical certificates.
+func (r *revoker) issue(ctx context.Context, n int) (serials []ca.Serial, err error) {
+	r.issued = map[ca.Serial]*issue.Certificate{}
+	for i := range n {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		now := time.Now()
+		cert, err := r.a.Issue.Issue(ctx, population.Issuer, ca.Request{Profile: policy.ProfileOCSP, PublicKey: key.Public(), NotBefore: now.Add(-register.Backdate),
+			NotAfter: now.Add(24 * time.Hour), Content: ca.Content{Country: "SE", CommonName: fmt.Sprintf("Technical %d", i)}}, issue.Binding{}, nil)
+		if err != nil {
+			return nil, err
+		}
+		serials = append(serials, cert.Serial)
+		r.issued[cert.Serial] = cert
+	}
+	return serials, nil
 }
 
 // listed waits until the published lists of all partitions have n entries together.
