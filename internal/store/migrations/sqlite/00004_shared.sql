@@ -12,9 +12,12 @@ CREATE TABLE list_copies (
 	octets BLOB NOT NULL CHECK (length(octets) BETWEEN 1 AND 1048576),
 	PRIMARY KEY (issuer, scope, number, part)
 ) STRICT;
+-- Which lists there are is asked several times a second.
+CREATE INDEX list_copies_first ON list_copies (issuer, scope, number) WHERE part = 0;
 
 -- Up to which number each process has seen what was revoked.
 CREATE TABLE tails (
 	owner  TEXT PRIMARY KEY NOT NULL,
 	number INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX tails_by_number ON tails (number);
