@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,14 +32,17 @@ type desk struct {
 	*revtest.Store
 	*Handler
 	authority *revtest.Authority
-	now       time.Time
+	passed    atomic.Int64 // since revtest.Start
 	log       bytes.Buffer
 }
 
+func (d *desk) at() time.Time         { return revtest.Start.Add(time.Duration(d.passed.Load())) }
+func (d *desk) pass(by time.Duration) { d.passed.Add(int64(by)) }
+
 func newDesk(t testing.TB) *desk {
 	t.Helper()
-	d := &desk{Store: revtest.NewStore(t), authority: revtest.NewAuthority(t, revtest.Person, nil), now: revtest.Start}
-	now := func() time.Time { return d.now }
+	d := &desk{Store: revtest.NewStore(t), authority: revtest.NewAuthority(t, revtest.Person, nil)}
+	now := d.at
 	signers := new(status.Signers)
 	if err := signers.Set(revtest.Person, d.authority.Responder(t)); err != nil {
 		t.Fatal(err)
@@ -137,7 +141,7 @@ func TestOCSPConditional(t *testing.T) {
 		}
 	}
 	// An hour later it is another answer; what is not cacheable has no tag to match.
-	d.now = d.now.Add(time.Hour)
+	d.pass(time.Hour)
 	if r := d.do("GET", pathOf(der), nil, "If-None-Match", tag); r.StatusCode != 200 || r.Header.Get("ETag") == tag {
 		t.Errorf("after nextUpdate: %d", r.StatusCode)
 	}
@@ -165,7 +169,7 @@ func TestOCSPClipped(t *testing.T) {
 		pass time.Duration
 		want string
 	}{{0, "max-age=60"}, {time.Hour - time.Minute, "max-age=60"}, {30 * time.Second, "max-age=30"}, {29 * time.Second, "max-age=1"}} {
-		d.now = d.now.Add(test.pass)
+		d.pass(test.pass)
 		// As a cache in front of this one would have it: an answer that nobody renews.
 		answer, err := d.ocsp.Reply(t.Context(), status.Question{DER: der})
 		if err != nil {
@@ -175,9 +179,9 @@ func TestOCSPClipped(t *testing.T) {
 		fixed.NextUpdate = revtest.Start.Add(time.Hour)
 		w := httptest.NewRecorder()
 		d.writeAnswer(w, httptest.NewRequest("GET", "/", nil), &fixed)
-		left := revtest.Start.Add(time.Hour).Sub(d.now)
+		left := revtest.Start.Add(time.Hour).Sub(d.at())
 		if !strings.Contains(w.Header().Get("Cache-Control"), test.want+",") ||
-			w.Header().Get("Expires") != d.now.Add(min(left, time.Minute)).Format(http.TimeFormat) {
+			w.Header().Get("Expires") != d.at().Add(min(left, time.Minute)).Format(http.TimeFormat) {
 			t.Errorf("%v before the end: %v", left, w.Header())
 		}
 	}

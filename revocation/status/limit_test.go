@@ -46,6 +46,11 @@ func TestGate(t *testing.T) {
 				answers["signed"]++
 			}
 		}
+		told := func() string {
+			mu.Lock()
+			defer mu.Unlock()
+			return fmt.Sprint(answers["later"], " later, ", answers["signed"], " signed")
+		}
 		var wg sync.WaitGroup
 		for range 2 + 3 {
 			wg.Go(ask)
@@ -55,8 +60,8 @@ func TestGate(t *testing.T) {
 		for range 4 {
 			ask() // returns at once
 		}
-		if waited := time.Since(began); answers["later"] != 4 || answers["signed"] != 0 || waited != 0 {
-			t.Errorf("%v after %v with all places taken", answers, waited)
+		if waited := time.Since(began); told() != "4 later, 0 signed" || waited != 0 {
+			t.Errorf("%s after %v with all places taken", told(), waited)
 		}
 		if got, _ := c.ask(t, kept, crypto.SHA1); got != ocsp.Good {
 			t.Error("a hit was refused")
@@ -64,20 +69,20 @@ func TestGate(t *testing.T) {
 		// Who waits is not kept for long, and one who is let in is answered.
 		time.Sleep(499 * time.Millisecond)
 		synctest.Wait()
-		if answers["later"] != 4 {
-			t.Errorf("%v before half a second", answers)
+		if told() != "4 later, 0 signed" {
+			t.Errorf("%s before half a second", told())
 		}
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
-		if answers["later"] != 7 {
-			t.Errorf("%v after half a second", answers)
+		if told() != "7 later, 0 signed" {
+			t.Errorf("%s after half a second", told())
 		}
 		wg.Go(ask) // waits again
 		synctest.Wait()
 		close(hold)
 		wg.Wait()
-		if answers["signed"] != 3 || c.Stats().Busy != 7 {
-			t.Errorf("%v, counted %+v", answers, c.Stats())
+		if told() != "7 later, 3 signed" || c.Stats().Busy != 7 {
+			t.Errorf("%s, counted %+v", told(), c.Stats())
 		}
 	})
 }

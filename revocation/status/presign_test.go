@@ -38,6 +38,7 @@ type shelf struct {
 }
 
 func (s *shelf) ReleasedAfter(_ context.Context, after ca.Serial, limit int) ([]status.Released, error) {
+	s.set(func() {})
 	i, found := slices.BinarySearchFunc(s.all, after, func(r status.Released, s ca.Serial) int { return bytes.Compare(r.Serial[:], s[:]) })
 	if found {
 		i++
@@ -46,6 +47,7 @@ func (s *shelf) ReleasedAfter(_ context.Context, after ca.Serial, limit int) ([]
 }
 
 func (s *shelf) Put(_ context.Context, path string, der []byte, until time.Time) error {
+	s.set(func() {}) // see sleep
 	if s.err != nil {
 		return s.err
 	}
@@ -89,7 +91,7 @@ func (s *shelf) presigner(signers *status.Signers) *status.Presigner {
 	return &status.Presigner{Source: s, Ledger: s, Signers: signers, Sink: s, Now: time.Now, Validity: 12 * time.Hour, Every: 6 * time.Hour, PerSecond: 1000, Position: s.saved,
 		Save:   func(at status.Position) error { s.saved = at; return nil },
 		Passed: func(context.Context) { s.passes++ },
-		Failed: func(err error) { s.failures = append(s.failures, err) }}
+		Failed: func(err error) { s.set(func() { s.failures = append(s.failures, err) }) }}
 }
 
 // status returns what the sink has for a certificate: -1 for nothing.
@@ -136,13 +138,11 @@ func TestPresigner(t *testing.T) {
 		s.all[8].Issuer = "somebody else's"
 		s.revoke(9)
 		stop := run(t, p)
-		time.Sleep(1500 * time.Millisecond)
-		synctest.Wait()
+		s.sleep(1500 * time.Millisecond)
 		if s.puts > 1650 || s.puts < 1400 {
 			t.Errorf("%d answers in one and a half seconds at a thousand a second", s.puts)
 		}
-		time.Sleep(3 * time.Second)
-		synctest.Wait()
+		s.sleep(3 * time.Second)
 		for i, each := range s.all {
 			want := ocsp.Good
 			switch i {
@@ -161,19 +161,16 @@ func TestPresigner(t *testing.T) {
 			t.Errorf("%d passes, %d answers, %+v", s.passes, len(s.kept), p.Progress())
 		}
 		s.revoke(20)
-		time.Sleep(200 * time.Millisecond)
-		synctest.Wait()
+		s.sleep(200 * time.Millisecond)
 		if got := s.status(authority.Cert, s.all[20].Serial, crypto.SHA1); got != ocsp.Revoked {
 			t.Errorf("status %d shortly after its revocation", got)
 		}
 		before := s.puts
-		time.Sleep(6*time.Hour - 10*time.Second)
-		synctest.Wait()
+		s.sleep(6*time.Hour - 10*time.Second)
 		if s.puts != before {
 			t.Error("a pass before its time")
 		}
-		time.Sleep(15 * time.Second)
-		synctest.Wait()
+		s.sleep(15 * time.Second)
 		if s.passes != 2 || s.puts != before+2*1498 {
 			t.Errorf("%d passes, %d answers more", s.passes, s.puts-before)
 		}
@@ -200,8 +197,7 @@ func TestPresignerRevokesBehindAndBefore(t *testing.T) {
 				}
 			}
 			stop := run(t, p)
-			time.Sleep(10 * time.Second)
-			synctest.Wait()
+			s.sleep(10 * time.Second)
 			stop()
 			for i := range s.all {
 				want := ocsp.Good
@@ -226,7 +222,7 @@ func TestPresignerResumes(t *testing.T) {
 		s, authority, p := newShelf(t, 1000)
 		p.PerSecond = 100
 		stop := run(t, p)
-		time.Sleep(5500 * time.Millisecond)
+		s.sleep(5500 * time.Millisecond)
 		stop()
 		before := s.puts
 		if s.saved.After.IsZero() || s.saved.Done || before < 400 || before > 700 {
@@ -237,19 +233,16 @@ func TestPresignerResumes(t *testing.T) {
 		again := s.presigner(p.Signers)
 		again.PerSecond = 100
 		stop = run(t, again)
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		s.sleep(time.Minute)
 		if len(s.failures) < 5 || len(s.failures) > 15 || !strings.Contains(fmt.Sprint(s.failures[0]), "full") {
 			t.Errorf("%d failures in a minute: %v", len(s.failures), s.failures)
 		}
 		s.err = nil
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
+		s.sleep(5 * time.Second)
 		if got := s.status(authority.Cert, s.all[3].Serial, crypto.SHA1); got != ocsp.Revoked {
 			t.Errorf("status %d of what was revoked while it stood still", got)
 		}
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
+		s.sleep(10 * time.Second)
 		stop()
 		if s.passes != 1 || len(s.kept) != 1000 || s.puts > 1000+1+100 {
 			t.Errorf("%d passes, %d of 1000 after %d answers", s.passes, len(s.kept), s.puts)
@@ -263,14 +256,12 @@ func TestPresignerFails(t *testing.T) {
 		s, _, p := newShelf(t, 10)
 		s.ledger.err = errors.New("away")
 		stop := run(t, p)
-		time.Sleep(7 * time.Second)
-		synctest.Wait()
+		s.sleep(7 * time.Second)
 		if len(s.failures) != 2 || s.puts != 0 {
 			t.Errorf("%v, %d answers", s.failures, s.puts)
 		}
-		s.ledger.err = nil
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
+		s.ledger.set(func() { s.ledger.err = nil })
+		s.sleep(10 * time.Second)
 		stop()
 		if s.puts != 10 {
 			t.Errorf("%d answers", s.puts)

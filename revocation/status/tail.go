@@ -33,7 +33,7 @@ type Viewer interface {
 //
 // It begins at the head, and empties the cache when it does: what was put there
 // before could be older than the head. Fields are set before first use. Look and Run
-// are for one goroutine; Age and Degraded for any.
+// are for one goroutine; Through, Age and Degraded for any.
 type Tail struct {
 	Store Viewer
 	Cache *Cache
@@ -43,7 +43,8 @@ type Tail struct {
 	Told func(degraded bool, age time.Duration, err error)
 
 	begun bool
-	at    int64 // the number up to which everything was given to Cache
+	at    int64        // the number up to which everything was given to Cache
+	seen  atomic.Int64 // at, for others
 	first atomic.Pointer[time.Time]
 	last  atomic.Pointer[time.Time] // when the last successful look began
 	err   atomic.Pointer[error]     // of the last look
@@ -69,8 +70,7 @@ func (t *Tail) step(ctx context.Context) (more bool, err error) {
 	var head int64
 	var found []revocation.Numbered
 	err = t.Store.View(ctx, func(tx *revocation.Tx) (err error) {
-		if !t.begun {
-			head, err = tx.HeadNumber()
+		if head, err = tx.HeadNumber(); err != nil || !t.begun {
 			return err
 		}
 		found, err = tx.NumberedEntries(t.at, tailStep)
@@ -81,20 +81,33 @@ func (t *Tail) step(ctx context.Context) (more bool, err error) {
 	}
 	if !t.begun {
 		t.Cache.Clear()
-		t.begun, t.at = true, head
-		return false, nil
-	}
-	if len(found) == 0 {
+		t.begun = true
+		t.reach(head)
 		return false, nil
 	}
 	entries := make([]revocation.Entry, len(found))
 	for i := range found {
 		entries[i] = found[i].Entry
 	}
-	t.Cache.Revoked(entries)
-	t.at = found[len(found)-1].Number
-	return len(found) == tailStep, nil
+	if len(entries) > 0 {
+		t.Cache.Revoked(entries)
+	}
+	if more = len(found) == tailStep; more {
+		head = found[len(found)-1].Number
+	}
+	// Most numbers are not revocations': those up to head are behind us too.
+	t.reach(head)
+	return more, nil
 }
+
+func (t *Tail) reach(number int64) {
+	t.at = max(t.at, number)
+	t.seen.Store(t.at)
+}
+
+// Through returns the number up to which no answer of the cache is older than what is
+// revoked; 0 before the first look.
+func (t *Tail) Through() int64 { return t.seen.Load() }
 
 // Age returns the time since the last successful look began, or since the first one
 // if none was.
