@@ -18,6 +18,7 @@ import (
 
 	"sigill/ca"
 	"sigill/internal/bench/figure"
+	"sigill/internal/bench/process"
 	"sigill/internal/bench/status"
 	"sigill/internal/store"
 	"sigill/internal/world"
@@ -82,7 +83,7 @@ func Child(ctx context.Context, kind string, in io.Reader, out io.Writer) error 
 	if kind == LoadChild {
 		return Load(ctx, in, out)
 	}
-	return status.Child(ctx, kind, in, out)
+	return process.Child(ctx, kind, in, out)
 }
 
 const holdersAtOnce = 64

@@ -109,3 +109,8 @@ func Milli(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // Mega returns megabytes.
 func Mega(octets int64) float64 { return float64(octets) / 1e6 }
+
+// Median returns the middle one.
+func Median(list []time.Duration) time.Duration {
+	return slices.Sorted(slices.Values(list))[len(list)/2]
+}

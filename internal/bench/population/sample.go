@@ -49,3 +49,13 @@ func (p *Population) Current(k int) int {
 	i := sort.Search(p.Certs, func(i int) bool { return i+1-m.revokedBefore(i+1) > k })
 	return i
 }
+
+// Next returns a function for Sample that takes the current certificates one after the
+// other, from the one that mark counts on.
+func (p *Population) Next(mark *int) func() int {
+	return func() int {
+		i := p.Current(*mark)
+		*mark++
+		return i
+	}
+}

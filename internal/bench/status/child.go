@@ -1,168 +1,20 @@
 package status
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
-	"strings"
 	"time"
 
-	"sigill/internal/app"
-	"sigill/internal/bench/httpload"
-	"sigill/internal/responder"
+	"sigill/internal/bench/process"
 )
-
-// Kinds of processes.
-const (
-	Requests = "requests" // the load generator
-	Serve    = "serve"    // the service, which revokes what it is told to
-	Other    = "other"    // a second process on the same database, with its own cache
-	Constant = "constant" // a server that answers with a constant
-	Lists    = "lists"    // issues the full CRL
-	Library  = "library"  // issues as long a list by crypto/x509 alone
-)
-
-// spec is the first document that a process reads.
-type spec struct {
-	Dir    string `json:"dir,omitempty"`
-	Length int    `json:"length,omitempty"` // of the constant
-	Count  int    `json:"count,omitempty"`
-	// Answer is the constant itself, in place of one of Length.
-	Answer []byte `json:"answer,omitempty"`
-}
-
-// ready is the first document that it writes.
-type ready struct {
-	Status string `json:"status,omitempty"` // host:port
-	Ops    string `json:"ops,omitempty"`
-	Error  string `json:"error,omitempty"`
-}
-
-// Child is one of the processes of a measurement. It ends when there is nothing more
-// to read.
-func Child(ctx context.Context, kind string, in io.Reader, out io.Writer) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if kind == Requests {
-		return httpload.Serve(ctx, in, out)
-	}
-	w := &wire{decode: json.NewDecoder(in), encode: json.NewEncoder(out)}
-	var s spec
-	if err := w.decode.Decode(&s); err != nil {
-		return fmt.Errorf("what to be: %w", err)
-	}
-	run, ok := map[string]func(context.Context, spec, *wire) error{
-		Serve: serveChild, Other: otherChild, Constant: constantChild, Lists: listsChild, Library: libraryChild,
-	}[kind]
-	if !ok {
-		return fmt.Errorf("no process %q", kind)
-	}
-	err := run(ctx, s, w)
-	if err != nil {
-		w.encode.Encode(ready{Error: err.Error()}) // whoever waits for an answer gets the reason
-	}
-	return err
-}
-
-// wire is what a process reads and writes: JSON documents.
-type wire struct {
-	decode *json.Decoder
-	encode *json.Encoder
-}
-
-// obey carries out what comes, until there is nothing more.
-func obey[Q, A any](w *wire, do func(Q) A) error {
-	for {
-		var q Q
-		if err := w.decode.Decode(&q); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		if err := w.encode.Encode(do(q)); err != nil {
-			return err
-		}
-	}
-}
-
-// serveChild is the service: what `sigill serve` does, and revoking.
-func serveChild(ctx context.Context, s spec, w *wire) (err error) {
-	a, err := app.Open(ctx, s.Dir, app.Options{Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})), Now: time.Now})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, a.Close()) }()
-	ctx, cancel := context.WithCancel(ctx)
-	up, ended := make(chan app.Addresses, 1), make(chan error, 1)
-	go func() { ended <- a.Serve(ctx, func(at app.Addresses) { up <- at }) }()
-	defer func() {
-		cancel()
-		if e := <-ended; !errors.Is(e, context.Canceled) {
-			err = errors.Join(err, e)
-		}
-	}()
-	select {
-	case at := <-up:
-		err = w.encode.Encode(ready{Status: strings.TrimPrefix(at.Status, "http://"), Ops: strings.TrimPrefix(at.Ops, "http://")})
-	case err := <-ended:
-		ended <- context.Canceled
-		return err
-	}
-	if err != nil {
-		return err
-	}
-	r := &revoker{a: a, dir: s.Dir}
-	return obey(w, func(q order) outcome { return r.do(ctx, q) })
-}
-
-// constantChild answers everything with the same octets, by the server that the
-// service uses.
-func constantChild(ctx context.Context, s spec, w *wire) error {
-	answer := s.Answer
-	if answer == nil {
-		answer = bytes.Repeat([]byte{0x0a, 1, 0}, (s.Length+2)/3)[:s.Length]
-	}
-	media := []string{"application/ocsp-response"}
-	return listen(w, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost {
-			io.Copy(io.Discard, r.Body)
-		}
-		w.Header()["Content-Type"] = media
-		w.Write(answer)
-	}), func(order) outcome { return outcome{} })
-}
-
-// listen serves h on a free port until there is nothing more to read.
-func listen(w *wire, h http.Handler, do func(order) outcome) error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	server := responder.NewServer(h, responder.NewConnections(1<<14, slog.New(slog.DiscardHandler)))
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
-	if err := w.encode.Encode(ready{Status: l.Addr().String()}); err != nil {
-		return err
-	}
-	err = obey(w, do)
-	server.Close()
-	if e := <-ended; !errors.Is(e, http.ErrServerClosed) {
-		err = errors.Join(err, e)
-	}
-	return err
-}
 
 // service is a process as the one that started it sees it.
 type service struct {
-	ready
+	process.Ready
 	pid    int
 	took   time.Duration // from its start until it was ready
 	encode *json.Encoder
@@ -179,7 +31,7 @@ func (s *Session) command(kind string) func(context.Context) *exec.Cmd {
 }
 
 // begin starts a process and waits until it is ready.
-func (s *Session) begin(ctx context.Context, kind string, what spec) (*service, error) {
+func (s *Session) begin(ctx context.Context, kind string, what process.Spec) (*service, error) {
 	make := s.command(kind)
 	if make == nil {
 		return nil, errors.New("status is measured with processes of its own, and there is no program for them")
@@ -202,7 +54,7 @@ func (s *Session) begin(ctx context.Context, kind string, what spec) (*service, 
 		end: func() error { in.Close(); return cmd.Wait() }}
 	err = p.encode.Encode(what)
 	if err == nil {
-		err = p.decode.Decode(&p.ready)
+		err = p.decode.Decode(&p.Ready)
 	}
 	if err == nil && p.Error != "" {
 		err = errors.New(p.Error)
@@ -216,8 +68,8 @@ func (s *Session) begin(ctx context.Context, kind string, what spec) (*service, 
 }
 
 // ask hands an order over and waits for its outcome.
-func (p *service) ask(q order) (outcome, error) {
-	var o outcome
+func (p *service) ask(q process.Order) (process.Outcome, error) {
+	var o process.Outcome
 	if err := p.encode.Encode(q); err != nil {
 		return o, err
 	}
@@ -240,7 +92,7 @@ func (s *Session) served(ctx context.Context) (*service, error) {
 		return nil, err
 	}
 	s.c.Progress("starting the service")
-	s.serve, err = s.begin(ctx, Serve, spec{Dir: p.Dir})
+	s.serve, err = s.begin(ctx, process.Serve, process.Spec{Dir: p.Dir})
 	return s.serve, err
 }
 

@@ -23,6 +23,7 @@ import (
 	"sigill/internal/bench/figure"
 	"sigill/internal/bench/httpload"
 	"sigill/internal/bench/population"
+	"sigill/internal/bench/process"
 	"sigill/internal/keys"
 )
 
@@ -172,7 +173,7 @@ func (s *Session) beside(ctx context.Context, serve *service, questions [][]byte
 		got = added(got, r)
 		if length == 0 {
 			length = r.Length()
-			if constant, err = s.begin(ctx, Constant, spec{Length: length}); err != nil {
+			if constant, err = s.begin(ctx, process.Constant, process.Spec{Length: length}); err != nil {
 				return got, bare, err
 			}
 		}
@@ -280,7 +281,7 @@ func (s *Session) alike(ctx context.Context, serve *service, before int64, emit 
 	if err != nil {
 		return err
 	}
-	constant, err := s.begin(ctx, Constant, spec{Length: got.Length()})
+	constant, err := s.begin(ctx, process.Constant, process.Spec{Length: got.Length()})
 	if err != nil {
 		return err
 	}
@@ -343,11 +344,11 @@ func (s *Session) fresh(ctx context.Context, emit func(figure.Figure)) error {
 	}
 	emit(figure.More("ocsp_fresh", got.PerSecond(), "1/s", bare.PerSecond(), fmt.Sprintf(
 		"POST with a nonce: one indexed read of %d certificates and a P-256 signature each; %d octets an answer; ceiling: a constant of equal length, the same requests", s.p.Certs, got.Length())))
-	other, err := s.begin(ctx, Other, spec{Dir: s.p.Dir})
+	other, err := s.begin(ctx, process.Other, process.Spec{Dir: s.p.Dir})
 	if err != nil {
 		return err
 	}
-	o, err := other.ask(order{Sign: 2 * s.long(), Requests: questions[:min(len(questions), 2000)]})
+	o, err := other.ask(process.Order{Sign: 2 * s.long(), Requests: questions[:min(len(questions), 2000)]})
 	if err := orElse(err, other.end()); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ import (
 	"sigill/ca"
 	"sigill/internal/bench/figure"
 	"sigill/internal/bench/httpload"
+	"sigill/internal/bench/process"
 	"sigill/internal/peers"
 )
 
@@ -301,27 +302,27 @@ func (s *Session) peersCRL(ctx context.Context, emit func(figure.Figure)) error 
 	if err != nil {
 		return err
 	}
-	emit(figure.Less("peer_stepca_crl_ms", r.MedianMs, "ms", figure.Milli(median(own.Times)), fmt.Sprintf(
+	emit(figure.Less("peer_stepca_crl_ms", r.MedianMs, "ms", figure.Milli(figure.Median(own.Times)), fmt.Sprintf(
 		"median of five lists of %d entries by step-ca's authority v0.30.2 over badger, its default database: it has one list of all and makes it from all rows; %d octets, %.0f MB of memory at the most above what it had; ceiling: Sigill's full list of as many, with all its checks, %.0f MB",
 		r.Entries, r.Octets, r.PeakMB, figure.Mega(own.Peak))))
 	return nil
 }
 
 // listOf issues full lists over a population of so many revoked certificates.
-func (s *Session) listOf(ctx context.Context, n int) (outcome, error) {
+func (s *Session) listOf(ctx context.Context, n int) (process.Outcome, error) {
 	dir, err := os.MkdirTemp(s.c.Dir, "sigill-bench-")
 	if err != nil {
-		return outcome{}, err
+		return process.Outcome{}, err
 	}
 	defer os.RemoveAll(dir)
-	p, err := s.makePopulation(ctx, filepath.Join(dir, "population"), n+2*fullTimes, n, 8)
+	p, err := s.makePopulation(ctx, filepath.Join(dir, "population"), n+2*process.FullTimes, n, 8)
 	if err != nil {
-		return outcome{}, err
+		return process.Outcome{}, err
 	}
-	child, err := s.begin(ctx, Lists, spec{Dir: p.Dir})
+	child, err := s.begin(ctx, process.Lists, process.Spec{Dir: p.Dir})
 	if err != nil {
-		return outcome{}, err
+		return process.Outcome{}, err
 	}
-	o, err := child.ask(order{})
+	o, err := child.ask(process.Order{})
 	return o, orElse(err, child.end())
 }

@@ -15,6 +15,7 @@ import (
 	"sigill/internal/app"
 	"sigill/internal/bench/figure"
 	"sigill/internal/bench/population"
+	"sigill/internal/bench/process"
 	"sigill/internal/config"
 	"sigill/internal/keys"
 	"sigill/internal/store/pgtest"
@@ -41,17 +42,17 @@ func (s *Session) onPostgres(ctx context.Context, emit func(figure.Figure)) (err
 	if err != nil {
 		return err
 	}
-	serve, err := s.begin(ctx, Serve, spec{Dir: dir})
+	serve, err := s.begin(ctx, process.Serve, process.Spec{Dir: dir})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, serve.end()) }()
-	other, err := s.begin(ctx, Other, spec{Dir: dir})
+	other, err := s.begin(ctx, process.Other, process.Spec{Dir: dir})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, other.end()) }()
-	o, err := serve.ask(order{Issue: s.few(revocations)})
+	o, err := serve.ask(process.Order{Issue: s.few(revocations)})
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"sigill/internal/bench/figure"
 	"sigill/internal/bench/httpload"
 	"sigill/internal/bench/population"
+	"sigill/internal/bench/process"
 	"sigill/internal/store"
 	"sigill/internal/world"
 	"sigill/orders/issue"
@@ -39,11 +40,11 @@ const (
 // revoked since the population was made are passed over.
 func (s *Session) take(ctx context.Context, n int) (out []ca.Serial, err error) {
 	for len(out) < n {
-		left := s.p.Certs - s.p.Revoked - spare - s.mark
+		left := s.p.Certs - s.p.Revoked - process.Spare - s.mark
 		if left < 1 {
 			break
 		}
-		serials, revoked, err := s.p.Sample(ctx, min(n-len(out), left), next(s.p, &s.mark))
+		serials, revoked, err := s.p.Sample(ctx, min(n-len(out), left), s.p.Next(&s.mark))
 		if err != nil {
 			return nil, err
 		}
@@ -65,7 +66,7 @@ func (s *Session) revoke(ctx context.Context, emit func(figure.Figure)) error {
 	if err != nil {
 		return err
 	}
-	other, err := s.begin(ctx, Other, spec{Dir: s.p.Dir})
+	other, err := s.begin(ctx, process.Other, process.Spec{Dir: s.p.Dir})
 	if err != nil {
 		return err
 	}
@@ -122,7 +123,7 @@ func (s *Session) seen(ctx context.Context, serve, other *service, issuer *x509.
 				}
 			})
 		}
-		o, err := serve.ask(order{Revoke: serials[i : i+1]})
+		o, err := serve.ask(process.Order{Revoke: serials[i : i+1]})
 		if err != nil {
 			once.Do(func() { first = err })
 			break
@@ -178,7 +179,7 @@ func (s *Session) listed(ctx context.Context, serve *service) ([]time.Duration, 
 	for i, serial := range serials {
 		address := fmt.Sprintf("http://%s/crl/%s/%d.crl", serve.Status, population.Issuer, ca.PartitionOf(serial, s.p.Partitions))
 		began := time.Now()
-		if _, err := serve.ask(order{Revoke: serials[i : i+1]}); err != nil {
+		if _, err := serve.ask(process.Order{Revoke: serials[i : i+1]}); err != nil {
 			return nil, err
 		}
 		for {
@@ -225,7 +226,7 @@ func (s *Session) mass(ctx context.Context, emit func(figure.Figure)) error {
 	}
 	s.c.Progress("revoking %d certificates", len(serials))
 	type result struct {
-		outcome
+		process.Outcome
 		err error
 	}
 	done := make(chan struct{})
@@ -233,7 +234,7 @@ func (s *Session) mass(ctx context.Context, emit func(figure.Figure)) error {
 	began := time.Now()
 	go func() {
 		defer close(done)
-		o, err := serve.ask(order{Revoke: serials, AtOnce: massAtOnce})
+		o, err := serve.ask(process.Order{Revoke: serials, AtOnce: massAtOnce})
 		results <- result{o, err}
 	}()
 	during, err := s.asking(ctx, serve, questions, done)
@@ -241,7 +242,7 @@ func (s *Session) mass(ctx context.Context, emit func(figure.Figure)) error {
 	if err := orElse(r.err, err); err != nil {
 		return err
 	}
-	listed, err := serve.ask(order{Listed: entries + len(serials)})
+	listed, err := serve.ask(process.Order{Listed: entries + len(serials)})
 	if err != nil {
 		return err
 	}
@@ -355,14 +356,14 @@ func (s *Session) start(ctx context.Context, emit func(figure.Figure)) error {
 		}
 		took = append(took, p.took)
 	}
-	constant, err := s.begin(ctx, Constant, spec{Length: 1})
+	constant, err := s.begin(ctx, process.Constant, process.Spec{Length: 1})
 	if err != nil {
 		return err
 	}
 	if err := constant.end(); err != nil {
 		return err
 	}
-	emit(figure.Less("start_ms", figure.Milli(median(took)), "ms", figure.Milli(constant.took), fmt.Sprintf(
+	emit(figure.Less("start_ms", figure.Milli(figure.Median(took)), "ms", figure.Milli(constant.took), fmt.Sprintf(
 		"from starting the process until all listeners answer, over %d certificates and %d revocations, median of %d; the first start, which publishes what of the %d lists is not public yet: %.0f ms; ceiling: the same program starting a constant server",
 		s.p.Certs, s.p.Revoked, len(took), s.p.Partitions+1, figure.Milli(began))))
 	return nil

@@ -17,6 +17,7 @@ import (
 	"sigill/internal/bench/figure"
 	"sigill/internal/bench/httpload"
 	"sigill/internal/bench/population"
+	"sigill/internal/bench/process"
 )
 
 // The quick form: a million revoked certificates, and as many current ones as the
@@ -116,6 +117,6 @@ func (s *Session) generator(ctx context.Context) (*httpload.Generator, error) {
 		return s.gen, nil
 	}
 	var err error
-	s.gen, err = httpload.Start(ctx, s.command(Requests))
+	s.gen, err = httpload.Start(ctx, s.command(process.Requests))
 	return s.gen, err
 }

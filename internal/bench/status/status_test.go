@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"sigill/internal/bench/figure"
+	"sigill/internal/bench/process"
 	"sigill/internal/bench/status"
 )
 
@@ -21,7 +22,7 @@ func TestMain(m *testing.M) {
 	if kind == "" {
 		os.Exit(m.Run())
 	}
-	if err := status.Child(context.Background(), kind, os.Stdin, os.Stdout); err != nil {
+	if err := process.Child(context.Background(), kind, os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, kind+":", err)
 		os.Exit(1)
 	}
@@ -79,7 +80,7 @@ func TestFigures(t *testing.T) {
 
 // A process that can't begin says why, and a kind that there is none of is refused.
 func TestChildTellsWhy(t *testing.T) {
-	for kind, want := range map[string]string{status.Serve: "sigill.yaml", status.Other: "sigill.yaml", "nothing": "no process"} {
+	for kind, want := range map[string]string{process.Serve: "sigill.yaml", process.Other: "sigill.yaml", "nothing": "no process"} {
 		cmd := exec.CommandContext(t.Context(), os.Args[0])
 		cmd.Env = append(os.Environ(), asChild+"="+kind)
 		in, err := cmd.StdinPipe()

@@ -1,4 +1,4 @@
-package status
+package process
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"fmt"
-	"slices"
 	"time"
 
 	"sigill/ca"
@@ -19,8 +18,8 @@ import (
 	"sigill/revocation"
 )
 
-// order is what a process is told to do.
-type order struct {
+// Order is what a process is told to do.
+type Order struct {
 	// Revoke are serials to revoke as an administrator does, AtOnce at once.
 	Revoke []ca.Serial `json:"revoke,omitempty"`
 	AtOnce int         `json:"atOnce,omitempty"`
@@ -34,8 +33,8 @@ type order struct {
 	Requests [][]byte      `json:"requests,omitempty"`
 }
 
-// outcome is what became of it.
-type outcome struct {
+// Outcome is what became of it.
+type Outcome struct {
 	Took  time.Duration   `json:"took"`
 	Times []time.Duration `json:"times,omitempty"`
 	Count int             `json:"count"`
@@ -51,16 +50,20 @@ type outcome struct {
 	Error  string        `json:"error,omitempty"`
 }
 
-// revoker revokes in the service's process, by the act that administrators call over
+// Revoker revokes in the service's process, by the act that administrators call over
 // the API.
-type revoker struct {
+type Revoker struct {
 	a      *app.App
 	dir    string
 	caller register.Caller
 	issued map[ca.Serial]*issue.Certificate
 }
 
-func (r *revoker) do(ctx context.Context, q order) (o outcome) {
+// NewRevoker revokes in an installation that is open in this process. Its methods are
+// for one goroutine.
+func NewRevoker(a *app.App, dir string) *Revoker { return &Revoker{a: a, dir: dir} }
+
+func (r *Revoker) do(ctx context.Context, q Order) (o Outcome) {
 	var err error
 	began := time.Now()
 	switch {
@@ -69,7 +72,7 @@ func (r *revoker) do(ctx context.Context, q order) (o outcome) {
 	case q.Listed > 0:
 		o.Count, err = r.listed(ctx, q.Listed)
 	default:
-		o.Times, err = r.revoke(ctx, q)
+		o.Times, err = r.Revoke(ctx, q)
 		o.Count = len(o.Times)
 	}
 	o.Took = time.Since(began)
@@ -79,7 +82,8 @@ func (r *revoker) do(ctx context.Context, q order) (o outcome) {
 	return o
 }
 
-func (r *revoker) revoke(ctx context.Context, q order) ([]time.Duration, error) {
+// Revoke revokes what q names and returns what each took.
+func (r *Revoker) Revoke(ctx context.Context, q Order) ([]time.Duration, error) {
 	if r.caller.Person == "" && r.issued == nil {
 		p, err := population.Open(r.dir)
 		if err != nil {
@@ -101,7 +105,7 @@ func (r *revoker) revoke(ctx context.Context, q order) ([]time.Duration, error) 
 }
 
 // one revokes one certificate, by the act of an administrator where there is one.
-func (r *revoker) one(ctx context.Context, s ca.Serial) error {
+func (r *Revoker) one(ctx context.Context, s ca.Serial) error {
 	cert, ours := r.issued[s]
 	if !ours {
 		_, err := r.a.Downloads.Revoke(ctx, r.caller, s, ca.CessationOfOperation)
@@ -114,7 +118,7 @@ func (r *revoker) one(ctx context.Context, s ca.Serial) error {
 }
 
 // issue issues n technical certificates.
-func (r *revoker) issue(ctx context.Context, n int) (serials []ca.Serial, err error) {
+func (r *Revoker) issue(ctx context.Context, n int) (serials []ca.Serial, err error) {
 	r.issued = map[ca.Serial]*issue.Certificate{}
 	for i := range n {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -134,7 +138,7 @@ func (r *revoker) issue(ctx context.Context, n int) (serials []ca.Serial, err er
 }
 
 // listed waits until the published lists of all partitions have n entries together.
-func (r *revoker) listed(ctx context.Context, n int) (count int, err error) {
+func (r *Revoker) listed(ctx context.Context, n int) (count int, err error) {
 	issuer, err := r.a.Issuers.Issuer(population.Issuer)
 	if err != nil {
 		return 0, err
@@ -160,10 +164,4 @@ func (r *revoker) listed(ctx context.Context, n int) (count int, err error) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-}
-
-// median returns the middle one.
-func median(times []time.Duration) time.Duration {
-	sorted := slices.Sorted(slices.Values(times))
-	return sorted[len(sorted)/2]
 }

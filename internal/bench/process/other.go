@@ -1,4 +1,4 @@
-package status
+package process
 
 import (
 	"context"
@@ -137,7 +137,7 @@ func (r *replica) signer(ctx context.Context) error {
 }
 
 // otherChild serves OCSP beside the service.
-func otherChild(ctx context.Context, s spec, w *wire) (err error) {
+func otherChild(ctx context.Context, s Spec, w *wire) (err error) {
 	r, err := openReplica(ctx, s.Dir)
 	if err != nil {
 		return err
@@ -151,7 +151,7 @@ func otherChild(ctx context.Context, s spec, w *wire) (err error) {
 	if err != nil {
 		return err
 	}
-	return listen(w, h, func(q order) outcome {
+	return listen(w, h, func(q Order) Outcome {
 		o, err := r.sign(ctx, q)
 		if err != nil {
 			o.Error = err.Error()
@@ -162,7 +162,7 @@ func otherChild(ctx context.Context, s spec, w *wire) (err error) {
 
 // sign answers requests without cache and without HTTP, on all cores, and then makes
 // as many bare signatures.
-func (r *replica) sign(ctx context.Context, q order) (o outcome, err error) {
+func (r *replica) sign(ctx context.Context, q Order) (o Outcome, err error) {
 	if len(q.Requests) == 0 {
 		return o, errors.New("no requests")
 	}
