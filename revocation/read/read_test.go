@@ -32,9 +32,9 @@ func TestLookup(t *testing.T) {
 	for i, serial := range listed {
 		l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: serial, RevocationTime: at(i), ReasonCode: i % 2 * 4})
 	}
+	slices.Reverse(l.RevokedCertificateEntries)
 	// One stands twice, with another time.
 	l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: big.NewInt(127), RevocationTime: at(1000), ReasonCode: 1})
-	slices.Reverse(l.RevokedCertificateEntries)
 	der, err := x509.CreateRevocationList(rand.Reader, l, root.Cert, root.Key)
 	if err != nil {
 		t.Fatal(err)
@@ -69,6 +69,39 @@ func TestLookup(t *testing.T) {
 	}
 	if !read.Names(der, root.Cert) || read.Names(der, revtest.NewAuthority(t, revtest.Person, nil).Cert) {
 		t.Error("whose list it is")
+	}
+}
+
+// A list whose scope is not read here is refused as that, whatever else it says.
+func TestListOfAnotherKind(t *testing.T) {
+	root := revtest.NewAuthority(t, revtest.Root, nil)
+	at := []byte{0xa0, 5, 0xa0, 3, 0x86, 1, 'a'} // fullName: one URI
+	scope := func(critical bool, parts ...byte) pkix.Extension {
+		return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 28}, Critical: critical, Value: append([]byte{0x30, byte(len(parts))}, parts...)}
+	}
+	with := func(more ...byte) []byte { return append(slices.Clone(at), more...) }
+	for name, test := range map[string]struct {
+		extension   pkix.Extension
+		fails       bool
+		unsupported bool
+	}{
+		"one address":         {scope(true, at...), false, false},
+		"indirect":            {scope(true, with(0x84, 1, 0xff)...), true, true},
+		"some reasons":        {scope(true, with(0x83, 2, 5, 0x60)...), true, true},
+		"attributes":          {scope(true, with(0x85, 1, 0xff)...), true, true},
+		"a relative name":     {scope(true, 0xa0, 2, 0xa1, 0), true, true},
+		"not critical":        {scope(false, at...), true, false},
+		"nothing in it":       {scope(true), true, false},
+		"holders, no address": {scope(true, 0x81, 1, 0xff), false, false},
+	} {
+		l := &x509.RevocationList{Number: big.NewInt(7), ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour), ExtraExtensions: []pkix.Extension{test.extension}}
+		der, err := x509.CreateRevocationList(rand.Reader, l, root.Cert, root.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := read.CRL(der, root.Cert); (err != nil) != test.fails || errors.Is(err, read.ErrUnsupported) != test.unsupported {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
