@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"sigill/ca"
 	"sigill/revocation"
@@ -65,9 +66,10 @@ func (db *DB) DeleteTail(ctx context.Context, owner string) error {
 func (db *DB) TailsBelow(ctx context.Context, number int64) ([]string, error) {
 	var out []string
 	err := db.view(ctx, func(t *tx) error {
-		found, err := list(t, "reading tails", `SELECT owner FROM tails WHERE number < $1 ORDER BY owner`, []any{number},
+		found, err := list(t, "reading tails", `SELECT owner FROM tails WHERE number < $1`, []any{number},
 			func(s *string) []any { return []any{s} })
 		out = values(found)
+		slices.Sort(out)
 		return err
 	})
 	return out, err
