@@ -147,6 +147,15 @@ func TestPublishRefusesToGoBack(t *testing.T) {
 		"store leaves out a living certificate": {func(b *bench) {
 			b.Store.Hidden = b.Store.Entries[0].Serial
 		}, "not on a CRL after its end"},
+		"date moved": {func(b *bench) {
+			e := &b.Store.Entries[0]
+			e.At = e.At.Add(-time.Minute)
+			line, err := ca.EncodeRevoked(ca.Revoked{Serial: e.Serial, At: e.At, Reason: e.Reason})
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			e.Line = line
+		}, "the public CRL says"},
 		"numbers went back": {func(b *bench) { b.Store.Head = 0 }, "numbers have gone backwards"},
 	} {
 		t.Run(name, func(t *testing.T) {
