@@ -256,7 +256,13 @@ func (f *foundry) look(c *certificate) error {
 		return err
 	}
 	serial, ok := ca.SerialOf(parsed.SerialNumber)
+	point := parsed.RawSubjectPublicKeyInfo[len(parsed.RawSubjectPublicKeyInfo)-65:]
+	keyID := sha256.Sum256(point)
 	switch {
+	case !bytes.Equal(parsed.SubjectKeyId, keyID[:20]):
+		return errors.New("its key identifier is another key's")
+	case parsed.Subject.SerialNumber != hsaID(c.holder):
+		return errors.New("it is another holder's")
 	case !ok || serial != c.serial || key != c.key:
 		return errors.New("its serial or key is another")
 	case !parsed.NotBefore.Equal(c.notBefore) || !parsed.NotAfter.Equal(c.notAfter):
