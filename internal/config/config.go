@@ -268,6 +268,9 @@ func Parse(b []byte) (*Config, error) {
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
+	if c.CRL.FullEvery == 0 {
+		c.CRL.FullEvery = min(Duration(time.Hour), c.CRL.Lifetime/2)
+	}
 	return &c, c.check()
 }
 

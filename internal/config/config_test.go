@@ -1,6 +1,8 @@
 package config
 
 import (
+	"bytes"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -194,6 +196,26 @@ func TestOlderFile(t *testing.T) {
 	}
 	if was.Disk != now.Disk || was.Capacity.Wait != now.Capacity.Wait || was.Capacity.IssuingAtOnce != now.Capacity.IssuingAtOnce {
 		t.Errorf("without the keys: %+v %+v; with them: %+v %+v", was.Capacity, was.Disk, now.Capacity, now.Disk)
+	}
+}
+
+// The file of an installation that was made before lists and answers had keys of their
+// own is one of this version.
+func TestFileOfAnEarlierVersion(t *testing.T) {
+	text, err := os.ReadFile("testdata/before-lists.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.CRL.FullEvery != Duration(time.Hour) || c.CRL.AnnounceNext {
+		t.Errorf("full list every %s", c.CRL.FullEvery)
+	}
+	c, err = Parse(bytes.Replace(text, []byte("lifetime: 24h"), []byte("lifetime: 1h"), 1))
+	if err != nil || c.CRL.FullEvery != Duration(30*time.Minute) {
+		t.Errorf("with lists that live an hour: every %v, %v", c, err)
 	}
 }
 
