@@ -67,7 +67,8 @@ type hall struct {
 	dir       string
 	clock     atomic.Int64
 	log       syncBuffer
-	address   string // of the socket, if there is one
+	address   string         // of the socket, if there is one
+	open      sync.WaitGroup // the server's connections
 }
 
 // syncBuffer is a log that many write.
@@ -111,14 +112,23 @@ func newHall(t testing.TB, connections int) *hall {
 	}
 	h.clients = NewConnections(connections, log)
 	h.server = NewServer(h.Handler, h.clients)
+	changed := h.server.ConnState
+	h.server.ConnState = func(conn net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			h.open.Add(1)
+		}
+		changed(conn, state)
+		if state == http.StateClosed {
+			h.open.Done()
+		}
+	}
 	return h
 }
 
 func (h *hall) now() time.Time       { return time.Unix(0, h.clock.Load()).UTC() }
 func (h *hall) pass(d time.Duration) { h.clock.Add(int64(d)) }
 
-// listens serves on a socket until the test ends. The test fails if a connection
-// outlives the server.
+// listens serves on a socket until the test ends, and every connection with it.
 func (h *hall) listens(t testing.TB) *hall {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -133,6 +143,7 @@ func (h *hall) listens(t testing.TB) *hall {
 		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 			t.Error(err)
 		}
+		h.open.Wait()
 	})
 	return h
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"sigill/ca"
+	"sigill/revocation"
 	"sigill/revocation/status"
 )
 
@@ -290,4 +291,43 @@ func TestScanKeepsWorkingSet(t *testing.T) {
 	if lost > 300 {
 		t.Errorf("%d of a thousand that were asked for again were not there", lost)
 	}
+}
+
+// An answer that is being made is made to its end when its client seems to have gone; a
+// reading that hangs is given up.
+func TestMakingIsBoundedByTimeOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCounter(t, 1<<20)
+		hang := false
+		c.Responder = &status.Responder{Signers: c.Signers, Now: c.now, Cache: c.Cache, Reader: readerFunc(func(ctx context.Context) error {
+			if hang {
+				<-ctx.Done()
+			}
+			return ctx.Err()
+		})}
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		one, two := request(t, c.person, ca.NewSerial(), crypto.SHA1), request(t, c.person, ca.NewSerial(), crypto.SHA1)
+		for name, der := range map[string][]byte{"one": one, "several": many(t, nil, one, two)} {
+			if a, err := c.Reply(gone, status.Question{DER: der}); err != nil || later(a) {
+				t.Errorf("%s: who sends no more is not answered: %v", name, err)
+			}
+		}
+		hang = true
+		began := time.Now()
+		for name, der := range map[string][]byte{"one": two, "several": many(t, nil, one, two)} {
+			if a, err := c.Reply(t.Context(), status.Question{DER: der}); err == nil || !later(a) {
+				t.Errorf("%s: a reading that hangs: %v", name, err)
+			}
+		}
+		if took := time.Since(began); took != 10*time.Second {
+			t.Errorf("given up after %v", took)
+		}
+	})
+}
+
+type readerFunc func(context.Context) error
+
+func (r readerFunc) Status(ctx context.Context, _ ca.IssuerID, _ ca.Serial) (bool, *revocation.Entry, error) {
+	return true, nil, r(ctx)
 }

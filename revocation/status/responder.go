@@ -30,8 +30,8 @@ const (
 	backdate = 5 * time.Minute
 	// renewAgain is when the next try to make an answer anew follows one that failed.
 	renewAgain = 5 * time.Second
-	// renewWithin bounds a try.
-	renewWithin = 5 * time.Second
+	// makeWithin bounds the making of an answer, whatever the database does.
+	makeWithin = 5 * time.Second
 	// readings is how often the state is read for one answer while revocations are
 	// committed beside it.
 	readings = 8
@@ -184,7 +184,16 @@ func (r *Responder) one(ctx context.Context, table *signerTable, q ca.OCSPQuesti
 		return errorAnswer(ca.OCSPTryLater), nil
 	}
 	defer r.Gate.leave()
+	ctx, cancel := making(ctx)
+	defer cancel()
 	return r.fresh(ctx, table, q, k, from)
+}
+
+// making is the context in which an answer is made. It does not end with its request's:
+// a client that has said that it sends no more is taken for one that has gone, and may
+// well be reading.
+func making(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), makeWithin)
 }
 
 // enter reports whether an answer may be made now. Who has spent what he may spend on
@@ -249,7 +258,7 @@ func (r *Responder) renew(table *signerTable, q ca.OCSPQuestion, k key, old *kep
 	q.Raw = append([]byte(nil), q.Raw...) // the request's buffer is its reader's
 	r.renewals.Go(func() {
 		defer r.Gate.leave()
-		ctx, cancel := context.WithTimeout(context.Background(), renewWithin)
+		ctx, cancel := context.WithTimeout(context.Background(), makeWithin)
 		defer cancel()
 		answer, err := r.fresh(ctx, table, q, k, "")
 		switch {
@@ -278,6 +287,8 @@ func (r *Responder) several(ctx context.Context, table *signerTable, request *ca
 		return errorAnswer(ca.OCSPTryLater), nil
 	}
 	defer r.Gate.leave()
+	ctx, cancel := making(ctx)
+	defer cancel()
 	singles := make([]ca.OCSPSingle, len(request.CertIDs))
 	for i := range request.CertIDs {
 		id := &request.CertIDs[i]
