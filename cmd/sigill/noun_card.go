@@ -256,6 +256,7 @@ func (c *cardArmCmd) Run(g *globals) error {
 type cardAbandonCmd struct {
 	ownCard
 	yesFlag
+	waitFlag
 	Number string `arg:"" help:"Card number, 19 digits."`
 }
 
@@ -270,6 +271,7 @@ fetched again.
 
 func (c *cardAbandonCmd) Run(g *globals) error {
 	return c.run(g, func(s *session, a *adminclient.Client) error {
+		c.on(g, a)
 		would := fmt.Sprintf("Give up the download that is open for card %s: what it has released is revoked; the order can be fetched again.", clean(c.Number))
 		if err := s.confirm(c.yesFlag, would); err != nil {
 			return err
@@ -285,6 +287,7 @@ func (c *cardAbandonCmd) Run(g *globals) error {
 type cardBlockCmd struct {
 	ownCard
 	yesFlag
+	waitFlag
 	Reason string `required:"" enum:"lost,stolen" help:"${enum}."`
 	Number string `arg:"" help:"Card number, 19 digits."`
 }
@@ -296,6 +299,7 @@ func (cardBlockCmd) Help() string {
 
 func (c *cardBlockCmd) Run(g *globals) error {
 	return c.run(g, func(s *session, a *adminclient.Client) error {
+		c.on(g, a)
 		would := fmt.Sprintf("Block card %s as %s: every eID on it is revoked, every order to it withdrawn. This can't be undone.", clean(c.Number), c.Reason)
 		if err := s.confirm(c.yesFlag, would); err != nil {
 			return err

@@ -40,6 +40,7 @@ func certificateText(c *wire.Certificate) string {
 type certRevokeCmd struct {
 	ownCard
 	yesFlag
+	waitFlag
 	Reason string `required:"" enum:"keyCompromise,affiliationChanged,superseded,cessationOfOperation,privilegeWithdrawn" help:"Reason of RFC 5280: ${enum}."`
 	Serial string `arg:"" help:"Serial, 32 hexadecimal digits."`
 }
@@ -53,6 +54,7 @@ func (certRevokeCmd) Help() string {
 
 func (c *certRevokeCmd) Run(g *globals) error {
 	return c.run(g, func(s *session, a *adminclient.Client) error {
+		c.on(g, a)
 		cert, err := a.Certificate(g.ctx, c.Serial)
 		if err != nil {
 			return err

@@ -45,6 +45,26 @@ type yesFlag struct {
 	Yes bool `help:"Do it without asking."`
 }
 
+// waitFlag is for what revokes.
+type waitFlag struct {
+	Wait bool `help:"Wait, 10 seconds at the most, until whoever asks sees what is revoked: OCSP of every process, and the CRL."`
+}
+
+// on makes the client wait, and tell on the standard error what came of it. It is
+// called before the first request.
+func (w waitFlag) on(g *globals, c *adminclient.Client) {
+	if !w.Wait {
+		return
+	}
+	c.Seen = func(v wire.Visible) {
+		if v.Visible {
+			fmt.Fprintln(g.stderr, "Whoever asks sees it.")
+			return
+		}
+		fmt.Fprintf(g.stderr, "It is done, but not everybody sees it yet: %s.\n", clean(v.Why))
+	}
+}
+
 // session is one run of a command: the server, the cards that were opened, one
 // reader of the input for PINs and answers.
 type session struct {

@@ -258,8 +258,9 @@ func (d *desk) irreversible(karin, lars, holder card) {
 	if cert := decoded[wire.Certificate](t, d.as(karin, "", "cert", "show", serial, "--json")); cert.State != "current" {
 		t.Errorf("after no: %+v", cert)
 	}
-	if cert := decoded[wire.Certificate](t, d.as(karin, "", "cert", "revoke", serial, "--reason", "privilegeWithdrawn", "--yes", "--json")); cert.State != "revoked" {
-		t.Errorf("revoked: %+v", cert)
+	revoked := d.as(karin, "", "cert", "revoke", serial, "--reason", "privilegeWithdrawn", "--yes", "--wait", "--json")
+	if cert := decoded[wire.Certificate](t, revoked); cert.State != "revoked" || !strings.Contains(revoked.err, "Whoever asks sees it.") {
+		t.Errorf("revoked: %+v, told %q", cert, revoked.err)
 	}
 	if got := program(t, "", append(verify, "--json")...); got.code != exitFailed || !strings.Contains(got.out, `"status":"revoked","reason":"privilegeWithdrawn"`) {
 		t.Errorf("verify after: %+v", got)

@@ -155,6 +155,7 @@ type keyBlockCmd struct {
 	ownCard
 	keyFlags
 	yesFlag
+	waitFlag
 	Second string `placeholder:"CARD" help:"Card of the second administrator who signs, where there is no proof."`
 	Proof  string `placeholder:"FILE" help:"A proof of sigill key prove; - reads the standard input."`
 }
@@ -177,6 +178,7 @@ func (c *keyBlockCmd) Run(g *globals) error {
 		return usageError{"two administrators block a key without a proof: name the other's card by --second"}
 	}
 	return c.run(g, func(s *session, a *adminclient.Client) error {
+		c.on(g, a)
 		if byProof {
 			return c.prove(s, a)
 		}

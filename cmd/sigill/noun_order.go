@@ -188,11 +188,13 @@ func (c *orderShowCmd) Run(g *globals) error {
 type orderWithdrawCmd struct {
 	ownCard
 	yesFlag
+	waitFlag
 	ID string `arg:"" help:"Order id (ord_…)."`
 }
 
 func (c *orderWithdrawCmd) Run(g *globals) error {
 	return c.run(g, func(s *session, a *adminclient.Client) error {
+		c.on(g, a)
 		o, err := a.Order(g.ctx, c.ID)
 		if err != nil {
 			return err

@@ -124,11 +124,13 @@ type personEndCmd struct {
 	ownCard
 	orgFlag
 	yesFlag
+	waitFlag
 	Person string `arg:"" help:"Person id (per_…)."`
 }
 
 func (c *personEndCmd) Run(g *globals) error {
 	return c.run(g, func(s *session, a *adminclient.Client) error {
+		c.on(g, a)
 		org, err := s.organisation(a, c.Org)
 		if err != nil {
 			return err
@@ -149,12 +151,14 @@ type personRevokeCmd struct {
 	ownCard
 	orgFlag
 	yesFlag
+	waitFlag
 	Person string `arg:"" help:"Person id (per_…)."`
 	Reason string `required:"" help:"Why: keyCompromise, affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn."`
 }
 
 func (c *personRevokeCmd) Run(g *globals) error {
 	return c.run(g, func(s *session, a *adminclient.Client) error {
+		c.on(g, a)
 		org, err := s.organisation(a, c.Org)
 		if err != nil {
 			return err

@@ -216,7 +216,7 @@ func (c *Client) OrdersBefore(ctx context.Context, org, state string, before tim
 // WithdrawOrder takes an order back; a download of it that is open ends.
 func (c *Client) WithdrawOrder(ctx context.Context, id string) (*wire.Order, error) {
 	return retried(ctx, c, func(l *login) (*wire.Order, error) {
-		return post[wire.Order](ctx, l, path("orders", id, "withdraw"), struct{}{})
+		return revoke[wire.Order](ctx, l, path("orders", id, "withdraw"), struct{}{})
 	})
 }
 
@@ -238,7 +238,7 @@ func (c *Client) Cards(ctx context.Context, org, after string, limit int) (*wire
 // everything on it revoked.
 func (c *Client) BlockCard(ctx context.Context, number, reason string) error {
 	_, err := retried(ctx, c, func(l *login) (*struct{}, error) {
-		return post[struct{}](ctx, l, path("cards", number, "block"), wire.Block{Reason: reason})
+		return revoke[struct{}](ctx, l, path("cards", number, "block"), wire.Block{Reason: reason})
 	})
 	return err
 }
@@ -247,7 +247,7 @@ func (c *Client) BlockCard(ctx context.Context, number, reason string) error {
 // id. What it released is revoked; the order can be fetched again.
 func (c *Client) AbandonDownload(ctx context.Context, number string) (string, error) {
 	a, err := retried(ctx, c, func(l *login) (*wire.Abandoned, error) {
-		return post[wire.Abandoned](ctx, l, path("cards", number, "abandon"), struct{}{})
+		return revoke[wire.Abandoned](ctx, l, path("cards", number, "abandon"), struct{}{})
 	})
 	if err != nil {
 		return "", err
@@ -265,7 +265,7 @@ func (c *Client) Certificate(ctx context.Context, serial string) (*wire.Certific
 // Revoke revokes a certificate for a reason of RFC 5280, 5.3.1.
 func (c *Client) Revoke(ctx context.Context, serial, reason string) (*wire.Certificate, error) {
 	return retried(ctx, c, func(l *login) (*wire.Certificate, error) {
-		return post[wire.Certificate](ctx, l, path("certificates", serial, "revoke"), wire.Revoke{Reason: reason})
+		return revoke[wire.Certificate](ctx, l, path("certificates", serial, "revoke"), wire.Revoke{Reason: reason})
 	})
 }
 
@@ -273,7 +273,7 @@ func (c *Client) Revoke(ctx context.Context, serial, reason string) (*wire.Certi
 // what hangs on it.
 func (c *Client) EndAssignment(ctx context.Context, person, org string) error {
 	_, err := retried(ctx, c, func(l *login) (*struct{}, error) {
-		return post[struct{}](ctx, l, path("people", person, "end-assignment"), wire.EndAssignment{Organisation: org})
+		return revoke[struct{}](ctx, l, path("people", person, "end-assignment"), wire.EndAssignment{Organisation: org})
 	})
 	return err
 }
@@ -281,7 +281,7 @@ func (c *Client) EndAssignment(ctx context.Context, person, org string) error {
 // RevokePerson revokes every eID of an organisation on every card of a person.
 func (c *Client) RevokePerson(ctx context.Context, person, org, reason string) error {
 	_, err := retried(ctx, c, func(l *login) (*struct{}, error) {
-		return post[struct{}](ctx, l, path("people", person, "revoke"), wire.RevokePerson{Organisation: org, Reason: reason})
+		return revoke[struct{}](ctx, l, path("people", person, "revoke"), wire.RevokePerson{Organisation: org, Reason: reason})
 	})
 	return err
 }

@@ -51,6 +51,9 @@ type Client struct {
 	// newest that is accepted. Rights in an organisation need its eID.
 	LoginWith []byte
 	Now       func() time.Time // nil: time.Now
+	// Seen, if set, makes acts that revoke wait until what they revoked is seen by
+	// whoever asks, and is told whether it was.
+	Seen func(wire.Visible)
 
 	// wait is how a pause between two tries is made; nil: a timer.
 	wait func(context.Context, time.Duration) error
@@ -64,6 +67,7 @@ type login struct {
 	*cardhttp.Session
 	certificate *x509.Certificate
 	me          *wire.WhoAmI
+	seen        func(wire.Visible)
 }
 
 func (c *Client) now() time.Time {
@@ -196,7 +200,7 @@ func (c *Client) try(ctx context.Context, i cardclient.Identity) (*login, error)
 	if err != nil {
 		return nil, err
 	}
-	l := &login{Session: session, certificate: i.Certificate}
+	l := &login{Session: session, certificate: i.Certificate, seen: c.Seen}
 	l.me, err = get[wire.WhoAmI](ctx, l, path("whoami"), nil)
 	if err != nil {
 		return nil, err

@@ -48,7 +48,10 @@ func ProveKey(key crypto.Signer) (wire.Compromise, error) {
 // carries it revoked; with DryRun it is only said how many there are.
 func (c *Client) CompromisedKey(ctx context.Context, proof wire.Compromise) (*wire.Key, error) {
 	return retried(ctx, c, func(l *login) (*wire.Key, error) {
-		return post[wire.Key](ctx, l, path("keys", "compromised"), proof)
+		if proof.DryRun {
+			return post[wire.Key](ctx, l, path("keys", "compromised"), proof)
+		}
+		return revoke[wire.Key](ctx, l, path("keys", "compromised"), proof)
 	})
 }
 
@@ -74,7 +77,7 @@ func KeyBlockDocument(k *wire.Key) (document []byte, st statement.Statement, err
 // first.
 func (c *Client) BlockKey(ctx context.Context, document []byte, statements []wire.Statement) (*wire.Key, error) {
 	return retried(ctx, c, func(l *login) (*wire.Key, error) {
-		return post[wire.Key](ctx, l, path("keys", "block"), wire.Stated{Document: document, Statements: statements})
+		return revoke[wire.Key](ctx, l, path("keys", "block"), wire.Stated{Document: document, Statements: statements})
 	})
 }
 

@@ -2,10 +2,14 @@ package adminclient
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"net/url"
 	"time"
 
 	"sigill/internal/cardhttp"
+	"sigill/internal/wire"
 )
 
 const (
@@ -27,6 +31,23 @@ func get[T any](ctx context.Context, l *login, path []string, query url.Values) 
 
 func post[T any](ctx context.Context, l *login, path []string, body any) (*T, error) {
 	return send[T](ctx, l, cardhttp.Request{Method: "POST", Path: path, JSON: body})
+}
+
+// revoke makes a request that revokes, and waits where the client is to.
+func revoke[T any](ctx context.Context, l *login, path []string, body any) (*T, error) {
+	if l.seen == nil {
+		return post[T](ctx, l, path, body)
+	}
+	answer, err := send[json.RawMessage](ctx, l, cardhttp.Request{Method: "POST", Path: path, JSON: body, Query: url.Values{"wait": {"visible"}}})
+	if err != nil {
+		return nil, err
+	}
+	out, visible := new(T), wire.Visible{}
+	if err := errors.Join(json.Unmarshal(*answer, out), json.Unmarshal(*answer, &visible)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
+	}
+	l.seen(visible)
+	return out, nil
 }
 
 // send makes a request as l. Every request of the API gives the same result when

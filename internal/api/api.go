@@ -51,6 +51,8 @@ type Config struct {
 	Conditions Conditions
 	// Lane bounds how many issue at once; nil: it is not bounded.
 	Lane Lane
+	// Seen is how who revokes waits until it is seen everywhere; nil: nobody can.
+	Seen Seen
 }
 
 const (

@@ -103,8 +103,12 @@ func (h *handler) mayWork(w policy.Work) error {
 	return h.Conditions.MayWork(w).Err()
 }
 
-// run calls fn, in the caller's turn if the route issues.
+// run calls fn, in the caller's turn if the route issues, and waits where he asks for
+// it.
 func (h *handler) run(cl class, c *call, fn func(*call) (any, error)) (result any, err error) {
+	if cl.work == policy.WorkRevoke && c.URL.Query().Has("wait") {
+		return h.waited(c, fn)
+	}
 	if !cl.issues || h.Lane == nil {
 		return fn(c)
 	}

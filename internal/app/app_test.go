@@ -65,7 +65,14 @@ func make1(t *testing.T, database string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+	copyTree(t, from, dir)
+	return dir
+}
+
+// copyTree makes the installation at from another one at dir, of the same hierarchy.
+func copyTree(t *testing.T, from, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -86,7 +93,6 @@ func make1(t *testing.T, database string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return dir
 }
 
 func open(t *testing.T, dir string, now func() time.Time) (*App, error) {

@@ -95,6 +95,9 @@ func (a *App) prepare(ctx context.Context, technical []renewal) error {
 	if err := a.ocsp.tail.Look(ctx); err != nil {
 		return err
 	}
+	if err := a.firstTail(ctx); err != nil {
+		return err
+	}
 	if err := first(ctx, technical); err != nil {
 		return err
 	}
@@ -127,6 +130,9 @@ func (a *App) stopped(ctx context.Context) error {
 	// young to be replaced: what was revoked last is public before we go.
 	_, published := a.Publisher.Publish(ctx, a.now().Add(publish.DefaultCRLMinimum))
 	err = errors.Join(err, published, a.keepHead(ctx))
+	if a.presence != nil { // nobody waits for what is not answered any more
+		err = errors.Join(err, a.DB.DeleteTail(ctx, a.owner))
+	}
 	a.drainMirrors(ctx)
 	return err
 }
@@ -140,6 +146,7 @@ func (a *App) background(ctx context.Context, wg *sync.WaitGroup, technical []re
 	})
 	wg.Go(func() { a.Publisher.Run(ctx) })
 	wg.Go(func() { a.ocsp.run(ctx) })
+	wg.Go(func() { a.tellTail(ctx) })
 	a.runMirrors(ctx, wg)
 	wg.Go(func() {
 		a.Downloads.Run(ctx, recoverEvery, func(err error) { a.log.Error("background", "err", err) })
@@ -272,7 +279,7 @@ func (a *App) card() (http.Handler, error) {
 		return nil, err
 	}
 	return api.New(api.Config{Register: a.Register, Orders: a.Orders, Downloads: a.Downloads, Texts: catalogue, Log: a.log,
-		MinClient: MinClient, Unknown: store.ErrOutcomeUnknown, Conditions: a.Modes, Lane: a.turn,
+		MinClient: MinClient, Unknown: store.ErrOutcomeUnknown, Conditions: a.Modes, Lane: a.turn, Seen: a.seen,
 		IssuerCertificate: func(id string) []byte {
 			for _, each := range a.Hierarchy.Issuers {
 				if string(each.ID) == id {

@@ -164,3 +164,10 @@ type RevokePerson struct {
 type EndAssignment struct {
 	Organisation string `json:"organisation"`
 }
+
+// Visible is what is added to the answer of an act that revokes where the caller waits
+// (?wait=visible): whether everybody who asks is told by now, and if not, who is not.
+type Visible struct {
+	Visible bool   `json:"visible"`
+	Why     string `json:"why,omitempty"`
+}
