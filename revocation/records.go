@@ -116,6 +116,9 @@ type Entries interface {
 	// NumberedEntries returns up to limit entries numbered above after, in
 	// order and without gaps: a number below one returned never appears later.
 	NumberedEntries(after int64, limit int) ([]Numbered, error)
+	// UnnumberedEntries calls yield with each entry that is committed and has no number
+	// yet, in any order.
+	UnnumberedEntries(yield func(Entry) error) error
 	// HeadNumber returns the highest number given, 0 if none.
 	HeadNumber() (int64, error)
 }

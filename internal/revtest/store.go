@@ -292,4 +292,15 @@ func (tx *fakeTx) NumberedEntries(after int64, limit int) ([]revocation.Numbered
 	return list[:min(limit, len(list))], nil
 }
 
+func (tx *fakeTx) UnnumberedEntries(yield func(revocation.Entry) error) error {
+	for _, e := range tx.entries {
+		if tx.s.Numbers[e.Event] == 0 {
+			if err := yield(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (tx *fakeTx) HeadNumber() (int64, error) { return tx.s.Head, nil }

@@ -127,38 +127,66 @@ func (t *tx) EntriesIn(list revocation.List, since, until time.Time, yield func(
 		})
 }
 
+// linesPage is how many rows Lines reads by a statement: what a statement may take
+// on PostgreSQL is bounded.
+const linesPage = 20_000
+
 // Lines implements revocation.Entries. yield must not use the transaction. Rows
 // come by serial and version, and each row's octets are the driver's until the
-// next: a serial is yielded when the next one comes.
+// next: a serial is yielded when the next one comes. A partition is read by
+// the index that has it together, not by that of ends (hence the + 0). The full list walks the table
+// in the order of its key, without an index: most of it is wanted, and sorting a
+// million rows costs more than reading some in vain.
 func (t *tx) Lines(list revocation.List, since time.Time, yield func([]byte) error) error {
-	query, args := `SELECT serial, line FROM revocations WHERE issuer = $1 AND partition = $2 AND not_after + 0 >= $3 ORDER BY serial, version`,
-		[]any{string(list.Issuer), int64(list.Partition), since.UnixMicro()}
+	query, args := `SELECT serial, version, line FROM revocations WHERE issuer = $1 AND not_after + 0 >= $2 AND (serial, version) > ($3, $4) AND partition = $6
+		ORDER BY serial, version LIMIT $5`, []any{string(list.Issuer), since.UnixMicro(), []byte{}, int64(0), int64(linesPage), int64(list.Partition)}
 	if list.Partition == revocation.Whole {
-		query, args = `SELECT serial, line FROM revocations WHERE issuer || '' = $1 AND not_after >= $2 ORDER BY serial, version`,
-			[]any{string(list.Issuer), since.UnixMicro()}
+		query, args = `SELECT serial, version, line FROM revocations WHERE issuer || '' = $1 AND not_after + 0 >= $2 AND (serial, version) > ($3, $4)
+		ORDER BY serial, version LIMIT $5`, args[:5]
 	}
 	var serial, line sql.RawBytes
 	var last ca.Serial
+	var version int64
 	var held []byte
-	err := t.each("reading lines", query, args, func(r *sql.Rows) error {
-		if err := r.Scan(&serial, &line); err != nil {
-			return err
-		}
-		if len(serial) != len(last) || len(line) == 0 {
-			return fmt.Errorf("revocation %x has no line", []byte(serial))
-		}
-		if len(held) > 0 && ca.Serial(serial) != last {
-			if err := yield(held); err != nil {
+	for rows := linesPage; rows == linesPage; {
+		rows = 0
+		err := t.each("reading lines", query, args, func(r *sql.Rows) error {
+			rows++
+			if err := r.Scan(&serial, &version, &line); err != nil {
 				return err
 			}
+			if len(serial) != len(last) || len(line) == 0 {
+				return fmt.Errorf("revocation %x has no line", []byte(serial))
+			}
+			if len(held) > 0 && ca.Serial(serial) != last {
+				if err := yield(held); err != nil {
+					return err
+				}
+			}
+			last, held = ca.Serial(serial), append(held[:0], line...)
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		last, held = ca.Serial(serial), append(held[:0], line...)
+		args[2], args[3] = last[:], version
+	}
+	if len(held) == 0 {
 		return nil
-	})
-	if err != nil || len(held) == 0 {
-		return err
 	}
 	return yield(held)
+}
+
+// UnnumberedEntries implements revocation.Entries. yield must not use the transaction.
+func (t *tx) UnnumberedEntries(yield func(revocation.Entry) error) error {
+	return t.each("reading unnumbered revocations", `SELECT r.serial, r.issuer, r.partition, r.not_after, r.version, r.at, r.reason, r.rule, r.event, r.line
+		FROM events e CROSS JOIN revocations r WHERE r.event = e.id AND e.number IS NULL ORDER BY e.seq`, nil, func(r *sql.Rows) error {
+		var e revocation.Entry
+		if err := r.Scan(entryDest(&e)...); err != nil {
+			return err
+		}
+		return yield(e)
+	})
 }
 
 // NumberedEntries implements revocation.Entries. CROSS JOIN keeps SQLite to the

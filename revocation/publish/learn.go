@@ -32,9 +32,12 @@ type state struct {
 	// of them if complete.
 	changes  []change
 	complete bool
-	// exact says that the public list has what is numbered up to
-	// published.Through and nothing else. One that was read from the ledger may
-	// have more: what was committed then and has its number since.
+	// ahead are the entries that the public list has and that had no number when
+	// it was read from the ledger: their highest versions there.
+	ahead map[ca.Serial]int
+	// exact says that the public list is known to have what is numbered up to
+	// published.Through, what is ahead, and nothing else. Of what another process
+	// has published it is not.
 	exact bool
 	// doubtful: a number above it was reserved by a process that led before. What it
 	// made with it may be public in its directory, so the next list goes above it.
@@ -155,6 +158,10 @@ func (p *Publisher) note(e *revocation.Numbered) {
 		st := p.known[list]
 		switch {
 		case st == nil || e.Number <= st.published.Through || !st.complete:
+		case e.Version <= st.ahead[e.Serial]: // it is there already
+			if e.Version == st.ahead[e.Serial] {
+				delete(st.ahead, e.Serial)
+			}
 		case len(st.changes) == maxChanges:
 			st.changes, st.complete = nil, false
 		default:

@@ -112,11 +112,13 @@ func (j *job) behind(newest int64) error {
 // remember notes what a published job leaves for the next.
 func (j *job) remember(now time.Time) {
 	j.published, j.last, j.doubtful = j.next, now, false
-	i := slices.IndexFunc(j.changes, func(c change) bool { return c.number > j.next.Through })
-	if i < 0 {
-		i = len(j.changes)
+	var left []change // the rest is let go
+	for _, c := range j.changes {
+		if c.number > j.next.Through {
+			left = append(left, c)
+		}
 	}
-	j.changes = slices.Clone(j.changes[i:]) // the rest is let go
+	j.changes = left
 	j.complete = true
 	j.file = fileStamp{}
 	if info, err := os.Stat(j.path); err == nil {
@@ -163,8 +165,19 @@ func (p *Publisher) rebuild(ctx context.Context, j *job, list ca.CRL, f io.Write
 	lines := &spool{dir: filepath.Dir(j.path)}
 	defer lines.close()
 	var through int64
+	var ahead map[ca.Serial]int
 	err := p.Store.View(ctx, func(tx *revocation.Tx) (err error) {
 		if err := lines.reset(); err != nil { // View may call again
+			return err
+		}
+		ahead = map[ca.Serial]int{}
+		err = tx.UnnumberedEntries(func(e revocation.Entry) error {
+			if e.Issuer == j.Issuer && (j.Partition == revocation.Whole || e.Partition == j.Partition) && !e.NotAfter.Before(j.next.KeptFrom) {
+				ahead[e.Serial] = max(ahead[e.Serial], e.Version)
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 		if through, err = tx.HeadNumber(); err != nil {
@@ -175,7 +188,7 @@ func (p *Publisher) rebuild(ctx context.Context, j *job, list ca.CRL, f io.Write
 	if err != nil {
 		return fmt.Errorf("reading the entries: %w", err)
 	}
-	j.next.Through, j.exact = through, false
+	j.next.Through, j.ahead, j.exact = through, ahead, true
 	return j.Signer.WriteCRL(f, list, ca.Lines{Count: lines.count, Octets: lines.octets, Write: lines.each})
 }
 

@@ -355,8 +355,15 @@ func TestPublishMeetsAPipe(t *testing.T) {
 }
 
 // A list that is read from the ledger has what is committed, numbered or not. When
-// the number comes, the entry is on the list already.
+// the number comes, the entry is on the list already: in the process that read it, and
+// in the next one.
 func TestListHasWhatHasNoNumberYet(t *testing.T) {
+	for name, between := range map[string]func(*bench){"same process": func(*bench) {}, "restarted": (*bench).restart} {
+		t.Run(name, func(t *testing.T) { hasWhatHasNoNumberYet(t, between) })
+	}
+}
+
+func hasWhatHasNoNumberYet(t *testing.T, between func(*bench)) {
 	b := newBench(t)
 	unnumbered := func(e revocation.Entry) {
 		err := b.Update(t.Context(), func(tx *revocation.Tx) error {
@@ -375,6 +382,7 @@ func TestListHasWhatHasNoNumberYet(t *testing.T) {
 	if list := b.public(0); len(list.RevokedCertificateEntries) != 2 {
 		t.Fatalf("%d entries", len(list.RevokedCertificateEntries))
 	}
+	between(b)
 	b.Sequence()
 	graver := one
 	graver.Reason, graver.Event = ca.KeyCompromise, "graver"
@@ -389,5 +397,29 @@ func TestListHasWhatHasNoNumberYet(t *testing.T) {
 	}
 	if got := lists(b.public(0), one.Serial); got == nil || got.ReasonCode != int(ca.KeyCompromise) {
 		t.Errorf("entry %+v", got)
+	}
+}
+
+// A backlog of revocations gets its numbers a part at a time.
+func TestListBesideABacklog(t *testing.T) {
+	b := newBench(t)
+	for range 7 {
+		e := revtest.NewEntry(revtest.Person, 0, ca.Superseded)
+		e.Version = 1
+		b.Entries = append(b.Entries, e)
+	}
+	b.publish(revtest.Start, 2) // has all seven, none has a number
+	for i := range b.Entries {
+		b.Head++
+		b.Numbers[b.Entries[i].Event] = b.Head
+		if i%2 == 0 {
+			b.publish(revtest.Start.Add(time.Duration(i+1)*time.Minute), 1)
+		}
+	}
+	b.Read = 0
+	e := b.Revoke(revtest.NewEntry(revtest.Person, 0, ca.Superseded))
+	b.publish(revtest.Start.Add(time.Hour), 1)
+	if got, want := b.linesOf(0); len(got) != 8 || !slices.Equal(got, want) || lists(b.public(0), e.Serial) == nil {
+		t.Errorf("%d lines, the ledger has %d", len(got), len(want))
 	}
 }

@@ -164,6 +164,9 @@ func testEntries(t *testing.T, db *store.DB) {
 		if err := tx.Lines(whole, T0, func([]byte) error { return stop }); !errors.Is(err, stop) {
 			t.Errorf("Lines = %v, want what yield returned", err)
 		}
+		var unnumbered []string
+		err = tx.UnnumberedEntries(func(e revocation.Entry) error { unnumbered = append(unnumbered, e.Event); return nil })
+		same(t, unnumbered, err, []string{EventID(4, 1), EventID(2, 1), EventID(3, 1), EventID(1, 1), EventID(1, 2)})
 		n, err := tx.HeadNumber()
 		same(t, n, err, 0)
 		list, err := tx.NumberedEntries(0, 10)
@@ -175,6 +178,9 @@ func testEntries(t *testing.T, db *store.DB) {
 	}
 	link(t, db, 10)
 	err = db.Revocation().View(t.Context(), func(tx *revocation.Tx) error {
+		if err := tx.UnnumberedEntries(func(e revocation.Entry) error { t.Errorf("%s has no number", e.Event); return nil }); err != nil {
+			t.Error(err)
+		}
 		n, err := tx.HeadNumber()
 		same(t, n, err, 6)
 		list, err := tx.NumberedEntries(1, 3)
