@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"sigill/internal/durable"
 	"sigill/internal/store"
 	"sigill/internal/texts"
+	"sigill/revocation"
 	"sigill/revocation/publish"
 )
 
@@ -108,16 +110,25 @@ func (a *App) prepare(ctx context.Context, technical []renewal) error {
 		return err
 	}
 	_, err := a.Publisher.Publish(ctx, a.now())
-	if errors.Is(err, publish.ErrClock) {
-		// The clock went back by less than what a start refuses. What is public is
-		// good; the background publishes again as soon as the clock has caught up.
-		a.log.Error("publishing CRLs", "err", err)
+	if err == nil {
 		return nil
 	}
-	if err != nil {
+	if !bearable(err) {
 		return fmt.Errorf("publishing CRLs: %w", err)
 	}
+	a.log.Error("publishing CRLs", "err", err)
 	return nil
+}
+
+// bearable reports whether a start goes on though lists were not published: the clock
+// went back by less than what a start refuses, so that what is public is good, or only
+// full lists are missing, which no certificate names. The background tries again.
+func bearable(err error) bool {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		return !slices.ContainsFunc(many.Unwrap(), func(e error) bool { return !bearable(e) })
+	}
+	list, ok := errors.AsType[*publish.ListError](err)
+	return ok && (list.List.Partition == revocation.Whole || errors.Is(err, publish.ErrClock))
 }
 
 // stopped numbers the last events, publishes what they revoked, and keeps the

@@ -227,6 +227,15 @@ func (p *Publisher) leads(ctx context.Context) (bool, error) {
 	return p.led, err
 }
 
+// ListError is what keeps one list from being published.
+type ListError struct {
+	List revocation.List
+	Err  error
+}
+
+func (e *ListError) Error() string { return fmt.Sprintf("crl %s: %v", e.List, e.Err) }
+func (e *ListError) Unwrap() error { return e.Err }
+
 // settle remembers how a job ended and returns its error.
 func (p *Publisher) settle(j *job, now time.Time) error {
 	list := j.list()
@@ -234,7 +243,7 @@ func (p *Publisher) settle(j *job, now time.Time) error {
 		delete(p.pause, list)
 		return nil
 	}
-	err := fmt.Errorf("crl %s: %w", list, j.err)
+	err := &ListError{list, j.err}
 	delete(p.known, list) // what the table says is to be read again
 	p.pause[list] = p.pause[list].next(err, now)
 	return err
