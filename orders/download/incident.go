@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"sigill/ca"
@@ -54,11 +55,14 @@ func (j *job) revokeCopied(ctx context.Context, found *issue.Incident) {
 	}
 }
 
+// together is how many queued certificates share a transaction.
+const together = 64
+
 // RevokeQueued revokes every certificate in the queue as keyCompromise, each with
 // what ends with it (an eID with its signing certificate, the downloads that it
-// began) and in a transaction of its own, and returns how many. It may run in
-// several processes at once, and be cut off anywhere: what was settled was revoked in
-// the same transaction.
+// began), and returns how many. Some share a transaction; where that fails, each has
+// its own, so that one cannot hold up the others. It may run in several processes at
+// once, and be cut off anywhere: what was settled was revoked in the same transaction.
 func (s *Service) RevokeQueued(ctx context.Context) (int, error) {
 	total := 0
 	tried := map[ca.Fingerprint]bool{} // and failed: they must not hide the others
@@ -73,19 +77,32 @@ func (s *Service) RevokeQueued(ctx context.Context) (int, error) {
 		if err != nil {
 			return total, errors.Join(append(failed, fmt.Errorf("reading queued revocations: %w", err))...)
 		}
-		n := 0
+		var left []ca.Fingerprint
 		for _, q := range open {
-			if tried[q.Certificate] {
+			if !tried[q.Certificate] {
+				left = append(left, q.Certificate)
+			}
+		}
+		n := 0
+		for some := range slices.Chunk(left, together) {
+			err := s.revokeQueued(ctx, some)
+			if err == nil {
+				n += len(some)
 				continue
 			}
-			if err := s.revokeQueued(ctx, q.Certificate); err != nil {
-				tried[q.Certificate] = true
-				failed = append(failed, fmt.Errorf("revoking queued certificate %s: %w", q.Certificate, err))
-			} else {
-				n++
-			}
-			if ctx.Err() != nil {
-				return total + n, ctx.Err()
+			for _, fp := range some {
+				if ctx.Err() != nil {
+					return total + n, ctx.Err()
+				}
+				if len(some) > 1 {
+					err = s.revokeQueued(ctx, []ca.Fingerprint{fp})
+				}
+				if err == nil {
+					n++
+					continue
+				}
+				tried[fp] = true
+				failed = append(failed, fmt.Errorf("revoking queued certificate %s: %w", fp, err))
 			}
 		}
 		total += n
@@ -95,22 +112,27 @@ func (s *Service) RevokeQueued(ctx context.Context) (int, error) {
 	}
 }
 
-func (s *Service) revokeQueued(ctx context.Context, fp ca.Fingerprint) error {
+func (s *Service) revokeQueued(ctx context.Context, some []ca.Fingerprint) error {
 	return s.Store.Update(ctx, func(tx *Tx) error {
-		q, err := tx.Queued(fp)
-		if err != nil {
-			return err
+		for _, fp := range some {
+			q, err := tx.Queued(fp)
+			if err != nil {
+				return err
+			}
+			if !q.DoneAt.IsZero() {
+				continue // another process was faster
+			}
+			cert, err := tx.Certificate(fp)
+			if err != nil {
+				return err
+			}
+			if err := s.revokeEID(tx, cert, ca.KeyCompromise, q.By); err != nil {
+				return err
+			}
+			if err := tx.SettleQueued(fp, s.now()); err != nil {
+				return err
+			}
 		}
-		if !q.DoneAt.IsZero() {
-			return nil // another process was faster
-		}
-		cert, err := tx.Certificate(fp)
-		if err != nil {
-			return err
-		}
-		if err := s.revokeEID(tx, cert, ca.KeyCompromise, q.By); err != nil {
-			return err
-		}
-		return tx.SettleQueued(fp, s.now())
+		return nil
 	})
 }

@@ -35,6 +35,9 @@ type state struct {
 	// ahead are the entries that the public list has and that had no number when
 	// it was read from the ledger: their highest versions there.
 	ahead map[ca.Serial]int
+	// unsure are the entries that had no number when this process began to know
+	// the list: it may have them already.
+	unsure []change
 	// exact says that the public list is known to have what is numbered up to
 	// published.Through, what is ahead, and nothing else. Of what another process
 	// has published it is not.
@@ -72,11 +75,18 @@ func (p *Publisher) learn(ctx context.Context) error {
 	}
 	var read map[revocation.List]*state
 	var found []revocation.Numbered
+	var without []revocation.Entry // a number
 	var tail, head int64
 	err := p.Store.View(ctx, func(tx *revocation.Tx) (err error) {
-		read, found, tail = nil, nil, p.tail // anew: View may call again
+		read, found, without, tail = nil, nil, nil, p.tail // anew: View may call again
 		if read, err = p.unknown(tx); err != nil {
 			return err
+		}
+		if len(read) > 0 {
+			err := tx.UnnumberedEntries(func(e revocation.Entry) error { without = append(without, e); return nil })
+			if err != nil {
+				return err
+			}
 		}
 		if head, err = tx.HeadNumber(); err != nil {
 			return err
@@ -106,6 +116,13 @@ func (p *Publisher) learn(ctx context.Context) error {
 		// What is learnt again in the middle has lost the changes since.
 		st.complete = p.tail < 0 || st.published.Through >= p.tail
 		p.known[list] = st
+	}
+	for _, e := range without {
+		for _, list := range listsOf(&e) {
+			if st := read[list]; st != nil {
+				st.unsure = append(st.unsure, change{serial: e.Serial, version: e.Version, line: e.Line})
+			}
+		}
 	}
 	for i := range found {
 		p.note(&found[i])
@@ -150,11 +167,16 @@ func (p *Publisher) unknown(tx *revocation.Tx) (map[revocation.List]*state, erro
 	return read, nil
 }
 
+// listsOf returns the lists that an entry belongs in, its partition's first.
+func listsOf(e *revocation.Entry) [2]revocation.List {
+	return [2]revocation.List{{Issuer: e.Issuer, Partition: e.Partition}, {Issuer: e.Issuer, Partition: revocation.Whole}}
+}
+
 // note adds an entry to the changes of the lists that it belongs in.
 func (p *Publisher) note(e *revocation.Numbered) {
-	own := revocation.List{Issuer: e.Issuer, Partition: e.Partition}
-	p.dirty[own] = e.Number
-	for _, list := range []revocation.List{own, {Issuer: e.Issuer, Partition: revocation.Whole}} {
+	lists := listsOf(&e.Entry)
+	p.dirty[lists[0]] = e.Number
+	for _, list := range lists {
 		st := p.known[list]
 		switch {
 		case st == nil || e.Number <= st.published.Through || !st.complete:

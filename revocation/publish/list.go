@@ -260,15 +260,22 @@ func (p *Publisher) edits(ctx context.Context, j *job) (edits, error) {
 	for serial, octets := range ended {
 		e.gone[serial] = octets
 	}
-	if err != nil || j.exact || len(last) == 0 {
+	if err != nil || j.exact || len(last)+len(j.unsure) == 0 {
 		return e, err
 	}
 	return e, j.present(last, e.gone)
 }
 
-// present finds which of the changes the public list has already: their lines make
-// way for those that come.
+// present finds which of the changes the public list has already, whose lines make
+// way for those that come, and what it is ahead with.
 func (j *job) present(changed map[ca.Serial]change, gone map[ca.Serial]int) error {
+	unsure := map[ca.Serial]change{}
+	for _, c := range j.unsure {
+		if c.version > unsure[c.serial].version {
+			unsure[c.serial] = c
+		}
+	}
+	j.ahead = map[ca.Serial]int{}
 	f, _, err := openPublic(j.path)
 	if err != nil {
 		return err
@@ -282,8 +289,11 @@ func (j *job) present(changed map[ca.Serial]change, gone map[ca.Serial]int) erro
 		if len(old.Serial()) != len(ca.Serial{}) {
 			continue
 		}
-		if _, is := changed[ca.Serial(old.Serial())]; is {
-			gone[ca.Serial(old.Serial())] = len(old.Line())
+		serial := ca.Serial(old.Serial())
+		if _, is := changed[serial]; is {
+			gone[serial] = len(old.Line())
+		} else if c, is := unsure[serial]; is && bytes.Equal(c.line, old.Line()) {
+			j.ahead[serial] = c.version
 		}
 	}
 	_, err = old.Finish()

@@ -400,8 +400,15 @@ func hasWhatHasNoNumberYet(t *testing.T, between func(*bench)) {
 	}
 }
 
-// A backlog of revocations gets its numbers a part at a time.
+// A backlog of revocations gets its numbers a part at a time, also while the process
+// that read the list is followed by another.
 func TestListBesideABacklog(t *testing.T) {
+	for name, between := range map[string]func(*bench){"same process": func(*bench) {}, "restarted": (*bench).restart} {
+		t.Run(name, func(t *testing.T) { besideABacklog(t, between) })
+	}
+}
+
+func besideABacklog(t *testing.T, between func(*bench)) {
 	b := newBench(t)
 	for range 7 {
 		e := revtest.NewEntry(revtest.Person, 0, ca.Superseded)
@@ -412,6 +419,9 @@ func TestListBesideABacklog(t *testing.T) {
 	for i := range b.Entries {
 		b.Head++
 		b.Numbers[b.Entries[i].Event] = b.Head
+		if i == 0 {
+			between(b)
+		}
 		if i%2 == 0 {
 			b.publish(revtest.Start.Add(time.Duration(i+1)*time.Minute), 1)
 		}
