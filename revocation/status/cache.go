@@ -133,7 +133,9 @@ func (c *Cache) Revoked(entries []revocation.Entry) {
 	}
 }
 
-// Clear removes everything, as Revoked of all serials would.
+// Clear removes everything, as Revoked of all serials would. Called after
+// [Signers.Set], nothing is kept that the signer before has signed, and nothing of it
+// will be.
 func (c *Cache) Clear() {
 	for i := range c.stripes {
 		p := &c.stripes[i]

@@ -345,6 +345,52 @@ func TestRevokedWhileAnswering(t *testing.T) {
 	}
 }
 
+// The same with the signer in the place of the certificate: a miss has begun under one
+// that is then revoked and replaced. What it signs is neither kept nor told.
+func TestSignerReplacedWhileAnswering(t *testing.T) {
+	c := newCounter(t, 1<<20)
+	signer := func(a *status.Answer) *x509.Certificate {
+		t.Helper()
+		got, err := ocsp.ParseResponse(a.DER, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.Certificate
+	}
+	serial, other := c.good(), c.good()
+	_, was := c.ask(t, other, crypto.SHA1)
+	old := signer(was)
+	replace := func() {
+		var once sync.Once
+		c.between(func() {
+			once.Do(func() {
+				c.person.OCSPCert = c.person.Signer(t, c.person.OCSPKey, func(*x509.Certificate) {})
+				if err := c.Signers.Set(c.person.ID, c.person.Responder(t)); err != nil {
+					t.Error(err)
+				}
+				c.Cache.Clear()
+			})
+		})
+	}
+	replace()
+	_, first := c.ask(t, serial, crypto.SHA1)
+	for _, s := range []ca.Serial{serial, other} {
+		if _, a := c.ask(t, s, crypto.SHA1); signer(a).Equal(old) {
+			t.Error("the cache has what the signer before has signed")
+		}
+	}
+	if signer(first).Equal(old) {
+		t.Error("who was waiting was given the answer of the signer before")
+	}
+	// Who asks with a nonce waits for the database too.
+	current := signer(first)
+	replace()
+	a, err := c.Reply(t.Context(), status.Question{DER: many(t, []byte("nonce"), request(t, c.person, serial, crypto.SHA1))})
+	if err != nil || signer(a).Equal(current) {
+		t.Errorf("an answer with a nonce is of the signer before, %v", err)
+	}
+}
+
 // As above with many at once: a miss for each serial and its revocation, in any order.
 func TestRevokedRace(t *testing.T) {
 	c := newCounter(t, 1<<20)

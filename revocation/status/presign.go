@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +23,7 @@ type Sink interface {
 	// Put makes der what is given out for path, in the place of what was there. When
 	// it has returned nil, that is durable and nothing older is given out by the sink
 	// itself. der is not to be given out from until on. It MAY be called again with
-	// the same.
+	// the same, and concurrently for different paths.
 	Put(ctx context.Context, path string, der []byte, until time.Time) error
 }
 
@@ -40,15 +41,18 @@ type Position struct {
 	After   ca.Serial // the last serial of the pass so far
 	Done    bool      // the pass is over
 	Through int64     // revocations up to this number are in the sink
+	// Complete is when the last whole pass began; zero: none is whole yet.
+	Complete time.Time
 }
 
 // Presigner signs answers for all certificates that have not expired, again and again,
 // for a content network or an object store to give out, and replaces those of a
 // certificate as soon as it is revoked.
 //
-// Revocations and the pass are handled by one goroutine, in turns, and what a page of
-// certificates said before a revocation was read is corrected by it: an answer that
-// says good never follows one that says revoked.
+// Revocations and the pass are handled in turns, and what a page of certificates said
+// before a revocation was read is corrected by it: several answers are put at once, but
+// those of revocations only when no other is under way, so that one that says good
+// never follows one that says revoked.
 //
 // Fields are set before Run and not changed after.
 type Presigner struct {
@@ -78,7 +82,11 @@ type Presigner struct {
 	looked  time.Time // at the ledger
 	signed  atomic.Int64
 	revoked atomic.Int64
-	passed  atomic.Int64 // Unix nanoseconds
+	// Position's, for others: Unix nanoseconds, 0 for none.
+	began, passed atomic.Int64
+
+	mu    sync.Mutex
+	again time.Time // see Again
 }
 
 // The forms of CertIDs that clients use, as in ca.OCSPIssuerForms: parameters NULL. The other two are answered by the responder.
@@ -107,6 +115,38 @@ func (p *Presigner) Progress() Progress {
 		out.Complete = time.Unix(0, at)
 	}
 	return out
+}
+
+// Late reports whether answers in the sink have ended, or are about to, because no pass
+// was whole in the time that they live. It may be called at any time.
+func (p *Presigner) Late() bool {
+	since := p.passed.Load()
+	if since == 0 {
+		since = p.began.Load()
+	}
+	return since != 0 && p.Now().Sub(time.Unix(0, since)) > p.Validity
+}
+
+// Again begins a pass anew unless the present one began after since: what was signed
+// until then is not to be given out any more, its signer being revoked say. It may be
+// called at any time.
+func (p *Presigner) Again(since time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if since.After(p.again) {
+		p.again = since
+	}
+}
+
+// restart forgets the pass if it is to be begun anew.
+func (p *Presigner) restart() {
+	p.mu.Lock()
+	since := p.again
+	p.again = time.Time{}
+	p.mu.Unlock()
+	if at := &p.Position; !since.IsZero() && !at.Began.After(since) {
+		*at = Position{Through: at.Through, Complete: at.Complete}
+	}
 }
 
 // Check reports what is wrong with the configuration.
@@ -143,16 +183,18 @@ func (p *Presigner) step(ctx context.Context) error {
 	if err := p.begin(ctx); err != nil {
 		return err
 	}
-	if _, err := p.follow(ctx); err != nil {
+	if _, _, err := p.follow(ctx, landed); err != nil {
 		return err
 	}
+	p.restart()
 	at := &p.Position
 	if at.Done || at.Began.IsZero() {
 		now := p.Now()
 		if since := now.Sub(at.Began); since >= 0 && since < p.Every {
 			return nil
 		}
-		*at = Position{Began: now.UTC().Round(0), Through: at.Through}
+		*at = Position{Began: now.UTC().Round(0), Through: at.Through, Complete: at.Complete}
+		p.began.Store(at.Began.UnixNano())
 	}
 	return p.page(ctx)
 }
@@ -175,6 +217,12 @@ func (p *Presigner) begin(ctx context.Context) error {
 			return err
 		}
 	}
+	if at := &p.Position; !at.Began.IsZero() {
+		p.began.Store(at.Began.UnixNano())
+	}
+	if at := &p.Position; !at.Complete.IsZero() {
+		p.passed.Store(at.Complete.UnixNano())
+	}
 	p.begun = true
 	return nil
 }
@@ -187,27 +235,48 @@ func (p *Presigner) page(ctx context.Context) error {
 		return err
 	}
 	if len(page) == 0 {
-		at.Done = true
+		at.Done, at.Complete = true, at.Began
 		p.passed.Store(at.Began.UnixNano())
 		if p.Passed != nil {
 			p.Passed(ctx)
 		}
 		return p.Save(*at)
 	}
-	for i := range page {
-		if p.Now().Sub(p.looked) >= TailEvery {
-			entries, err := p.follow(ctx)
-			if err != nil {
-				return err
-			}
-			correct(page[i:], entries)
-		}
-		if err := p.put(ctx, &page[i]); err != nil {
-			return err
-		}
-		at.After = page[i].Serial
+	f := newFlight()
+	n, again, err := p.start(ctx, f, page)
+	done, failed := f.land(n)
+	if again {
+		return err // the pass is another's
+	}
+	if done > 0 {
+		at.After = page[done-1].Serial
+	}
+	if failed != nil {
+		return failed
+	}
+	if err != nil {
+		return err
 	}
 	return p.Save(*at)
+}
+
+// start puts a page's answers under way, up to an error, and returns of how many
+// certificates. Whenever it is time it looks for revocations, which go first; again
+// tells that the pass is to begin anew.
+func (p *Presigner) start(ctx context.Context, f *flight, page []Released) (n int, again bool, err error) {
+	for n = range page {
+		if p.Now().Sub(p.looked) >= TailEvery {
+			entries, again, err := p.follow(ctx, func() error { _, err := f.land(n); return err })
+			if err != nil || again {
+				return n, again, err
+			}
+			correct(page[n:], entries)
+		}
+		if err := p.add(ctx, f, n, &page[n]); err != nil {
+			return n, false, err
+		}
+	}
+	return len(page), false, nil
 }
 
 // correct writes into a page what was revoked since it was read.
@@ -220,58 +289,112 @@ func correct(page []Released, entries []revocation.Numbered) {
 	}
 }
 
-// follow brings what was revoked since the last time to the sink, and returns it.
-func (p *Presigner) follow(ctx context.Context) (all []revocation.Numbered, err error) {
+// follow brings what was revoked since the last time to the sink, and returns it. If
+// there is something, it calls settle before, which waits for what is under way.
+//
+// Numbers that have gone back are of another ledger than those that Position is of: the
+// database was restored, or lacks the last commits of the one before. What is revoked
+// in it may have numbers that were passed; the pass finds it, which begins anew.
+func (p *Presigner) follow(ctx context.Context, settle func() error) (all []revocation.Numbered, again bool, err error) {
 	p.looked = p.Now()
 	for {
+		var head int64
 		var found []revocation.Numbered
 		err := p.Ledger.View(ctx, func(tx *revocation.Tx) (err error) {
+			found = nil // View may call again
+			if head, err = tx.HeadNumber(); err != nil || head < p.Position.Through {
+				return err
+			}
 			found, err = tx.NumberedEntries(p.Position.Through, tailStep)
 			return err
 		})
 		if err != nil {
-			return all, fmt.Errorf("reading revocations: %w", err)
+			return all, false, fmt.Errorf("reading revocations: %w", err)
 		}
-		for i := range found {
-			e := &found[i]
-			one := Released{Serial: e.Serial, Issuer: e.Issuer, NotAfter: e.NotAfter, RevokedAt: e.At, Reason: e.Reason}
-			if err := p.put(ctx, &one); err != nil {
-				return all, err
-			}
-			p.revoked.Add(1)
-			p.Position.Through = e.Number
+		if was := p.Position.Through; head < was {
+			p.Failed(fmt.Errorf("the numbers of revocations went back from %d to %d: all answers are signed anew", was, head))
+			p.Position = Position{Through: head, Complete: p.Position.Complete}
+			return nil, true, p.Save(p.Position)
+		}
+		if len(found) == 0 {
+			return all, false, nil
+		}
+		if err := settle(); err != nil {
+			return all, false, err
+		}
+		if err := p.reveal(ctx, found); err != nil {
+			return all, false, err
 		}
 		all = append(all, found...)
-		if len(found) > 0 {
-			if err := p.Save(p.Position); err != nil {
-				return all, err
-			}
-		}
 		if len(found) < tailStep {
-			return all, nil
+			return all, false, nil
 		}
 	}
 }
 
-// put signs for one certificate and gives the sink the answers, unless it has expired
-// or is of an issuer without signer.
-func (p *Presigner) put(ctx context.Context, one *Released) error {
-	table := p.Signers.table()
-	n, ok := table.number[one.Issuer]
-	if !ok || !one.NotAfter.After(p.Now()) {
+// reveal brings revocations to the sink. Of those of one certificate only the last is
+// put: two at once could end in either order.
+func (p *Presigner) reveal(ctx context.Context, found []revocation.Numbered) error {
+	last := make(map[ca.Serial]int, len(found))
+	for i := range found {
+		last[found[i].Serial] = i
+	}
+	f := newFlight()
+	n, err := 0, error(nil)
+	for n < len(found) && err == nil {
+		e := &found[n]
+		if last[e.Serial] == n {
+			err = p.add(ctx, f, n, &Released{Serial: e.Serial, Issuer: e.Issuer, NotAfter: e.NotAfter, RevokedAt: e.At, Reason: e.Reason})
+		}
+		if err == nil {
+			n++
+		}
+	}
+	done, failed := f.land(n)
+	if done > 0 {
+		p.revoked.Add(int64(done))
+		p.Position.Through = found[done-1].Number
+	}
+	if failed != nil {
+		return failed
+	}
+	if err != nil {
+		return err
+	}
+	return p.Save(p.Position)
+}
+
+// add puts the answers for a certificate under way as number n of a flight, when it is
+// their turn, unless it has expired or is of an issuer without signer.
+func (p *Presigner) add(ctx context.Context, f *flight, n int, one *Released) error {
+	if _, ok := p.Signers.table().number[one.Issuer]; !ok || !one.NotAfter.After(p.Now()) {
 		return nil
 	}
+	for range p.forms() {
+		if err := p.limit.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	return f.add(n, func() error { return p.put(ctx, one) })
+}
+
+// forms are those that answers are signed for.
+func (p *Presigner) forms() []int {
+	if p.SHA256 {
+		return []int{formSHA1, formSHA256}
+	}
+	return []int{formSHA1}
+}
+
+// put signs for one certificate and gives the sink the answers.
+func (p *Presigner) put(ctx context.Context, one *Released) error {
+	table := p.Signers.table()
+	n := table.number[one.Issuer]
 	forms, err := ca.OCSPIssuerForms(table.signers[n].responder.Issuer())
 	if err != nil {
 		return err
 	}
-	for _, form := range []int{formSHA1, formSHA256} {
-		if form == formSHA256 && !p.SHA256 {
-			continue
-		}
-		if err := p.limit.Wait(ctx); err != nil {
-			return err
-		}
+	for _, form := range p.forms() {
 		request := ca.OCSPRequestFor(forms[form], one.Serial)
 		q, ok := ca.ReadOCSPQuestion(request)
 		if !ok {

@@ -30,6 +30,10 @@ type shelf struct {
 	kept     map[string][]byte
 	until    map[string]time.Time
 	puts     int
+	most     int // of puts at once
+	busy     map[string]bool
+	takes    time.Duration // a put
+	refuses  string        // a path
 	err      error
 	onPut    func(n int)
 	saved    status.Position
@@ -38,7 +42,8 @@ type shelf struct {
 }
 
 func (s *shelf) ReleasedAfter(_ context.Context, after ca.Serial, limit int) ([]status.Released, error) {
-	s.set(func() {})
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	i, found := slices.BinarySearchFunc(s.all, after, func(r status.Released, s ca.Serial) int { return bytes.Compare(r.Serial[:], s[:]) })
 	if found {
 		i++
@@ -46,27 +51,45 @@ func (s *shelf) ReleasedAfter(_ context.Context, after ca.Serial, limit int) ([]
 	return slices.Clone(s.all[i:min(len(s.all), i+limit)]), nil
 }
 
-func (s *shelf) Put(_ context.Context, path string, der []byte, until time.Time) error {
-	s.set(func() {}) // see sleep
-	if s.err != nil {
-		return s.err
+func (s *shelf) Put(ctx context.Context, path string, der []byte, until time.Time) error {
+	var err error
+	s.set(func() {
+		if s.busy[path] {
+			s.t.Errorf("two at once for %s", path)
+		}
+		s.busy[path] = true
+		s.most = max(s.most, len(s.busy))
+	})
+	if s.takes > 0 {
+		time.Sleep(s.takes)
 	}
-	s.puts++
-	if !strings.HasPrefix(path, "/ocsp/") || strings.ContainsAny(path[6:], "/+= ") {
-		s.t.Errorf("path %s", path)
+	puts := 0
+	s.set(func() {
+		delete(s.busy, path)
+		if err = s.err; err == nil && path == s.refuses {
+			err = errors.New("refused")
+		}
+		if err != nil {
+			return
+		}
+		s.puts++
+		puts = s.puts
+		if !strings.HasPrefix(path, "/ocsp/") || strings.ContainsAny(path[6:], "/+= ") {
+			s.t.Errorf("path %s", path)
+		}
+		s.kept[path], s.until[path] = der, until
+	})
+	if err == nil && s.onPut != nil {
+		s.onPut(puts)
 	}
-	s.kept[path], s.until[path] = der, until
-	if s.onPut != nil {
-		s.onPut(s.puts)
-	}
-	return nil
+	return err
 }
 
 // revoke revokes one of the certificates; in the ledger it is numbered at once.
 func (s *shelf) revoke(i int) {
 	e := revtest.NewEntry(revtest.Person, 0, ca.KeyCompromise)
 	e.Serial, e.NotAfter = s.all[i].Serial, s.all[i].NotAfter
-	s.all[i].RevokedAt, s.all[i].Reason = e.At, e.Reason
+	s.set(func() { s.all[i].RevokedAt, s.all[i].Reason = e.At, e.Reason })
 	s.add(e)
 }
 
@@ -79,7 +102,7 @@ func newShelf(t *testing.T, n int) (*shelf, *revtest.Authority, *status.Presigne
 	if err := signers.Set(revtest.Person, authority.Responder(t)); err != nil {
 		t.Fatal(err)
 	}
-	s := &shelf{t: t, kept: map[string][]byte{}, until: map[string]time.Time{}}
+	s := &shelf{t: t, busy: map[string]bool{}, kept: map[string][]byte{}, until: map[string]time.Time{}}
 	for range n {
 		s.all = append(s.all, status.Released{Serial: ca.NewSerial(), Issuer: revtest.Person, NotAfter: time.Now().AddDate(1, 0, 0)})
 	}
@@ -97,11 +120,7 @@ func (s *shelf) presigner(signers *status.Signers) *status.Presigner {
 // status returns what the sink has for a certificate: -1 for nothing.
 func (s *shelf) status(issuer *x509.Certificate, serial ca.Serial, hash crypto.Hash) int {
 	s.t.Helper()
-	der, err := ocsp.CreateRequest(&x509.Certificate{SerialNumber: serial.Int()}, issuer, &ocsp.RequestOptions{Hash: hash})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	path := "/ocsp/" + url.QueryEscape(base64.StdEncoding.EncodeToString(der))
+	path := s.path(issuer, serial, hash)
 	kept, ok := s.kept[path]
 	if !ok {
 		return -1
@@ -114,6 +133,16 @@ func (s *shelf) status(issuer *x509.Certificate, serial ca.Serial, hash crypto.H
 		s.t.Errorf("until %v, told %v", got.NextUpdate, s.until[path])
 	}
 	return got.Status
+}
+
+// path is how a client asks.
+func (s *shelf) path(issuer *x509.Certificate, serial ca.Serial, hash crypto.Hash) string {
+	s.t.Helper()
+	der, err := ocsp.CreateRequest(&x509.Certificate{SerialNumber: serial.Int()}, issuer, &ocsp.RequestOptions{Hash: hash})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return "/ocsp/" + url.QueryEscape(base64.StdEncoding.EncodeToString(der))
 }
 
 // run runs p in a bubble until ctx of the test ends.
@@ -286,4 +315,233 @@ func TestPresignerCheck(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
+}
+
+// A store that answers slowly is asked for many at once, as many as are allowed. What
+// is revoked meanwhile is put when nothing else is under way, whichever it is of, and
+// of two revocations of one certificate the later one counts.
+func TestPresignerPutsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, authority, p := newShelf(t, 3000)
+		p.SHA256 = true
+		p.PerSecond = 10_000
+		s.takes = 50 * time.Millisecond
+		stop := run(t, p)
+		s.sleep(2 * time.Second)
+		// 16 at once are 320 a second, two for each certificate.
+		if s.puts < 500 || s.puts > 640 || s.most != 16 {
+			t.Errorf("%d answers in two seconds, %d at once", s.puts, s.most)
+		}
+		for i := range 100 {
+			s.revoke(3 * i) // among them those that are under way
+		}
+		again := revtest.NewEntry(revtest.Person, 0, ca.CACompromise)
+		again.Serial, again.NotAfter, again.Version = s.all[0].Serial, s.all[0].NotAfter, 2
+		s.add(again)
+		s.sleep(2 * time.Second)
+		for i := range 100 {
+			for _, hash := range []crypto.Hash{crypto.SHA1, crypto.SHA256} {
+				if got := s.status(authority.Cert, s.all[3*i].Serial, hash); got != ocsp.Revoked {
+					t.Fatalf("%d is %d two seconds after its revocation", 3*i, got)
+				}
+			}
+		}
+		if n := p.Progress().Revoked; n != 101 {
+			t.Errorf("%d revocations, want 101", n)
+		}
+		s.sleep(time.Minute)
+		stop()
+		for i := range s.all {
+			want := ocsp.Good
+			if i < 300 && i%3 == 0 {
+				want = ocsp.Revoked
+			}
+			if got := s.status(authority.Cert, s.all[i].Serial, crypto.SHA1); got != want {
+				t.Errorf("%d is %d, want %d", i, got, want)
+			}
+		}
+		der := s.kept[s.path(authority.Cert, s.all[0].Serial, crypto.SHA1)]
+		if got, err := ocsp.ParseResponse(der, authority.Cert); err != nil || got.RevocationReason != ocsp.CACompromise {
+			t.Errorf("the reason is not the later one: %+v, %v", got, err)
+		}
+		if s.passes != 1 || len(s.failures) != 0 {
+			t.Errorf("%d passes, %v", s.passes, s.failures)
+		}
+	})
+}
+
+// One put that fails: the position is before it, in the pass and among revocations,
+// although those after it were put; nothing is skipped when it heals.
+func TestPresignerStopsBeforeWhatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, authority, p := newShelf(t, 300)
+		s.takes = time.Millisecond
+		s.refuses = s.path(authority.Cert, s.all[120].Serial, crypto.SHA1)
+		stop := run(t, p)
+		s.sleep(time.Minute)
+		stop()
+		if at := p.Position; at.After != s.all[119].Serial || at.Done || s.saved.After != s.all[99].Serial {
+			t.Errorf("at %+v, saved %+v, and the 121st was not put", at, s.saved)
+		}
+		if s.status(authority.Cert, s.all[120].Serial, crypto.SHA1) != -1 || len(s.failures) == 0 {
+			t.Error("the test shows nothing")
+		}
+		for _, i := range []int{60, 120, 70} {
+			s.revoke(i)
+		}
+		again := s.presigner(p.Signers)
+		stop = run(t, again)
+		s.sleep(time.Minute)
+		if want := s.entries[0].Number; again.Position.Through != want {
+			t.Errorf("through %d, want %d: the second revocation was not put", again.Position.Through, want)
+		}
+		s.set(func() { s.refuses = "" })
+		s.sleep(time.Minute)
+		stop()
+		for i := range s.all {
+			want := ocsp.Good
+			if i == 120 || i == 60 || i == 70 {
+				want = ocsp.Revoked
+			}
+			if got := s.status(authority.Cert, s.all[i].Serial, crypto.SHA1); got != want {
+				t.Errorf("%d is %d, want %d", i, got, want)
+			}
+		}
+	})
+}
+
+// The numbers go back, in the middle of a pass, between two, or while nothing runs: it
+// is told, and a pass begins anew that finds what was revoked under numbers that were
+// passed.
+func TestPresignerGoesBack(t *testing.T) {
+	for name, when := range map[string]time.Duration{"in a pass": 5 * time.Second, "between passes": time.Minute, "while it was stopped": 2 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			s, authority, p := newShelf(t, 1000)
+			p.PerSecond = 100
+			for range 5 {
+				s.add(revtest.NewEntry("somebody else's", 0, ca.Superseded))
+			}
+			stop := run(t, p)
+			s.sleep(when)
+			if name == "while it was stopped" {
+				stop()
+				again := s.presigner(p.Signers)
+				again.PerSecond = 100
+				stop = func() { p = again; stop = run(t, p) }
+			}
+			s.set(func() { s.head, s.entries = s.head-9, s.entries[:2] })
+			s.revoke(3)
+			if name == "while it was stopped" {
+				stop()
+			}
+			s.sleep(20 * time.Second)
+			if got := s.status(authority.Cert, s.all[3].Serial, crypto.SHA1); got != ocsp.Revoked {
+				t.Errorf("%s: status %d of what was revoked under a number that was passed", name, got)
+			}
+			if len(s.failures) != 1 || !strings.Contains(s.failures[0].Error(), "went back from 15 to 9") || s.saved.Through != 9 {
+				t.Errorf("%s: told %v, saved %+v", name, s.failures, s.saved)
+			}
+			stop()
+		})
+	}
+}
+
+// Told that what was signed until now is not to be given out, it begins a pass anew, in
+// the middle of one too; a pass that began later is left alone.
+func TestPresignerAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, authority, p := newShelf(t, 500)
+		p.PerSecond = 100
+		old := authority.Responder(t)
+		if err := p.Signers.Set(revtest.Person, old); err != nil {
+			t.Fatal(err)
+		}
+		signer := func(i int) *x509.Certificate {
+			t.Helper()
+			got, err := ocsp.ParseResponse(s.kept[s.path(authority.Cert, s.all[i].Serial, crypto.SHA1)], authority.Cert)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got.Certificate
+		}
+		stop := run(t, p)
+		s.sleep(3 * time.Second)
+		before := signer(0)
+		began := s.saved.Began
+		authority.OCSPCert = authority.Signer(t, authority.OCSPKey, func(c *x509.Certificate) {
+			c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().AddDate(0, 1, 0)
+		})
+		if err := p.Signers.Set(revtest.Person, authority.Responder(t)); err != nil {
+			t.Fatal(err)
+		}
+		p.Again(time.Now())
+		s.sleep(10 * time.Second)
+		for i := range s.all {
+			if signer(i).Equal(before) {
+				t.Fatalf("%d is signed by the signer before", i)
+			}
+		}
+		if s.passes != 1 || !s.saved.Began.After(began) {
+			t.Errorf("%d passes, the last began %v", s.passes, s.saved.Began)
+		}
+		puts := s.puts
+		p.Again(s.saved.Began.Add(-time.Nanosecond))
+		s.sleep(time.Minute)
+		if s.puts != puts {
+			t.Errorf("%d answers although the pass began after", s.puts-puts)
+		}
+		p.Again(time.Now())
+		s.sleep(time.Minute)
+		if s.puts != puts+500 || s.passes != 2 {
+			t.Errorf("%d answers, %d passes after the second time", s.puts-puts, s.passes)
+		}
+		stop()
+	})
+}
+
+// A pass that is not whole while its answers live is late, the first one too, and a
+// start does not make it forget.
+func TestPresignerLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, p := newShelf(t, 200)
+		p.Validity, p.Every = time.Hour, 30*time.Minute
+		if p.Late() {
+			t.Error("late before it began")
+		}
+		stop := run(t, p)
+		s.sleep(31 * time.Minute)
+		if p.Late() || s.passes != 2 {
+			t.Errorf("late after %d passes", s.passes)
+		}
+		s.set(func() { s.err = errors.New("full") })
+		s.sleep(58 * time.Minute)
+		if p.Late() {
+			t.Error("late before the answers' end")
+		}
+		stop()
+		again := s.presigner(p.Signers)
+		again.Validity, again.Every = time.Hour, 30*time.Minute
+		stop = run(t, again)
+		s.sleep(2 * time.Minute)
+		if !again.Late() || !again.Progress().Complete.Equal(p.Progress().Complete) {
+			t.Errorf("late %v, complete %v", again.Late(), again.Progress().Complete)
+		}
+		s.set(func() { s.err = nil })
+		s.sleep(time.Minute)
+		stop()
+		if again.Late() {
+			t.Error("late after a whole pass")
+		}
+		first, _, p := newShelf(t, 200)
+		p.Validity, p.Every = time.Hour, 30*time.Minute
+		first.err = errors.New("full")
+		stop = run(t, p)
+		first.sleep(59 * time.Minute)
+		early := p.Late()
+		first.sleep(2 * time.Minute)
+		stop()
+		if early || !p.Late() {
+			t.Errorf("the first pass: %v before its answers' end, %v after", early, p.Late())
+		}
+	})
 }

@@ -172,7 +172,7 @@ func (r *Responder) one(ctx context.Context, table *signerTable, q ca.OCSPQuesti
 			if now < found.end {
 				r.counts.hits.Add(1)
 				if now >= found.renewAt.Load() {
-					r.renew(table, q, k, found)
+					r.renew(q, k, found)
 				}
 				return &found.Answer, nil
 			}
@@ -186,7 +186,7 @@ func (r *Responder) one(ctx context.Context, table *signerTable, q ca.OCSPQuesti
 	defer r.Gate.leave()
 	ctx, cancel := making(ctx)
 	defer cancel()
-	return r.fresh(ctx, table, q, k, from)
+	return r.fresh(ctx, q, k, from)
 }
 
 // making is the context in which an answer is made. It does not end with its request's:
@@ -214,12 +214,16 @@ func (r *Responder) enter(ctx context.Context, from string) bool {
 // fresh reads the state, signs, and puts the answer into the cache. An answer during
 // whose making something was revoked may rest on what was read before: it is made
 // again, so that once Cache.Revoked has returned nobody is told good.
-func (r *Responder) fresh(ctx context.Context, table *signerTable, q ca.OCSPQuestion, k key, from string) (*Answer, error) {
+//
+// The signer is taken after the generation: an answer of one that was replaced and
+// whose answers were cleared meanwhile is not kept either, and the next is not its.
+func (r *Responder) fresh(ctx context.Context, q ca.OCSPQuestion, k key, from string) (*Answer, error) {
 	for range readings {
 		var generation uint64
 		if r.Cache != nil {
 			generation = r.Cache.generation(q.Serial)
 		}
+		table := r.Signers.table() // who has a number keeps it
 		single := ca.OCSPSingle{ID: ca.CertID{Raw: q.Raw}}
 		if err := r.read(ctx, &single, table.signers[k.issuer].issuer, q.Serial); err != nil {
 			return errorAnswer(ca.OCSPTryLater), err
@@ -247,7 +251,7 @@ func (a *Answer) keep() *kept {
 // renew makes an answer anew beside the request that found it old, which is not kept
 // waiting: what it found is true until its end. Where there is no place it is left to
 // the next one who finds it.
-func (r *Responder) renew(table *signerTable, q ca.OCSPQuestion, k key, old *kept) {
+func (r *Responder) renew(q ca.OCSPQuestion, k key, old *kept) {
 	if !old.renewing.CompareAndSwap(false, true) {
 		return
 	}
@@ -260,7 +264,7 @@ func (r *Responder) renew(table *signerTable, q ca.OCSPQuestion, k key, old *kep
 		defer r.Gate.leave()
 		ctx, cancel := context.WithTimeout(context.Background(), makeWithin)
 		defer cancel()
-		answer, err := r.fresh(ctx, table, q, k, "")
+		answer, err := r.fresh(ctx, q, k, "")
 		switch {
 		case err == nil && answer.Cacheable:
 			r.counts.renewed.Add(1) // it is in the old one's place
@@ -301,7 +305,8 @@ func (r *Responder) several(ctx context.Context, table *signerTable, request *ca
 			return errorAnswer(ca.OCSPTryLater), err
 		}
 	}
-	return r.sign(table, issuer, singles, request.Nonce, from)
+	// Not by who was replaced while this one waited for its turn.
+	return r.sign(r.Signers.table(), issuer, singles, request.Nonce, from)
 }
 
 // read reads the status of one certificate.

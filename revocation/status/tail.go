@@ -32,7 +32,10 @@ type Viewer interface {
 // what another one has revoked leaves this one's cache.
 //
 // It begins at the head, and empties the cache when it does: what was put there
-// before could be older than the head. Fields are set before first use. Look and Run
+// before could be older than the head. It does both again when the head is found
+// behind it: the database was restored beneath this process, or another one has taken
+// its place that lacks the last commits, and what is revoked there has numbers that
+// were passed here already. Fields are set before first use. Look and Run
 // are for one goroutine; Through, Age and Degraded for any.
 type Tail struct {
 	Store Viewer
@@ -41,6 +44,9 @@ type Tail struct {
 	// Told, if set, is called once when the tail has become too old to be trusted,
 	// with the last error, and once when it is not any more.
 	Told func(degraded bool, age time.Duration, err error)
+	// Back, if set, is called each time the numbers have gone back, after the cache
+	// was emptied.
+	Back func(was, is int64)
 
 	begun bool
 	at    int64        // the number up to which everything was given to Cache
@@ -48,6 +54,7 @@ type Tail struct {
 	first atomic.Pointer[time.Time]
 	last  atomic.Pointer[time.Time] // when the last successful look began
 	err   atomic.Pointer[error]     // of the last look
+	backs atomic.Int64
 }
 
 // Look gives everything that was numbered since the last time to the cache.
@@ -70,7 +77,7 @@ func (t *Tail) step(ctx context.Context) (more bool, err error) {
 	var head int64
 	var found []revocation.Numbered
 	err = t.Store.View(ctx, func(tx *revocation.Tx) (err error) {
-		if head, err = tx.HeadNumber(); err != nil || !t.begun {
+		if head, err = tx.HeadNumber(); err != nil || !t.begun || head < t.at {
 			return err
 		}
 		found, err = tx.NumberedEntries(t.at, tailStep)
@@ -79,10 +86,16 @@ func (t *Tail) step(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if !t.begun {
+	if was := t.at; !t.begun || head < was {
 		t.Cache.Clear()
-		t.begun = true
 		t.reach(head)
+		if t.begun {
+			t.backs.Add(1)
+			if t.Back != nil {
+				t.Back(was, head)
+			}
+		}
+		t.begun = true
 		return false, nil
 	}
 	entries := make([]revocation.Entry, len(found))
@@ -101,13 +114,16 @@ func (t *Tail) step(ctx context.Context) (more bool, err error) {
 }
 
 func (t *Tail) reach(number int64) {
-	t.at = max(t.at, number)
-	t.seen.Store(t.at)
+	t.at = number
+	t.seen.Store(number)
 }
 
 // Through returns the number up to which no answer of the cache is older than what is
 // revoked; 0 before the first look.
 func (t *Tail) Through() int64 { return t.seen.Load() }
+
+// WentBack returns how often the numbers have gone back since the start.
+func (t *Tail) WentBack() int64 { return t.backs.Load() }
 
 // Age returns the time since the last successful look began, or since the first one
 // if none was.

@@ -67,6 +67,10 @@ func (l *ledger) Lines(revocation.List, time.Time, func([]byte) error) error {
 	panic("the tail reads no list")
 }
 
+func (l *ledger) UnnumberedEntries(func(revocation.Entry) error) error {
+	panic("the tail reads what has numbers")
+}
+
 func (l *ledger) set(fn func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -135,6 +139,53 @@ func TestTail(t *testing.T) {
 	l.head += 7 // events that revoke nothing
 	if err := tail.Look(t.Context()); err != nil || l.steps != 4 || tail.Through() != l.head {
 		t.Errorf("%d steps to %d of %d, %v", l.steps, tail.Through(), l.head, err)
+	}
+}
+
+// The numbers go back: a replica that lacks the last commits has taken the place of
+// the database, and another process revokes there, under numbers that were passed here.
+func TestTailGoesBack(t *testing.T) {
+	c := newCounter(t, 8<<20)
+	l := &ledger{}
+	for range 5 {
+		l.add(revtest.NewEntry(revtest.Person, 0, ca.Superseded))
+	}
+	var told []int64
+	tail := &status.Tail{Store: l, Cache: c.Cache, Now: c.now, Back: func(was, is int64) {
+		if n, _ := c.size(); n != 0 {
+			t.Error("told before the cache was emptied")
+		}
+		told = append(told, was, is)
+	}}
+	look := func() {
+		t.Helper()
+		if err := tail.Look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look()
+	lost, later := c.good(), c.good()
+	c.ask(t, lost, crypto.SHA1)
+	l.head, l.entries = l.head-6, l.entries[:3]
+	l.add(c.commit(lost)[0])
+	look()
+	if got, _ := c.ask(t, lost, crypto.SHA1); got != ocsp.Revoked || tail.Through() != l.head {
+		t.Errorf("status %d of what was revoked under a number that was passed, through %d of %d", got, tail.Through(), l.head)
+	}
+	// From there it goes on, and says nothing twice.
+	c.ask(t, later, crypto.SHA1)
+	l.add(c.commit(later)[0])
+	look()
+	if got, _ := c.ask(t, later, crypto.SHA1); got != ocsp.Revoked {
+		t.Errorf("status %d of what was revoked after that", got)
+	}
+	_, kept := c.ask(t, lost, crypto.SHA1)
+	look()
+	if _, still := c.ask(t, lost, crypto.SHA1); still != kept {
+		t.Error("the cache was emptied again")
+	}
+	if fmt.Sprint(told) != "[15 12]" || tail.WentBack() != 1 {
+		t.Errorf("told %v, %d times", told, tail.WentBack())
 	}
 }
 
