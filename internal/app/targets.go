@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -48,6 +49,13 @@ func openTargets(cfg *config.Config, h *keys.Hierarchy, now func() time.Time, lo
 
 func openTarget(cfg *config.Config, c config.Target) (target.Target, error) {
 	if c.S3 == nil {
+		home, err := filepath.Abs(cfg.Dir)
+		if err != nil {
+			return nil, err
+		}
+		if below(c.Directory, home) || below(home, c.Directory) {
+			return nil, fmt.Errorf("%s and the installation's directory %s lie in one another: what is brought elsewhere must be elsewhere", c.Directory, home)
+		}
 		return target.NewDirectory(c.Directory)
 	}
 	source, err := target.KeysFrom(c.S3.Credentials, cfg.Dir, os.LookupEnv)
@@ -58,6 +66,12 @@ func openTarget(cfg *config.Config, c config.Target) (target.Target, error) {
 		return nil, err
 	}
 	return target.NewS3(target.S3Config{Endpoint: c.S3.Endpoint, Bucket: c.S3.Bucket, Prefix: c.S3.Prefix, Region: c.S3.Region, Keys: source})
+}
+
+// below reports whether path is dir or lies in it.
+func below(path, dir string) bool {
+	way, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(way)
 }
 
 // runMirrors runs the mirrors until ctx ends.

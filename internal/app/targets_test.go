@@ -182,3 +182,19 @@ func targetFinding(t *testing.T, dir string) Finding {
 	}
 	return worst
 }
+
+// A target within the installation, or around it, would have the publisher and the
+// mirror write each other's files.
+func TestTargetLiesElsewhere(t *testing.T) {
+	for _, c := range []struct {
+		path, dir string
+		want      bool
+	}{
+		{"/srv/sigill", "/srv/sigill", true}, {"/srv/sigill/public", "/srv/sigill", true}, {"/srv/sigill/../sigill/x", "/srv/sigill", true},
+		{"/srv/sigill2", "/srv/sigill", false}, {"/srv", "/srv/sigill", false}, {"/", "/srv", false}, {"/srv/..data", "/srv", true},
+	} {
+		if got := below(c.path, c.dir); got != c.want {
+			t.Errorf("below(%s, %s) = %v", c.path, c.dir, got)
+		}
+	}
+}

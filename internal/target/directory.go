@@ -31,19 +31,27 @@ func NewDirectory(dir string) (*Directory, error) {
 	return &Directory{filepath.Clean(dir)}, nil
 }
 
-// Check implements Target. It removes what a publisher that was killed has left.
+// Check implements Target. It removes what a publisher that was killed has left where
+// lists and certificates are; what else there may be is not this program's.
 func (d *Directory) Check(ctx context.Context) error {
 	unlock, err := d.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return filepath.WalkDir(d.dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !e.IsDir() {
+	issuers, err := filepath.Glob(filepath.Join(d.dir, "crl", "*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range append(issuers, filepath.Join(d.dir, "aia")) {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			continue
+		}
+		if err := durable.Sweep(dir); err != nil {
 			return err
 		}
-		return durable.Sweep(path)
-	})
+	}
+	return nil
 }
 
 // Look implements Target. A directory keeps no hash beside a file.
