@@ -470,7 +470,7 @@ func TestDirectoryIsNotMade(t *testing.T) {
 func TestDirectorySweeps(t *testing.T) {
 	h, to := newHere(t), directory(t)
 	h.put(firstKey, h.list(0, 1))
-	left := filepath.Join(to.dir, "crl", ".0.crl.1.tmp")
+	left := filepath.Join(to.dir, "crl", "ca", ".0.crl.1.tmp")
 	if err := os.MkdirAll(filepath.Dir(left), 0o755); err != nil {
 		t.Fatal(err)
 	}
