@@ -3,6 +3,7 @@ package publish_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"maps"
 	"os"
@@ -150,6 +151,15 @@ func TestFollowersRefuse(t *testing.T) {
 			i := slices.IndexFunc(p.a.Published, func(x revocation.Publication) bool { return x.Number == 2 })
 			p.a.Published[i].SHA256[0] ^= 1
 		}, "does not have the hash"},
+		"a forger's, who writes the database": {func(p *pair) {
+			f := newBench(p.a.t) // the same name, another key
+			f.publish(revtest.Start, 2)
+			f.Revoke(revtest.NewEntry(revtest.Person, 0, ca.Superseded))
+			f.publish(revtest.Start.Add(time.Minute), 1)
+			i := slices.IndexFunc(p.a.Published, func(x revocation.Publication) bool { return x.Number == 2 })
+			p.a.Published[i].SHA256 = sha256.Sum256(f.octets(0))
+			p.a.Copies[name(2)] = [][]byte{f.octets(0)}
+		}, "number 2 is not put in place"},
 		"its number": {func(p *pair) {
 			i := slices.IndexFunc(p.a.Published, func(x revocation.Publication) bool { return x.Number == 2 })
 			p.a.Published[i].Number = 3
