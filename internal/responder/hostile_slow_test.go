@@ -347,8 +347,8 @@ func TestConnectionsModel(t *testing.T) {
 					open[conn] = known{next, now, turn}
 				}
 			}
-			if n, _ := c.Count(); n != len(open) || n != c.waiting.Len()+c.busy.Len() || n > most {
-				t.Fatalf("%d connections, %d wait, %d are busy, want %d of at most %d", n, c.waiting.Len(), c.busy.Len(), len(open), most)
+			if n, _ := c.Count(); n != len(open) || n != c.waiting.length+c.busy.length || n > most {
+				t.Fatalf("%d connections, %d wait, %d are busy, want %d of at most %d", n, c.waiting.length, c.busy.length, len(open), most)
 			}
 		}
 	})

@@ -1,7 +1,6 @@
 package responder
 
 import (
-	"container/list"
 	"log/slog"
 	"net"
 	"net/http"
@@ -53,21 +52,57 @@ type Connections struct {
 	told rate.Sometimes
 
 	mu      sync.Mutex
-	places  map[net.Conn]*list.Element // of *place
-	waiting list.List                  // for a request; who has waited longest is in front
-	busy    list.List                  // with a request; the oldest one is in front
+	places  map[net.Conn]*place
+	waiting queue // for a request
+	busy    queue // with a request
 	closed  int64
 }
 
+// place is a connection in one of the queues.
 type place struct {
-	conn  net.Conn
-	in    *list.List
-	since time.Time // a request is being served
+	conn         net.Conn
+	in           *queue
+	before, next *place
+	since        time.Time // a request is being served
+}
+
+// queue has who has been in it for longest in front. Its links are in its places: two
+// moves for each request must leave no garbage.
+type queue struct {
+	front, back *place
+	length      int
+}
+
+func (q *queue) push(p *place) {
+	p.in, p.before, p.next = q, q.back, nil
+	if q.back == nil {
+		q.front = p
+	} else {
+		q.back.next = p
+	}
+	q.back = p
+	q.length++
+}
+
+// leave takes a place out of its queue.
+func (p *place) leave() {
+	q := p.in
+	if p.before == nil {
+		q.front = p.next
+	} else {
+		p.before.next = p.next
+	}
+	if p.next == nil {
+		q.back = p.before
+	} else {
+		p.next.before = p.before
+	}
+	q.length--
 }
 
 // NewConnections allows so many connections at once.
 func NewConnections(most int, log *slog.Logger) *Connections {
-	return &Connections{most: most, log: log, told: rate.Sometimes{Interval: time.Minute}, places: map[net.Conn]*list.Element{}}
+	return &Connections{most: most, log: log, told: rate.Sometimes{Interval: time.Minute}, places: map[net.Conn]*place{}}
 }
 
 // Count returns how many connections are open, and how many were closed to make room.
@@ -92,41 +127,40 @@ func (c *Connections) note(conn net.Conn, state http.ConnState, now time.Time) (
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if state == http.StateNew {
-		c.places[conn] = c.waiting.PushBack(&place{conn: conn, in: &c.waiting})
+		p := &place{conn: conn}
+		c.places[conn] = p
+		c.waiting.push(p)
 		if len(c.places) > c.most {
-			return c.makeRoom(now)
+			return c.makeRoom(p, now)
 		}
 		return nil
 	}
-	e, ok := c.places[conn]
+	p, ok := c.places[conn]
 	if !ok {
 		return nil // it made room
 	}
-	p := e.Value.(*place)
 	switch {
 	case state == http.StateActive && p.in == &c.waiting:
-		c.waiting.Remove(e)
-		p.in, p.since = &c.busy, now
-		c.places[conn] = c.busy.PushBack(p)
+		p.leave()
+		p.since = now
+		c.busy.push(p)
 	case state == http.StateIdle:
-		p.in.Remove(e)
-		p.in = &c.waiting
-		c.places[conn] = c.waiting.PushBack(p)
+		p.leave()
+		c.waiting.push(p)
 	case state == http.StateClosed || state == http.StateHijacked:
-		p.in.Remove(e)
+		p.leave()
 		delete(c.places, conn)
 	}
 	return nil
 }
 
-// makeRoom takes a connection off the lists. The new one is the last that waits.
-func (c *Connections) makeRoom(now time.Time) net.Conn {
-	e := c.waiting.Front()
-	if oldest := c.busy.Front(); c.waiting.Len() == 1 && oldest != nil && now.Sub(oldest.Value.(*place).since) >= busyTime {
-		e = oldest
+// makeRoom takes a connection out for the latest, which waits behind all others.
+func (c *Connections) makeRoom(latest *place, now time.Time) net.Conn {
+	p := c.waiting.front
+	if oldest := c.busy.front; p == latest && oldest != nil && now.Sub(oldest.since) >= busyTime {
+		p = oldest
 	}
-	p := e.Value.(*place)
-	p.in.Remove(e)
+	p.leave()
 	delete(c.places, p.conn)
 	c.closed++
 	return p.conn
