@@ -197,9 +197,11 @@ func TestFollowerHasWhatNobodyRecorded(t *testing.T) {
 	p := newPair(t)
 	p.a.publish(revtest.Start, 2)
 	p.b.publish(revtest.Start, 0)
-	e := p.a.Revoke(revtest.NewEntry(revtest.Person, 0, ca.Superseded))
+	if err := os.Remove(p.a.path(0)); err != nil {
+		t.Fatal(err)
+	}
 	at := revtest.Start.Add(time.Minute)
-	p.a.At, p.a.Fault = p.a.Count+5, revtest.NotBegun // after two looks, the reservation, and what ends: finish
+	p.a.At, p.a.Fault = p.a.Count+5, revtest.NotBegun // after two looks, the reservation and the entries: finish
 	if _, err := p.a.p.Publish(t.Context(), at); err == nil || !strings.Contains(err.Error(), "public but not recorded") {
 		t.Fatalf("Publish = %v", err)
 	}
@@ -207,10 +209,10 @@ func TestFollowerHasWhatNobodyRecorded(t *testing.T) {
 	p.leads = nil
 	p.restart(p.a)
 	p.a.publish(at, 0)
-	if p.a.number(0) != 2 || lists(p.a.public(0), e.Serial) == nil {
+	if p.a.number(0) != 2 {
 		t.Fatalf("number %d is public: it went backwards", p.a.number(0))
 	}
-	p.leads = p.b
+	p.leads = p.b // nothing was revoked, and its file is what the table calls published
 	p.b.publish(at, 1)
 	p.a.publish(at, 0)
 	p.same(0, 3)
