@@ -40,7 +40,8 @@ type Cache struct {
 // kept is one verified answer or list.
 type kept struct {
 	answer  *read.Answer // or
-	list    *read.List
+	list    *read.List   // or
+	revoked *finding     // that an issuer once said so, which is never taken back
 	fetched time.Time
 	octets  int
 }
@@ -83,6 +84,34 @@ func (c *Cache) put(key string, k kept) {
 	if c != nil && cost(key, k) <= c.octets {
 		c.kept.Set(key, k)
 	}
+}
+
+// key names what is kept of t under its issuer's key.
+func (t target) key(what string) string {
+	return what + " " + issuerKey(t.issuer) + t.cert.SerialNumber.String()
+}
+
+// keep keeps an answer on t.
+func (c *Cache) keep(answer *read.Answer, t target, fetched time.Time) {
+	c.put(t.key("ocsp"), kept{answer: answer, fetched: fetched, octets: answer.Octets})
+}
+
+// remember keeps that t was told to be revoked, apart from the answer or the list
+// that told it, which have an end and may be followed by what was recorded before.
+func (c *Cache) remember(t target, f finding) {
+	if before, ok := c.revoked(t); !ok || Graver(f.reason, before.reason) {
+		f.source = FromCache
+		c.put(t.key("revoked"), kept{revoked: &f, octets: 128})
+	}
+}
+
+// revoked returns what is remembered of t.
+func (c *Cache) revoked(t target) (finding, bool) {
+	k, ok := c.get(t.key("revoked"))
+	if !ok {
+		return finding{}, false
+	}
+	return *k.revoked, true
 }
 
 // issuerKey names who signed: the key and the name together, so that a CA of the

@@ -97,7 +97,9 @@ func TestVerifyCacheSeesRevocation(t *testing.T) {
 	if !strings.Contains(text(got), "an older list was put in its place") {
 		t.Errorf("%v", got.Steps)
 	}
-	// The number stays known after the list itself was dropped: it is over.
+	// The number stays known after the list itself was dropped: it is over. (The
+	// leaf's revocation does too; another certificate is asked about.)
+	w.leaf = w.inner.Leaf(t, ca.NewSerial().Int(), 3)
 	*now = revtest.Start.Add(time.Hour + 2*time.Minute)
 	w.crl[leafList] = w.inner.CRL(t, w.list(func(l *ca.CRL) { l.Number, l.NextUpdate = 1, revtest.Start.Add(3*time.Hour) }))
 	w.want(w.judge(), revocation.Unknown, revocation.CauseUnbelievable)

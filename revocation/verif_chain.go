@@ -9,9 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/crypto/cryptobyte"
-	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
 // Level is a level of assurance. The zero Level is none.
@@ -326,21 +323,4 @@ func (c chain) holds(oid string) bool {
 
 func named(cert *x509.Certificate, oid string) bool {
 	return slices.ContainsFunc(cert.Policies, func(is x509.OID) bool { return is.String() == oid })
-}
-
-var oidSCTList = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 2}
-
-// sctList returns the list in cert's extension (RFC 6962, 3.3), nil without one.
-func sctList(cert *x509.Certificate) []byte {
-	for _, ext := range cert.Extensions {
-		if ext.Id.Equal(oidSCTList) {
-			value := cryptobyte.String(ext.Value)
-			var list cryptobyte.String
-			if value.ReadASN1(&list, cbasn1.OCTET_STRING) && value.Empty() {
-				return list
-			}
-			return ext.Value
-		}
-	}
-	return nil
 }

@@ -20,10 +20,14 @@ func (j *judgement) crlAt(address string, t target, points []string) (finding, e
 	x := &Exchange{Kind: FromCRL}
 	list, err := j.fetchCRL(key, address, t, x)
 	if err == nil {
-		return j.useCRL(list, t, points, x)
+		var f finding
+		if f, err = j.useCRL(list, t, points, x); err == nil {
+			return f, nil
+		}
+	} else {
+		x.Error = err.Error()
+		j.tell(x, "CRL for %s: none: %v", t.name(), err)
 	}
-	x.Error = err.Error()
-	j.tell(x, "CRL for %s: none: %v", t.name(), err)
 	if held.list != nil {
 		if f, err := j.useCRL(held.list, t, points, &Exchange{Kind: FromCache, Address: address}); err == nil {
 			return f, nil
@@ -60,6 +64,7 @@ func (j *judgement) fetchCRL(key, address string, t target, x *Exchange) (*read.
 	return got.list, err
 }
 
+// loadCRL returns what is verified, and keeps what is to be believed.
 func (j *judgement) loadCRL(ctx context.Context, key, address string, t target) (fetched, error) {
 	var got fetched
 	der, took, err := j.get(ctx, address)
@@ -71,15 +76,24 @@ func (j *judgement) loadCRL(ctx context.Context, key, address string, t target) 
 	if err != nil {
 		return got, err
 	}
-	if err := j.inForce(list.Head.ThisUpdate, list.Head.NextUpdate); err != nil {
-		return got, err
+	if j.current(list, t) == nil {
+		j.v.Cache.put(key, kept{list: list, fetched: j.now, octets: list.Octets()})
 	}
-	if err := j.v.Cache.admit(issuerKey(t.issuer)+list.Scope(), list.Head.Number, list.Head.ThisUpdate); err != nil {
-		return got, failed(unbelievable, "%w", err)
-	}
-	j.v.Cache.put(key, kept{list: list, fetched: j.now, octets: list.Octets()})
 	got.list = list
 	return got, nil
+}
+
+// current says why a list is not to be believed now: its time, or that a newer one
+// of its scope has been seen.
+func (j *judgement) current(list *read.List, t target) error {
+	h := list.Head
+	if err := j.inForce(h.ThisUpdate, h.NextUpdate); err != nil {
+		return err
+	}
+	if err := j.v.Cache.admit(issuerKey(t.issuer)+list.Scope(), h.Number, h.ThisUpdate); err != nil {
+		return failed(unbelievable, "%w", err)
+	}
+	return nil
 }
 
 // together runs load once for all who ask at the same time. Each waits no longer
@@ -107,9 +121,6 @@ func (j *judgement) listAtHand(der []byte, t target, points []string) (finding, 
 	x := &Exchange{Kind: FromCRL, Octets: len(der)}
 	list, err := read.CRL(der, t.issuer)
 	if err == nil {
-		err = j.inForce(list.Head.ThisUpdate, list.Head.NextUpdate)
-	}
-	if err == nil {
 		return j.useCRL(list, t, points, x)
 	}
 	x.Error = err.Error()
@@ -123,22 +134,20 @@ func (j *judgement) useCRL(list *read.List, t target, points []string, x *Exchan
 	x.ThisUpdate, x.NextUpdate, x.Signer, x.Number, x.Scope = h.ThisUpdate, h.NextUpdate, list.Issuer, h.Number.String(), list.Scope()
 	x.Entries, x.Octets = h.Entries, int(h.Size)
 	err := list.Covers(t.cert, points)
-	if err == nil {
-		err = j.inForce(h.ThisUpdate, h.NextUpdate)
-	}
 	if err != nil {
-		x.Error = err.Error()
-		j.tell(x, "CRL for %s%s: none: %v", t.name(), where(x.Kind), err)
-		return finding{}, err
+		return j.told(x, t, finding{}, err, nil)
 	}
-	f := finding{status: Good, source: x.Kind}
+	doubt := j.current(list, t)
+	if doubt == nil && len(t.cert.OCSPServer) > 0 {
+		doubt = j.tooOld(h.ThisUpdate)
+	}
+	f := finding{status: Good}
 	if at, reason, listed := list.Lookup(t.cert.SerialNumber); listed {
-		f = finding{status: Revoked, reason: reason, at: at, cause: CauseRevoked, source: x.Kind}
+		f = finding{status: Revoked, reason: reason, at: at, cause: CauseRevoked}
 	}
-	j.tell(x, "CRL for %s%s: %s", t.name(), where(x.Kind), f.word())
 	var expired error
 	if t.cert.NotAfter.Before(h.ThisUpdate) {
 		expired = errors.New("the certificate has expired since, and lists leave out what has expired")
 	}
-	return j.then(t, f, expired)
+	return j.told(x, t, f, doubt, expired)
 }

@@ -22,14 +22,3 @@ func requestFor(t testing.TB, cert, issuer *x509.Certificate) []byte {
 }
 
 func now() time.Time { return revtest.Start }
-
-// endless is an answer "good" on the leaf that has no nextUpdate.
-func (w *web) endless() []byte {
-	w.t.Helper()
-	der, err := ocsp.CreateResponse(w.inner.Cert, w.inner.OCSPCert, ocsp.Response{Status: ocsp.Good, SerialNumber: w.leaf.SerialNumber,
-		ThisUpdate: revtest.Start, Certificate: w.inner.OCSPCert, IssuerHash: crypto.SHA256}, w.inner.OCSPKey)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return der
-}

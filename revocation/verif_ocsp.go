@@ -3,10 +3,8 @@ package revocation
 import (
 	"bytes"
 	"crypto"
-	"crypto/rand"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -15,50 +13,43 @@ import (
 	"sigill/revocation/read"
 )
 
-// nonceLength is what RFC 9654, 2.1, has clients send.
-const nonceLength = 32
-
-// newNonce returns the value of a nonce extension: an OCTET STRING in the
-// extension's own (RFC 9654, 2.1).
-func newNonce() []byte {
-	random := make([]byte, nonceLength)
-	rand.Read(random) // never fails
-	return append([]byte{0x04, nonceLength}, random...)
-}
-
 // ocspAt asks at an address, or takes what is kept of an earlier question.
 func (j *judgement) ocspAt(address string, t target) (finding, error) {
-	key := "ocsp " + issuerKey(t.issuer) + t.cert.SerialNumber.String()
 	var held kept
 	if !j.v.Nonce {
-		held, _ = j.v.Cache.get(key)
+		held, _ = j.v.Cache.get(t.key("ocsp"))
 	}
 	if held.answer != nil && j.fresh(held.fetched) {
-		if f, err := j.useOCSP(held.answer, t, &Exchange{Kind: FromCache}); err == nil {
+		if f, err := j.useOCSP(held.answer, t, &Exchange{Kind: FromCache}, nil); err == nil {
 			return f, nil
 		}
 	}
 	x := &Exchange{Kind: FromOCSP}
 	answer, err := j.askOCSP(address, t, x)
-	if err == nil && held.answer != nil && newest(answer, t) < newest(held.answer, t) {
-		err = failed(unbelievable, "an answer with a later thisUpdate has been seen: an older one was put in its place")
-	}
 	if err == nil {
 		var f finding
-		if f, err = j.useOCSP(answer, t, x); err == nil {
-			j.v.Cache.put(key, kept{answer: answer, fetched: j.now, octets: answer.Octets})
+		if f, err = j.useOCSP(answer, t, x, outrun(answer, held, t)); err == nil {
+			j.v.Cache.keep(answer, t, j.now)
 			return f, nil
 		}
-		return f, err
+	} else {
+		x.Error = err.Error()
+		j.tell(x, "OCSP for %s: no answer: %v", t.name(), err)
 	}
-	x.Error = err.Error()
-	j.tell(x, "OCSP for %s: no answer: %v", t.name(), err)
 	if held.answer != nil {
-		if f, err := j.useOCSP(held.answer, t, &Exchange{Kind: FromCache}); err == nil {
+		if f, err := j.useOCSP(held.answer, t, &Exchange{Kind: FromCache}, nil); err == nil {
 			return f, nil
 		}
 	}
 	return finding{}, err
+}
+
+// outrun says that what was answered is older than what is kept.
+func outrun(answer *read.Answer, held kept, t target) error {
+	if held.answer != nil && newest(answer, t) < newest(held.answer, t) {
+		return failed(unbelievable, "an answer with a later thisUpdate has been seen: an older one was put in its place")
+	}
+	return nil
 }
 
 // askOCSP asks by GET (RFC 6960, A.1), first by SHA-256, which RFC 5019bis wants,
@@ -68,7 +59,7 @@ func (j *judgement) askOCSP(address string, t target, x *Exchange) (*read.Answer
 	for _, hash := range []crypto.Hash{crypto.SHA256, crypto.SHA1} {
 		var nonce, request []byte
 		if j.v.Nonce {
-			nonce = newNonce()
+			nonce = read.NewNonce()
 		}
 		if request, err = read.Request(t.cert, t.issuer, hash, nonce); err != nil {
 			return nil, err
@@ -96,19 +87,31 @@ func (j *judgement) askOCSP(address string, t target, x *Exchange) (*read.Answer
 	return nil, err
 }
 
-// stapled judges an answer that came along.
+// stapled judges an answer that came along. Who shows it chose it, perhaps among
+// several that he recorded: it is measured by what is kept, and where a nonce is
+// demanded it can only harm him.
 func (j *judgement) stapled(der []byte, t target) (finding, error) {
 	x := &Exchange{Kind: FromStapled, Octets: len(der)}
 	answer, err := read.OCSP(der)
 	if err == nil {
 		err = j.checkOCSP(answer, t, nil)
 	}
-	if err == nil {
-		return j.useOCSP(answer, t, x)
+	if err != nil {
+		x.Error = err.Error()
+		j.tell(x, "OCSP for %s, as presented: no answer: %v", t.name(), err)
+		return finding{}, err
 	}
-	x.Error = err.Error()
-	j.tell(x, "OCSP for %s, as presented: no answer: %v", t.name(), err)
-	return finding{}, err
+	held, _ := j.v.Cache.get(t.key("ocsp"))
+	doubt := outrun(answer, held, t)
+	if j.v.Nonce {
+		doubt = failed(passedOver, "a nonce is demanded, which what came along cannot repeat")
+	}
+	f, err := j.useOCSP(answer, t, x, doubt)
+	if err == nil && doubt == nil && (held.answer == nil || newest(answer, t) > newest(held.answer, t)) {
+		// As fetched never: the responder is asked all the same by who gets no staple.
+		j.v.Cache.keep(answer, t, time.Time{})
+	}
+	return f, err
 }
 
 // checkOCSP verifies an answer: its signer, that it is about t, its nonce.
@@ -125,29 +128,25 @@ func (j *judgement) checkOCSP(a *read.Answer, t target, nonce []byte) error {
 	return nil
 }
 
-// useOCSP reads a verified answer.
-func (j *judgement) useOCSP(a *read.Answer, t target, x *Exchange) (finding, error) {
+// useOCSP reads a verified answer, of which doubt says what is known against it.
+func (j *judgement) useOCSP(a *read.Answer, t target, x *Exchange, doubt error) (finding, error) {
 	s, err := a.Of(t.cert, t.issuer)
-	if err == nil {
-		x.ThisUpdate, x.NextUpdate, x.ProducedAt, x.Signer = s.ThisUpdate, s.NextUpdate, a.ProducedAt, a.Signer.Name
-		x.Octets = a.Octets
-		err = j.ocspInForce(a, s)
+	if err != nil {
+		return j.told(x, t, finding{}, err, nil)
 	}
-	f := finding{status: Unknown, cause: CauseNotIssued, source: x.Kind}
+	x.ThisUpdate, x.NextUpdate, x.ProducedAt, x.Signer = s.ThisUpdate, s.NextUpdate, a.ProducedAt, a.Signer.Name
+	x.Octets = a.Octets
+	if doubt == nil {
+		doubt = j.ocspInForce(a, s)
+	}
+	f := finding{status: Unknown, cause: CauseNotIssued}
 	switch s.Status {
 	case ca.OCSPGood:
 		f.status, f.cause = Good, CauseGood
 	case ca.OCSPRevoked:
-		f = finding{status: Revoked, cause: CauseRevoked, reason: s.Reason, at: s.At, source: x.Kind}
+		f = finding{status: Revoked, cause: CauseRevoked, reason: s.Reason, at: s.At}
 	}
-	if err == nil {
-		j.tell(x, "OCSP for %s%s: %s", t.name(), where(x.Kind), f.word())
-		f, err = j.then(t, f, archived(s, t))
-	} else {
-		x.Error = err.Error()
-		j.tell(x, "OCSP for %s%s: no answer: %v", t.name(), where(x.Kind), err)
-	}
-	return f, err
+	return j.told(x, t, f, doubt, s.Forgets(t.cert))
 }
 
 // word tells a finding.
@@ -177,26 +176,7 @@ func (j *judgement) ocspInForce(a *read.Answer, s read.Single) error {
 	if a.ProducedAt.After(j.now.Add(j.v.Skew)) {
 		return failed(unbelievable, "it was made at %s, which has not come", stamp(a.ProducedAt))
 	}
-	if age := j.now.Sub(s.ThisUpdate); j.v.MaxAge > 0 && age > j.v.MaxAge+j.v.Skew {
-		return failed(stale, "its thisUpdate %s is %s ago, more than the %s that are accepted", stamp(s.ThisUpdate), age.Round(time.Second), j.v.MaxAge)
-	}
-	return nil
-}
-
-// archived says why "good" tells nothing of an expired certificate: a responder may
-// have forgotten its revocation, unless it says how far back it keeps them (RFC
-// 6960, 4.4.4).
-func archived(s read.Single, t target) error {
-	if !t.cert.NotAfter.Before(s.ThisUpdate) {
-		return nil
-	}
-	if s.ArchiveCutoff.IsZero() {
-		return errors.New("the certificate has expired since, and the answer does not say how long revocations are kept (archive cutoff)")
-	}
-	if t.cert.NotAfter.Before(s.ArchiveCutoff) {
-		return fmt.Errorf("the certificate expired before %s, since when revocations are kept", stamp(s.ArchiveCutoff))
-	}
-	return nil
+	return j.tooOld(s.ThisUpdate)
 }
 
 // newest is the thisUpdate of what an answer says of t, in seconds.

@@ -147,6 +147,43 @@ func TestVerifyResponders(t *testing.T) {
 	}
 }
 
+// An answer that is rightly signed, and about another certificate, tells nothing of
+// this one: of another serial of the issuer's, or of this serial of another issuer's.
+func TestVerifyAnswerAboutAnother(t *testing.T) {
+	w := newWeb(t)
+	delete(w.crl, leafList)
+	honest := w.forge(w.inner.OCSPCert, w.inner.OCSPKey, nil)
+	neighbour := w.inner.Leaf(t, ca.NewSerial().Int(), 3)
+	namesake := revtest.NewAuthority(t, revtest.Person, nil)
+	for name, about := range map[string][]byte{
+		"another serial":               requestFor(t, neighbour, w.inner.Cert),
+		"another issuer's key":         requestFor(t, w.leaf, namesake.Cert),
+		"another issuer's name":        requestFor(t, w.leaf, renamed(t, w.inner.Cert)),
+		"another issuer's certificate": requestFor(t, w.leaf, w.root.Cert),
+	} {
+		der, err := honest(about)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.ocsp = func([]byte) ([]byte, error) { return der, nil }
+		if got := w.judge(); got.Status != revocation.Unknown || got.Cause != revocation.CauseUnbelievable {
+			t.Errorf("%s, fetched: %s, %v", name, got.Status, got.Steps)
+		}
+		if got := w.judge(der); got.Status != revocation.Unknown || got.Cause != revocation.CauseUnbelievable {
+			t.Errorf("%s, stapled: %s, %v", name, got.Status, got.Steps)
+		}
+	}
+	w.ocsp = honest
+	w.want(w.judge(), revocation.Good, revocation.CauseGood)
+}
+
+// renamed is the same key under another name.
+func renamed(t *testing.T, cert *x509.Certificate) *x509.Certificate {
+	other := *cert
+	other.RawSubject = mustMarshal(t, pkix.Name{CommonName: "TEST another"}.ToRDNSequence())
+	return &other
+}
+
 // A holder cannot vouch for himself, whatever stands in his certificate beside
 // the purpose.
 func TestVerifyHolderIsNoResponder(t *testing.T) {

@@ -252,8 +252,7 @@ func TestVerifyAnswerWithoutEnd(t *testing.T) {
 	w := newWeb(t)
 	delete(w.crl, leafList)
 	w.v.Open = revocation.Open{Unreachable: true, Stale: true}
-	endless := w.endless()
-	w.ocsp = func([]byte) ([]byte, error) { return endless, nil }
+	w.ocsp = w.forge(w.inner.OCSPCert, w.inner.OCSPKey, func(a *answer) { a.next = time.Time{} })
 	w.want(w.judge(), revocation.Unknown, revocation.CauseUnbelievable)
 }
 

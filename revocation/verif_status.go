@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +38,13 @@ type finding struct {
 	soft   string // why it passed although nothing was told; "" if something was
 }
 
+// final reports whether f is a revocation that is never taken back: any but a hold,
+// and what lists of changes say of its end (RFC 5280, 5.3.1).
+func (f finding) final() bool {
+	const hold, lifted = ca.Reason(6), ca.Reason(8)
+	return f.status == Revoked && f.reason != hold && f.reason != lifted
+}
+
 // failureKind says what an attempt that told nothing is worth.
 type failureKind int
 
@@ -45,6 +53,7 @@ const (
 	unbelievable failureKind = iota
 	unreachable              // nobody answered, or with an unsigned error
 	stale                    // believed, and past its time
+	passedOver               // not looked for: it weighs nothing
 )
 
 // failure is an attempt that told nothing.
@@ -143,6 +152,12 @@ func (j *judgement) known(a *read.Answer) bool {
 
 // nobody decides when no way told anything.
 func (j *judgement) nobody(t target, failures []error) finding {
+	if f, ok := j.v.Cache.revoked(t); ok {
+		j.say("status of %s: nobody tells it now; it was told before: %s, which is never taken back", t.name(), f.word())
+		f, _ = j.then(t, f, nil)
+		return f
+	}
+	failures = slices.DeleteFunc(failures, func(err error) bool { return kindOf(err) == passedOver })
 	cause, passes := CauseNoAddress, len(failures) > 0
 	var why []string
 	for _, err := range failures {
@@ -216,6 +231,45 @@ func (j *judgement) inForce(thisUpdate, nextUpdate time.Time) error {
 		return failed(stale, "its nextUpdate %s has passed", stamp(nextUpdate))
 	}
 	return nil
+}
+
+// tooOld checks the age of what tells the status of a certificate that names a
+// responder, which a demanded age is about.
+func (j *judgement) tooOld(thisUpdate time.Time) error {
+	if age := j.now.Sub(thisUpdate); j.v.MaxAge > 0 && age > j.v.MaxAge+j.v.Skew {
+		return failed(stale, "its thisUpdate %s is %s ago, more than the %s that are accepted", stamp(thisUpdate), age.Round(time.Second), j.v.MaxAge)
+	}
+	return nil
+}
+
+// told ends an attempt: a verified answer or list says f of t, and doubt is what
+// keeps it from being believed, such as that it is past its time. No doubt undoes a
+// revocation, and no later "good" does: what is revoked stays so. Whoever holds the
+// issuer's "revoked" and throws it away because it is old asks somebody else, who
+// may be a thief with an older "good".
+func (j *judgement) told(x *Exchange, t target, f finding, doubt, covers error) (finding, error) {
+	what := "OCSP"
+	if x.Number != "" {
+		what = "CRL"
+	}
+	f.source = x.Kind
+	switch {
+	case doubt == nil:
+		j.tell(x, "%s for %s%s: %s", what, t.name(), where(x.Kind), f.word())
+	case f.final():
+		j.tell(x, "%s for %s%s: %s; that stands, though %v", what, t.name(), where(x.Kind), f.word(), doubt)
+	default:
+		x.Error = doubt.Error()
+		j.tell(x, "%s for %s%s: no answer: %v", what, t.name(), where(x.Kind), doubt)
+		return finding{}, doubt
+	}
+	if f.final() {
+		j.v.Cache.remember(t, f)
+	} else if before, ok := j.v.Cache.revoked(t); ok {
+		j.say("status of %s: it was told before: %s, which is never taken back", t.name(), before.word())
+		f, covers = before, nil
+	}
+	return j.then(t, f, covers)
 }
 
 // then reads what is said now of a certificate for what it tells of the time that

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/revocation/read"
 )
 
 // Status is a relying party's judgement of a certificate.
@@ -166,11 +167,14 @@ type Verifier struct {
 	Sources Sources
 	Open    Open
 	// Nonce has every OCSP request carry a nonce that the answer must repeat. It
-	// defeats replay, caches and responders that answer from files.
+	// defeats replay of answers, caches, responders that answer from files, and
+	// what came along. Lists carry none: see MaxAge.
 	Nonce bool
-	// MaxAge is how old, from its thisUpdate, an OCSP answer may be, whatever its
-	// nextUpdate says; 0: until its nextUpdate. Until then an attacker on the
-	// network may show an answer of before a revocation.
+	// MaxAge is how old, from its thisUpdate, what tells the status of a certificate
+	// may be that names a responder, whatever its nextUpdate says: an OCSP answer,
+	// and a list in its place, which an attacker on the network could else bring about
+	// by keeping answers back; 0: until its nextUpdate. Until then he may show what
+	// was so before a revocation. A "revoked" counts however old it is.
 	MaxAge time.Duration
 	// Cache keeps answers and lists between questions; nil: nothing is kept.
 	Cache *Cache
@@ -227,8 +231,8 @@ func (v *Verifier) Judge(ctx context.Context, p Presented) Verification {
 	return j.best(chains)
 }
 
-// best judges each chain until one is good. Of others, one that says revoked
-// tells more than one that says nothing.
+// best judges each chain until one is good. Of others, one that says revoked tells
+// most: somebody may be keeping back what the next one lacks to say so too.
 func (j *judgement) best(chains []chain) Verification {
 	var best Verification
 	for i, c := range chains {
@@ -253,9 +257,9 @@ func (j *judgement) best(chains []chain) Verification {
 
 func rank(r Verification) int {
 	switch r.Status {
-	case Good:
-		return 2
 	case Revoked:
+		return 2
+	case Good: // and soft
 		return 1
 	}
 	return 0
@@ -304,7 +308,7 @@ func (j *judgement) end(cause Cause, format string, args ...any) Verification {
 // timestamps tells of signed certificate timestamps, and has them verified where
 // somebody can.
 func (j *judgement) timestamps(certs []*x509.Certificate) error {
-	list := sctList(certs[0])
+	list := read.SCTs(certs[0])
 	switch {
 	case list == nil:
 		j.result.SCT = SCTAbsent

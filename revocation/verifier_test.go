@@ -255,9 +255,10 @@ func (w *web) criticalCRL() []byte {
 type answer struct {
 	nameHash, keyHash []byte
 	this, next        time.Time
+	status            []byte // CertStatus in DER; nil: good
 }
 
-// forge returns OCSP answers "good" signed by whatever key, encoded by
+// forge returns OCSP answers, "good" unless change says otherwise, signed by whatever key, encoded by
 // encoding/asn1 and not by the code that is tested elsewhere.
 func (w *web) forge(cert *x509.Certificate, key crypto.Signer, change func(*answer)) func([]byte) ([]byte, error) {
 	return func(request []byte) ([]byte, error) {
@@ -266,7 +267,7 @@ func (w *web) forge(cert *x509.Certificate, key crypto.Signer, change func(*answ
 			return nil, err
 		}
 		id := parsed.CertIDs[0]
-		a := answer{[]byte(id.NameHash), []byte(id.KeyHash), revtest.Start.Add(-time.Minute), revtest.Start.Add(time.Hour)}
+		a := answer{[]byte(id.NameHash), []byte(id.KeyHash), revtest.Start.Add(-time.Minute), revtest.Start.Add(time.Hour), []byte{0x80, 0}}
 		if change != nil {
 			change(&a)
 		}
@@ -282,10 +283,10 @@ func forgeOCSP(t *testing.T, a answer, id ca.CertID, cert *x509.Certificate, key
 		Serial    any
 	}
 	type single struct {
-		ID   certID
-		Good asn1.RawValue
-		This time.Time `asn1:"generalized"`
-		Next time.Time `asn1:"generalized,explicit,tag:0"`
+		ID     certID
+		Status asn1.RawValue
+		This   time.Time `asn1:"generalized"`
+		Next   time.Time `asn1:"generalized,explicit,optional,tag:0"`
 	}
 	data := struct {
 		Responder asn1.RawValue
@@ -295,7 +296,7 @@ func forgeOCSP(t *testing.T, a answer, id ca.CertID, cert *x509.Certificate, key
 		Responder: asn1.RawValue{FullBytes: append([]byte{0xa2, 22, 4, 20}, make([]byte, 20)...)},
 		Produced:  revtest.Start,
 		Singles: []single{{ID: certID{pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}}, a.nameHash, a.keyHash, id.Serial},
-			Good: asn1.RawValue{FullBytes: []byte{0x80, 0}}, This: a.this.UTC(), Next: a.next.UTC()}},
+			Status: asn1.RawValue{FullBytes: a.status}, This: a.this.UTC(), Next: a.next.UTC()}},
 	}
 	tbs := mustMarshal(t, data)
 	h := crypto.SHA256.New()

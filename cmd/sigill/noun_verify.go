@@ -29,8 +29,8 @@ type verifyCmd struct {
 	CRL      []string      `name:"crl" placeholder:"FILE" help:"Judge by these lists alone, PEM or DER, and fetch nothing."`
 	OCSPOnly bool          `name:"ocsp-only" xor:"sources" help:"Look at no CRL."`
 	CRLOnly  bool          `name:"crl-only" xor:"sources" help:"Ask no OCSP responder."`
-	Nonce    bool          `help:"Send a nonce and demand it back: no answer from a cache is taken."`
-	MaxAge   time.Duration `placeholder:"DURATION" help:"OCSP answers may be this old at most, whatever they say themselves."`
+	Nonce    bool          `help:"Send a nonce and demand it back: no answer from a cache, and none that came along, is taken."`
+	MaxAge   time.Duration `placeholder:"DURATION" help:"OCSP answers, and lists taken in their place, may be this old at most, whatever they say themselves."`
 	Fail     string        `enum:"closed,open" default:"closed" help:"open: a certificate whose status nobody tells is let pass, and the verdict says so. Never one whose status is told and not believed."`
 	At       string        `placeholder:"TIME" help:"Judge as of a past time, 2026-03-14T09:26:53Z."`
 

@@ -6,6 +6,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"time"
 
 	"sigill/ca"
 )
@@ -81,4 +82,19 @@ func (a *Answer) Verify(issuer *x509.Certificate) error {
 		return nil
 	}
 	return why
+}
+
+// Forgets says why "good" tells nothing of cert if it has expired: a responder may
+// have forgotten its revocation, unless it says how far back it keeps them (RFC
+// 6960, 4.4.4).
+func (s *Single) Forgets(cert *x509.Certificate) error {
+	switch {
+	case !cert.NotAfter.Before(s.ThisUpdate):
+		return nil
+	case s.ArchiveCutoff.IsZero():
+		return errors.New("the certificate has expired since, and the answer does not say how long revocations are kept (archive cutoff)")
+	case cert.NotAfter.Before(s.ArchiveCutoff):
+		return fmt.Errorf("the certificate expired before %s, since when revocations are kept", s.ArchiveCutoff.UTC().Format(time.RFC3339))
+	}
+	return nil
 }

@@ -1,7 +1,7 @@
 // Package read reads what issuers tell relying parties: OCSP answers, revocation
-// lists, and where certificates say that both are. It verifies who signed them, and
-// shares no code with what writes them but the reader of lists, which shares none
-// either. It knows nothing of time, trust or policy: whether what was read is in
+// lists, and what certificates say of status: where it is told, and of logs. It
+// verifies who signed answers and lists, and shares no code with what writes them
+// but the reader of lists, which shares none either. It knows nothing of time, trust or policy: whether what was read is in
 // force, and what it means, is for its caller.
 package read
 

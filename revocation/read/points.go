@@ -9,7 +9,10 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-var oidDistributionPoints = asn1.ObjectIdentifier{2, 5, 29, 31}
+var (
+	oidDistributionPoints = asn1.ObjectIdentifier{2, 5, 29, 31}
+	oidSCTList            = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 2}
+)
 
 // DistributionPoints returns the addresses where cert says that all of its
 // possible revocations are listed by its issuer. A point for some reasons only,
@@ -72,4 +75,20 @@ func readDistributionPoints(value []byte) (uris []string, left int, ok bool) {
 		}
 	}
 	return uris, left, true
+}
+
+// SCTs returns the list of signed timestamps in cert's extension (RFC 6962, 3.3),
+// nil without one.
+func SCTs(cert *x509.Certificate) []byte {
+	for _, ext := range cert.Extensions {
+		if ext.Id.Equal(oidSCTList) {
+			value := cryptobyte.String(ext.Value)
+			var list cryptobyte.String
+			if value.ReadASN1(&list, cbasn1.OCTET_STRING) && value.Empty() {
+				return list
+			}
+			return ext.Value
+		}
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package read
 
 import (
 	"crypto"
+	"crypto/rand"
 	"crypto/sha1" // names issuers in CertIDs, protects nothing
 	"crypto/sha256"
 	"crypto/x509"
@@ -54,6 +55,17 @@ func Request(cert, issuer *x509.Certificate, hash crypto.Hash, nonce []byte) ([]
 		})
 	})
 	return b.Bytes()
+}
+
+// nonceLength is what RFC 9654, 2.1, has clients send.
+const nonceLength = 32
+
+// NewNonce returns the value of a nonce extension: an OCTET STRING in the
+// extension's own (RFC 9654, 2.1).
+func NewNonce() []byte {
+	random := make([]byte, nonceLength)
+	rand.Read(random) // never fails
+	return append([]byte{0x04, nonceLength}, random...)
 }
 
 // issuerHashes are the hashes of a CertID (RFC 6960, 4.1.1).
