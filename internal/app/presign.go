@@ -116,10 +116,12 @@ type position struct {
 	After   string    `json:"after"`
 	Done    bool      `json:"done"`
 	Through int64     `json:"through"`
+	// Complete is not in the files of earlier versions.
+	Complete time.Time `json:"complete,omitzero"`
 }
 
 func writePosition(path string, at status.Position) error {
-	b, err := json.Marshal(position{at.Began, at.After.String(), at.Done, at.Through})
+	b, err := json.Marshal(position{at.Began, at.After.String(), at.Done, at.Through, at.Complete})
 	if err != nil {
 		return err
 	}
@@ -144,5 +146,5 @@ func readPosition(path string) (status.Position, error) {
 	if err != nil {
 		return status.Position{}, fmt.Errorf("%s cannot be read: remove it to sign all answers anew: %w", path, err)
 	}
-	return status.Position{Began: at.Began, After: after, Done: at.Done, Through: at.Through}, nil
+	return status.Position{Began: at.Began, After: after, Done: at.Done, Through: at.Through, Complete: at.Complete}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,6 +72,13 @@ func TestAnswersAsFiles(t *testing.T) {
 	}
 	if at, err := readPosition(filepath.Join(dir, "ahead", presignFile)); err != nil || at != a.ocsp.ahead.Position || !at.Done {
 		t.Errorf("kept %+v, %v, was at %+v", at, err, a.ocsp.ahead.Position)
+	}
+	if told := a.ocsp.degraded(); len(told) != 0 {
+		t.Errorf("degraded after a whole pass: %q", told)
+	}
+	a.ocsp.ahead.Now = func() time.Time { return time.Now().Add(time.Duration(a.Config.OCSP.Presign.Validity)) }
+	if told := a.ocsp.degraded(); len(told) != 1 || !strings.Contains(told[0], "signed ahead") {
+		t.Errorf("when the answers have ended: %q", told)
 	}
 	if err := a.Close(); err != nil {
 		t.Fatal(err)

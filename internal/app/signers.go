@@ -112,6 +112,8 @@ type signerBook struct {
 	// renew gives an issuing CA a new signer, revoke puts one on its CRL.
 	renew  func(ctx context.Context, id ca.IssuerID) error
 	revoke func(ctx context.Context, serial ca.Serial, by string) (ca.IssuerID, error)
+	// forget makes unusable what was answered until since, by whichever signer.
+	forget func(since time.Time)
 
 	mu      sync.Mutex
 	current map[ca.IssuerID]ca.Serial
@@ -120,8 +122,9 @@ type signerBook struct {
 	said map[string]string
 }
 
-// add writes a signer down, before it signs anything.
-func (b *signerBook) add(c *issue.Certificate) error {
+// add writes a signer down and then has it used: it signs nothing before, and the one
+// before it nothing after.
+func (b *signerBook) add(c *issue.Certificate, use func() error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all, err := ReadSigners(b.dir, b.now())
@@ -132,6 +135,9 @@ func (b *signerBook) add(c *issue.Certificate) error {
 	all = append(all, SignerID{Serial: c.Serial.String(), Issuer: c.Issuer, IssuedAt: c.StoredAt.UTC(), NotAfter: c.NotAfter.UTC()})
 	if err := writeJSON(filepath.Join(b.dir, signersFile), all); err != nil {
 		return fmt.Errorf("writing down an OCSP signer: %w", err)
+	}
+	if err := use(); err != nil {
+		return err
 	}
 	b.current[c.Issuer] = c.Serial
 	return nil
@@ -145,29 +151,61 @@ func (b *signerBook) obey(ctx context.Context) {
 		if b.done[r.Serial] || ctx.Err() != nil {
 			continue
 		}
-		err := b.obeyOne(ctx, r.Serial, "operator:"+r.By)
+		err := b.obeyOne(ctx, r)
 		b.say("revoking OCSP signer "+r.Serial, err)
 		b.done[r.Serial] = err == nil || errors.Is(err, errNoSigner)
 	}
 }
 
 // obeyOne replaces a signer that is in use, so that nothing is signed with it any
-// more, and revokes it, whether or not there is another.
-func (b *signerBook) obeyOne(ctx context.Context, text, by string) error {
-	serial, err := ca.ParseSerial(text)
+// more, and revokes it, whether or not there is another. What it has signed is not
+// given out any more: whoever has its key can have made the like.
+func (b *signerBook) obeyOne(ctx context.Context, r SignerRequest) error {
+	serial, err := ca.ParseSerial(r.Serial)
 	if err != nil {
 		return err
 	}
-	id, revoked := b.revoke(ctx, serial, by)
+	id, revoked := b.revoke(ctx, serial, "operator:"+r.By)
 	b.mu.Lock()
 	inUse := id != "" && b.current[id] == serial
 	b.mu.Unlock()
 	if !inUse {
+		if revoked == nil {
+			b.forget(b.usedUntil(id, r))
+		}
 		return revoked
 	}
 	renewed := b.renew(ctx, id)
-	b.log.Warn("OCSP signer is replaced", "issuer", id, "revoked", text, "err", renewed)
+	if renewed == nil {
+		b.forget(b.now())
+	}
+	b.log.Warn("OCSP signer is replaced", "issuer", id, "revoked", r.Serial, "err", renewed)
 	return errors.Join(revoked, renewed)
+}
+
+// usedUntil returns until when a signer may have signed that is not in use any more:
+// until the next one of its issuer was made, which was much later than asked for where
+// it could not be replaced. That does not move, so that no later start, which obeys
+// again, has everything signed ahead once more.
+func (b *signerBook) usedUntil(id ca.IssuerID, r SignerRequest) time.Time {
+	all, err := ReadSigners(b.dir, b.now())
+	if err != nil {
+		return b.now()
+	}
+	found := false
+	for _, s := range all {
+		if s.Issuer != id {
+			continue
+		}
+		if found && s.IssuedAt.After(r.At) {
+			return s.IssuedAt
+		}
+		if found {
+			break
+		}
+		found = s.Serial == r.Serial
+	}
+	return r.At
 }
 
 // revokeEarlier revokes every signer of the processes before this one.
@@ -195,6 +233,9 @@ func (b *signerBook) revokeEarlier(ctx context.Context) (n int, err error) {
 			return n, fmt.Errorf("revoking OCSP signer %s: %w", s.Serial, err)
 		}
 		n++
+	}
+	if n > 0 {
+		b.forget(b.now())
 	}
 	return n, nil
 }
@@ -227,7 +268,7 @@ func (b *signerBook) run(ctx context.Context) {
 
 func (a *App) openSigners() {
 	a.book = &signerBook{dir: a.Config.Dir, log: a.log, now: a.now, current: map[ca.IssuerID]ca.Serial{}, done: map[string]bool{}, said: map[string]string{},
-		revoke: a.revokeSigner,
+		revoke: a.revokeSigner, forget: a.forget,
 		renew: func(ctx context.Context, id ca.IssuerID) error {
 			each, ok := a.Hierarchy.Issuer(id)
 			if !ok {

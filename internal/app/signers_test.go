@@ -3,12 +3,14 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"sigill/internal/keys"
 	"sigill/orders/issue"
 	"sigill/policy"
+	"sigill/revocation/status"
 )
 
 // signerNow asks the status service about the issuing CA's first signer, and
@@ -191,12 +194,124 @@ func TestRevokeSignersAtStart(t *testing.T) {
 	}
 }
 
+// TestRevokeSignerForgets: what the revoked signer has signed of other certificates is
+// not given out from memory either; a plain renewal keeps it (TestSignerRotation).
+func TestRevokeSignerForgets(t *testing.T) {
+	a, err := open(t, make1(t, ""), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	a.Config.OCSP.Presign.Dir = "ahead"
+	if _, err := a.status(); err != nil {
+		t.Fatal(err)
+	}
+	if err := first(t.Context(), a.renewals(&server{})); err != nil {
+		t.Fatal(err)
+	}
+	card, _ := a.Hierarchy.Issuer(keys.CardCA)
+	was := signersOf(t, a.Config.Dir, keys.CardCA)[0].Serial
+	all, err := a.DB.ReleasedAfter(t.Context(), ca.Serial{}, 100)
+	all = slices.DeleteFunc(all, func(r status.Released) bool { return r.Issuer != keys.CardCA })
+	if err != nil || len(all) == 0 {
+		t.Fatalf("%d certificates, %v", len(all), err)
+	}
+	der, err := ocsp.CreateRequest(&x509.Certificate{SerialNumber: all[0].Serial.Int()}, card.Certificate, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// pass signs ahead until a pass is over.
+	pass := func(a *App) {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		p := a.ocsp.ahead
+		passed := p.Passed
+		defer func() { p.Passed = passed }()
+		p.Passed = func(context.Context) { stop() }
+		p.Run(ctx)
+	}
+	signers := func(a *App) (here, ahead string) {
+		t.Helper()
+		answer, err := a.ocsp.responder.Reply(t.Context(), status.Question{DER: der})
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := os.ReadFile(filepath.Join(a.Config.Dir, "ahead", filepath.FromSlash(status.PathOf(der))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out [2]string
+		for i, der := range [][]byte{answer.DER, file} {
+			got, err := ocsp.ParseResponse(der, card.Certificate)
+			if err != nil {
+				t.Fatal(err)
+			}
+			serial, _ := ca.SerialOf(got.Certificate.SerialNumber)
+			out[i] = serial.String()
+		}
+		return out[0], out[1]
+	}
+	pass(a)
+	if here, ahead := signers(a); here != was || ahead != was {
+		t.Fatalf("signed by %s and %s, not by %s", here, ahead, was)
+	}
+	if _, err := RequestSignerRevocation(a.Config.Dir, SignerRequest{Serial: was, By: "anna", At: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	a.book.obey(t.Context())
+	if here, _ := signers(a); here == was {
+		t.Error("given from memory after its signer was revoked")
+	}
+	pass(a)
+	if _, ahead := signers(a); ahead == was {
+		t.Error("signed ahead by a signer that is revoked")
+	}
+	// The next start obeys once more, and does not sign all ahead once more.
+	times := 0
+	a.book.done, a.book.forget = map[string]bool{}, func(since time.Time) {
+		times++
+		if !a.ocsp.ahead.Position.Began.After(since) {
+			t.Error("all is signed ahead once more because of a signer that was revoked before")
+		}
+	}
+	a.book.obey(t.Context())
+	if times != 1 {
+		t.Errorf("forgotten %d times", times)
+	}
+}
+
+// TestSignerUsedUntil: what a signer that could not be replaced has signed after it was
+// revoked is not good either.
+func TestSignerUsedUntil(t *testing.T) {
+	asked := time.Now().UTC().Truncate(time.Second)
+	list := []SignerID{
+		{"a", keys.CardCA, asked.Add(-2 * time.Hour), asked.Add(time.Hour)}, {"b", keys.CardCA, asked.Add(-time.Hour), asked.Add(time.Hour)},
+		{"x", keys.FunctionCA, asked.Add(time.Minute), asked.Add(time.Hour)}, {"c", keys.CardCA, asked.Add(2 * time.Minute), asked.Add(time.Hour)},
+	}
+	b := &signerBook{dir: t.TempDir(), now: func() time.Time { return asked.Add(30 * time.Minute) }}
+	if err := writeJSON(filepath.Join(b.dir, signersFile), list); err != nil {
+		t.Fatal(err)
+	}
+	for serial, want := range map[string]time.Duration{"a": 0, "b": 2 * time.Minute, "c": 0, "lost": 0} {
+		if got := b.usedUntil(keys.CardCA, SignerRequest{Serial: serial, At: asked}); !got.Equal(asked.Add(want)) {
+			t.Errorf("%s: until %v after it was asked", serial, got.Sub(asked))
+		}
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, signersFile), []byte("noise"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.usedUntil(keys.CardCA, SignerRequest{Serial: "a", At: asked}); !got.Equal(b.now()) {
+		t.Errorf("not known: until %v", got)
+	}
+}
+
 // TestSignerBook: a signer that cannot be replaced is revoked all the same, and
 // replaced as soon as it can be; what is no signer is left alone.
 func TestSignerBook(t *testing.T) {
 	dir := t.TempDir()
 	serial, stranger := ca.NewSerial(), ca.NewSerial()
-	var revokes, renews int
+	var revokes, renews, uses, forgotten int
+	use := func() error { uses++; return nil }
 	fail := errors.New("no signature")
 	b := &signerBook{dir: dir, log: slog.New(slog.DiscardHandler), now: time.Now, current: map[ca.IssuerID]ca.Serial{}, done: map[string]bool{}, said: map[string]string{},
 		revoke: func(_ context.Context, s ca.Serial, by string) (ca.IssuerID, error) {
@@ -209,6 +324,7 @@ func TestSignerBook(t *testing.T) {
 			revokes++
 			return keys.CardCA, nil
 		}}
+	b.forget = func(time.Time) { forgotten++ }
 	b.renew = func(context.Context, ca.IssuerID) error {
 		renews++
 		if fail == nil {
@@ -218,7 +334,10 @@ func TestSignerBook(t *testing.T) {
 	}
 	c := &issue.Certificate{StoredAt: time.Now()}
 	c.Serial, c.Issuer, c.Profile, c.NotAfter = serial, keys.CardCA, policy.ProfileOCSP, time.Now().Add(time.Hour)
-	if err := b.add(c); err != nil {
+	if err := b.add(c, func() error { return fail }); !errors.Is(err, fail) || b.current[keys.CardCA] == serial {
+		t.Errorf("what cannot be used is taken for used: %v", err)
+	}
+	if err := b.add(c, use); err != nil || uses != 1 {
 		t.Fatal(err)
 	}
 	for _, s := range []ca.Serial{serial, stranger} {
@@ -228,14 +347,14 @@ func TestSignerBook(t *testing.T) {
 	}
 	b.obey(t.Context())
 	b.obey(t.Context())
-	if revokes != 2 || renews != 2 {
-		t.Errorf("no signature: %d revocations, %d renewals", revokes, renews)
+	if revokes != 2 || renews != 2 || forgotten != 0 {
+		t.Errorf("no signature: %d revocations, %d renewals, %d times forgotten", revokes, renews, forgotten)
 	}
 	fail = nil
 	b.obey(t.Context())
 	b.obey(t.Context()) // done
-	if revokes != 3 || renews != 3 {
-		t.Errorf("healed: %d revocations, %d renewals", revokes, renews)
+	if revokes != 3 || renews != 3 || forgotten != 1 {
+		t.Errorf("healed: %d revocations, %d renewals, %d times forgotten", revokes, renews, forgotten)
 	}
 	// Files that cannot be read: nothing is carried out, and a new signer is written
 	// down all the same.
@@ -245,7 +364,7 @@ func TestSignerBook(t *testing.T) {
 		}
 	}
 	b.obey(t.Context())
-	if err := b.add(c); err != nil || revokes != 3 {
+	if err := b.add(c, use); err != nil || revokes != 3 {
 		t.Errorf("over noise: %v", err)
 	}
 	if all, err := ReadSigners(dir, time.Now()); err != nil || len(all) != 1 {

@@ -81,7 +81,7 @@ func (a *App) status() (http.Handler, error) {
 	}
 	a.closers = append(a.closers, closing(r.Wait))
 	a.ocsp.responder = r
-	a.ocsp.tail = &status.Tail{Store: a.DB.Revocation(), Cache: a.ocsp.cache, Now: a.now, Told: a.tailTold}
+	a.ocsp.tail = &status.Tail{Store: a.DB.Revocation(), Cache: a.ocsp.cache, Now: a.now, Told: a.tailTold, Back: a.tailBack}
 	if a.ocsp.ahead, err = a.presigner(); err != nil {
 		return nil, err
 	}
@@ -114,12 +114,31 @@ func (a *App) tailTold(degraded bool, age time.Duration, err error) {
 	a.log.Info("revocations by other processes are seen again")
 }
 
-// degraded tells what operators must see to.
-func (s *ocspService) degraded() []string {
-	if s.tail == nil || !s.tail.Degraded() {
-		return nil
+// tailBack tells that the database is not the one of a moment ago.
+func (a *App) tailBack(was, is int64) {
+	a.log.Error("the numbers of revocations went back: the database was restored beneath this process, or lacks the last commits of the one before; all OCSP answers are made anew",
+		"was", was, "is", is)
+}
+
+// forget makes what was answered unusable of which the signer may not have been the
+// installation's: nothing signed until since is given out any more, from memory at
+// once, where answers are signed ahead as soon as the pass has come by.
+func (a *App) forget(since time.Time) {
+	a.ocsp.cache.Clear()
+	if a.ocsp.ahead != nil {
+		a.ocsp.ahead.Again(since)
 	}
-	return []string{"revocations by other processes have not been seen for " + s.tail.Age().Truncate(time.Second).String()}
+}
+
+// degraded tells what operators must see to.
+func (s *ocspService) degraded() (out []string) {
+	if s.tail != nil && s.tail.Degraded() {
+		out = append(out, "revocations by other processes have not been seen for "+s.tail.Age().Truncate(time.Second).String())
+	}
+	if s.ahead != nil && s.ahead.Late() {
+		out = append(out, "answers signed ahead end before they are replaced: no pass over all certificates was whole in the time that they live")
+	}
+	return out
 }
 
 // metrics tell what OCSP answers cost and how far behind they may be.
@@ -131,6 +150,7 @@ func (s *ocspService) metrics(m metrics) error {
 	return errors.Join(
 		m.gauge("sigill_revocation_tail_age_seconds", "Time since revocations by other processes were last read; above 60 the process is degraded.", nil,
 			func() float64 { return s.tail.Age().Seconds() }),
+		m.counter("sigill_revocation_numbers_back_total", "How often the numbers of revocations went back since start: the database was restored or lost commits.", nil, s.tail.WentBack),
 		m.counter("sigill_ocsp_cache_hits_total", "OCSP answers given from memory since start.", nil, func() int64 { return stats().Hits }),
 		m.counter("sigill_ocsp_cache_misses_total", "OCSP answers that were not in memory.", nil, func() int64 { return stats().Misses }),
 		m.counter("sigill_ocsp_renewed_total", "OCSP answers signed anew before their end.", nil, func() int64 { return stats().Renewed }),
@@ -160,7 +180,7 @@ func (s *ocspService) aheadMetrics(m metrics) error {
 	return errors.Join(
 		m.counter("sigill_ocsp_presigned_total", "OCSP answers signed ahead since start.", nil, func() int64 { return s.ahead.Progress().Signed }),
 		m.counter("sigill_ocsp_presigned_revoked_total", "OCSP answers signed ahead that were replaced because of a revocation.", nil, func() int64 { return s.ahead.Progress().Revoked }),
-		m.gauge("sigill_ocsp_presign_complete_seconds", "When the last whole pass over all certificates began, Unix time; 0: none is whole since start.", nil, func() float64 {
+		m.gauge("sigill_ocsp_presign_complete_seconds", "When the last whole pass over all certificates began, Unix time; 0: none is whole yet.", nil, func() float64 {
 			if at := s.ahead.Progress().Complete; !at.IsZero() {
 				return float64(at.Unix())
 			}

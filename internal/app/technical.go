@@ -67,10 +67,7 @@ func (a *App) renewSigner(ctx context.Context, each keys.CA) error {
 	if err != nil {
 		return err
 	}
-	if err := a.book.add(cert); err != nil {
-		return err
-	}
-	return a.signers.Set(each.ID, responder)
+	return a.book.add(cert, func() error { return a.signers.Set(each.ID, responder) })
 }
 
 // server holds the TLS certificate of the card listener.

@@ -139,14 +139,17 @@ func (p *Presigner) Again(since time.Time) {
 }
 
 // restart forgets the pass if it is to be begun anew.
-func (p *Presigner) restart() {
+func (p *Presigner) restart() error {
 	p.mu.Lock()
 	since := p.again
 	p.again = time.Time{}
 	p.mu.Unlock()
-	if at := &p.Position; !since.IsZero() && !at.Began.After(since) {
-		*at = Position{Through: at.Through, Complete: at.Complete}
+	at := &p.Position
+	if since.IsZero() || at.Began.After(since) {
+		return nil
 	}
+	*at = Position{Through: at.Through, Complete: at.Complete}
+	return p.Save(*at)
 }
 
 // Check reports what is wrong with the configuration.
@@ -186,7 +189,9 @@ func (p *Presigner) step(ctx context.Context) error {
 	if _, _, err := p.follow(ctx, landed); err != nil {
 		return err
 	}
-	p.restart()
+	if err := p.restart(); err != nil {
+		return err
+	}
 	at := &p.Position
 	if at.Done || at.Began.IsZero() {
 		now := p.Now()
