@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"time"
@@ -30,6 +31,7 @@ func (a *App) ops() (http.Handler, error) {
 		m.gauge("sigill_root_crl_remaining_seconds", "How long the root's CRL is valid still; after it relying parties refuse everything below the root.", nil,
 			func() float64 { return a.authorities.remaining().Seconds() }),
 		a.modeMetrics(m),
+		a.listMetrics(m),
 		a.laneMetrics(m),
 		a.targetMetrics(m),
 		a.ocsp.metrics(m),
@@ -41,6 +43,7 @@ func (a *App) ops() (http.Handler, error) {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", a.ready)
+	mux.HandleFunc("GET /readyz/status", a.statusReady)
 	return mux, nil
 }
 
@@ -122,6 +125,9 @@ func (a *App) ready(w http.ResponseWriter, r *http.Request) {
 	if left := a.authorities.remaining(); left < rootCRLDegraded {
 		out.Degraded = append(out.Degraded, fmt.Sprintf("the root's CRL ends in %d hours", int(left.Hours())))
 	}
+	if worry := a.Publisher.Health().Worry(a.now()); worry != "" {
+		out.Degraded = append(out.Degraded, worry)
+	}
 	out.Degraded = append(out.Degraded, a.targetsDegraded()...)
 	out.Degraded = append(out.Degraded, a.ocsp.degraded()...)
 	if len(out.Degraded) > 0 {
@@ -136,6 +142,38 @@ func (a *App) ready(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(out)
+}
+
+// statusReady is for who distributes the requests of relying parties. Without the
+// database answers and lists go on until they end, and taking every process away at
+// once would make an outage of what is none yet: it is 503 only when no answer that is
+// kept can be in force any more.
+func (a *App) statusReady(w http.ResponseWriter, _ *http.Request) {
+	text, code := "ready", http.StatusOK
+	if age := a.ocsp.tail.Age(); age > time.Duration(a.Config.OCSP.Validity) {
+		text, code = fmt.Sprintf("the database has not answered for %v: no answer is in force any more", age.Truncate(time.Second)), http.StatusServiceUnavailable
+	}
+	w.WriteHeader(code)
+	fmt.Fprintln(w, text)
+}
+
+// listMetrics tell how this process's lists stand.
+func (a *App) listMetrics(m metrics) error {
+	return errors.Join(
+		m.gauge("sigill_crl_remaining_seconds", "How long the first list that ends is in force still; +Inf where another process publishes.", nil, func() float64 {
+			if h := a.Publisher.Health(); !h.Ends.IsZero() {
+				return h.Ends.Sub(a.now()).Seconds()
+			}
+			return math.Inf(1)
+		}),
+		m.gauge("sigill_crl_behind_seconds", "Since when a partition lacks a revocation; 0: none does.", nil, func() float64 {
+			if h := a.Publisher.Health(); !h.Behind.IsZero() {
+				return a.now().Sub(h.Behind).Seconds()
+			}
+			return 0
+		}),
+		m.gauge("sigill_crl_troubled", "Lists whose last publication failed.", nil, func() float64 { return float64(len(a.Publisher.Health().Trouble)) }),
+		m.gauge("sigill_crl_looked_seconds", "When the lists were last looked at, Unix time.", nil, func() float64 { return float64(a.Publisher.Health().At.Unix()) }))
 }
 
 // pending counts pending certificates of open downloads, up to a thousand.

@@ -83,10 +83,12 @@ func (p *Publisher) follow(ctx context.Context, leads bool, now time.Time) error
 	if err != nil {
 		return fmt.Errorf("finding CRLs to copy: %w", err)
 	}
+	p.shared = map[revocation.List]int64{}
 	var errs []error
 	n := 0
 	for i := range p.Scopes {
 		s := &p.Scopes[i]
+		p.shared[s.list()] = copies[name{s.Issuer, s.list().Scope()}].Number
 		c, there := copies[name{s.Issuer, s.list().Scope()}]
 		if !there || p.has(s, c.Number) {
 			continue

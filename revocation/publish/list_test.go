@@ -310,6 +310,7 @@ func TestPublishLeader(t *testing.T) {
 	}
 	other := &bench{t: t, Store: b.Store, issuer: b.issuer, key: b.key, dir: b.dir}
 	other.restart()
+	other.p.Leader = func(context.Context) (bool, error) { return true, nil }
 	other.publish(revtest.Start.Add(2*time.Minute), 1)
 	leads, trouble = true, nil
 	b.publish(revtest.Start.Add(3*time.Minute), 0)

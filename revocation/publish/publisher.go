@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sigill/ca"
@@ -92,6 +93,11 @@ type Publisher struct {
 	dirty map[revocation.List]int64   // highest number of an entry
 	known map[revocation.List]*state  // nil: to be read from the table
 	pause map[revocation.List]trouble // scopes that could not be published
+
+	shared map[revocation.List]int64                  // numbers of the copies in the store
+	stood  map[revocation.List]revocation.Publication // the newest that is known
+	behind map[revocation.List]time.Time              // since when a list lacks a revocation
+	health atomic.Pointer[Health]                     // of the last pass
 	// copied is what is in place of others' lists; nil: nothing was looked at.
 	copied map[revocation.List]copied
 }
@@ -164,6 +170,8 @@ func (p *Publisher) Publish(ctx context.Context, now time.Time) (n int, err erro
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now = now.UTC().Truncate(time.Second)
+	began := time.Now()
+	defer func() { p.noteHealth(now.Add(time.Since(began))) }()
 	leads, err := p.leads(ctx)
 	if err != nil {
 		return 0, err
@@ -261,6 +269,9 @@ func (p *Publisher) due(s *Scope, now time.Time) (bool, error) {
 	last := &st.published
 	if last.Number == 0 || st.doubtful {
 		return true, nil
+	}
+	if p.Leader != nil && p.shared[s.list()] != last.Number {
+		return true, nil // those who do not publish have no copy of it
 	}
 	if p.closed(s) {
 		if !last.NextUpdate.Equal(Endless) {
