@@ -76,11 +76,12 @@ func TestHostileIdle(t *testing.T) {
 		t.Logf("%d files may be open: %d connections instead of %d", limit.Cur, most, n)
 		n = most
 	}
-	h := newHall(t, n+10).listens(t)
+	h := newHall(t, n+10)
 	// These connections stay for longer than the slowest machine needs to make them.
 	h.server.IdleTimeout, h.server.ReadHeaderTimeout, h.server.ReadTimeout = 0, 0, 0
+	h.listens(t)
 	h.served(t)
-	h.open.Wait()
+	h.open.none()
 	before, goroutines := memory(), runtime.NumGoroutine()
 
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestIdleClients$", "-test.v")
@@ -120,7 +121,7 @@ func TestHostileIdle(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
 	}
-	h.open.Wait()
+	h.open.none()
 	if open, _ := h.clients.Count(); open != 0 {
 		t.Errorf("%d connections are left", open)
 	}

@@ -67,8 +67,36 @@ type hall struct {
 	dir       string
 	clock     atomic.Int64
 	log       syncBuffer
-	address   string         // of the socket, if there is one
-	open      sync.WaitGroup // the server's connections
+	address   string // of the socket, if there is one
+	open      tally  // the server's connections
+}
+
+// tally counts what comes and goes.
+type tally struct {
+	mu      sync.Mutex
+	n       int
+	changed *sync.Cond
+}
+
+func (c *tally) add(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n += n
+	if c.changed != nil {
+		c.changed.Broadcast()
+	}
+}
+
+// none waits until there is none; what is still to come is not waited for.
+func (c *tally) none() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.changed == nil {
+		c.changed = sync.NewCond(&c.mu)
+	}
+	for c.n > 0 {
+		c.changed.Wait()
+	}
 }
 
 // syncBuffer is a log that many write.
@@ -115,11 +143,11 @@ func newHall(t testing.TB, connections int) *hall {
 	changed := h.server.ConnState
 	h.server.ConnState = func(conn net.Conn, state http.ConnState) {
 		if state == http.StateNew {
-			h.open.Add(1)
+			h.open.add(1)
 		}
 		changed(conn, state)
 		if state == http.StateClosed {
-			h.open.Done()
+			h.open.add(-1)
 		}
 	}
 	return h
@@ -143,7 +171,7 @@ func (h *hall) listens(t testing.TB) *hall {
 		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 			t.Error(err)
 		}
-		h.open.Wait()
+		h.open.none()
 	})
 	return h
 }

@@ -263,7 +263,7 @@ func TestHostileResets(t *testing.T) {
 	if err := h.server.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
-	h.open.Wait()
+	h.open.none()
 	if n, closed := h.clients.Count(); n != 0 || closed != 0 {
 		t.Errorf("%d connections are left, %d made room", n, closed)
 	}
