@@ -231,7 +231,11 @@ func TestVerifyCommandStapled(t *testing.T) {
 	staple := p.file("staple.der", p.answer(request))
 	p.want([]string{"--roots", p.rootFile, "--stapled", staple}, 0, "OCSP for the certificate, serial", "as presented: good")
 	p.want([]string{"--roots", p.rootFile, "--stapled", p.leafFile}, 0, "as presented: no answer")
-	p.want([]string{"--roots", p.rootFile, "--stapled", staple, "--max-age", "1ms"}, 0, "OCSP for") // within the skew
+	p.want([]string{"--roots", p.rootFile, "--stapled", staple, "--max-age", "30m"}, 0, "as presented: good")
+	p.want([]string{"--roots", p.rootFile, "--stapled", staple, "--nonce"}, 0, "as presented: no answer: a nonce is demanded")
+	// A list in the place of an answer may be no older either; it is an hour old.
+	p.want([]string{"--roots", p.rootFile, "--crl-only", "--max-age", "30m"}, 1, "more than the 30m0s that are accepted")
+	p.want([]string{"--roots", p.rootFile, "--crl-only", "--max-age", "2h"}, 0, "good")
 }
 
 // Another organisation's root is trusted beside our own, with its own OIDs.
