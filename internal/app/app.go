@@ -316,6 +316,9 @@ func (a *App) wire() error {
 	a.Publisher = &publish.Publisher{Store: mode.Watch(a.Modes, a.DB.Revocation()), Dir: a.Hierarchy.PublicDir(), Now: a.now, Log: a.log,
 		Lint: a.linter, Lifetime: time.Duration(a.Config.CRL.Lifetime), FullEvery: time.Duration(a.Config.CRL.FullEvery), AnnounceNext: a.Config.CRL.AnnounceNext}
 	a.Publisher.Last = a.authorities.last
+	if len(a.mirrors) > 0 {
+		a.Publisher.Elsewhere = a.elsewhere
+	}
 	if a.presence != nil {
 		a.Publisher.Leader = func(ctx context.Context) (bool, error) { return a.presence.Lead(ctx, leadLists) }
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,8 @@ import (
 	"sigill/internal/config"
 	"sigill/internal/keys"
 	"sigill/internal/target"
+	"sigill/revocation"
+	"sigill/revocation/publish"
 )
 
 // targetDegraded is how long a list may be public here and not at a target before /readyz
@@ -93,6 +96,39 @@ func (a *App) drainMirrors(ctx context.Context) {
 		})
 	}
 	wg.Wait()
+}
+
+// askWithin bounds the question what a target has.
+const askWithin = 5 * time.Second
+
+// elsewhere returns the highest number that a target has of a list, nil where none can
+// tell. A target that does not answer holds nothing up: revoking must go on. Full lists
+// are not asked for: they are large, and who restored one has restored partitions too.
+func (a *App) elsewhere(ctx context.Context, list revocation.List) *big.Int {
+	if list.Partition == revocation.Whole {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	key := filepath.ToSlash(publish.CRLPath(list.Issuer, list.Partition))
+	numbers := make([]*big.Int, len(a.mirrors))
+	var wg sync.WaitGroup
+	for i, m := range a.mirrors {
+		wg.Go(func() {
+			var err error
+			if numbers[i], err = m.Number(ctx, key); err != nil {
+				a.log.Debug("a target does not tell what it has", "target", m.Name, "list", list.String(), "err", err)
+			}
+		})
+	}
+	wg.Wait()
+	var highest *big.Int
+	for _, n := range numbers {
+		if n != nil && (highest == nil || n.Cmp(highest) > 0) {
+			highest = n
+		}
+	}
+	return highest
 }
 
 // targetMetrics tell how the targets stand.

@@ -2,7 +2,10 @@ package app
 
 import (
 	"bytes"
+	"database/sql"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -196,5 +199,37 @@ func TestTargetLiesElsewhere(t *testing.T) {
 		if got := below(c.path, c.dir); got != c.want {
 			t.Errorf("below(%s, %s) = %v", c.path, c.dir, got)
 		}
+	}
+}
+
+// A machine that was restored with its disks, lists and database alike, is told by its
+// target that relying parties have seen more, and gives no number out again.
+func TestRestoredBehindATarget(t *testing.T) {
+	dir, at := make1(t, ""), t.TempDir()
+	withTarget(t, dir, at)
+	serving(t, dir, func(Addresses) {}) // the stop brings the lists there
+	there := filepath.Join(at, "crl/card-v1/0.crl")
+	was, err := os.ReadFile(there)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", filepath.Join(dir, "sigill.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Exec(`DELETE FROM publications`)
+	if err := errors.Join(err, db.Close(), os.RemoveAll(filepath.Join(dir, "public", "crl", "card-v1"))); err != nil {
+		t.Fatal(err)
+	}
+	a, err := Open(t.Context(), dir, Options{Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if err := a.Serve(t.Context(), func(Addresses) { t.Error("it serves") }); err == nil || !strings.Contains(err.Error(), "card-v1/0: the public CRL has number 1, the newest in the database is 0") {
+		t.Errorf("Serve = %v", err)
+	}
+	if is, err := os.ReadFile(there); err != nil || !bytes.Equal(is, was) {
+		t.Errorf("the list there has changed, %v", err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/big"
+	"strings"
 	"sync"
 )
 
@@ -68,4 +70,36 @@ func (m *Mirror) compareOne(ctx context.Context, key string) (relation, error) {
 	}
 	_, rel, err := m.look(ctx, key, here)
 	return rel, err
+}
+
+// Number returns the number of the list that the target has under key, nil if it has
+// none. A target that has just not answered is not asked.
+func (m *Mirror) Number(ctx context.Context, key string) (*big.Int, error) {
+	issuer, _, _ := kind(key)
+	cert := m.Issuers[issuer]
+	if cert == nil || strings.HasSuffix(key, ".cer") {
+		return nil, fmt.Errorf("%s is no list of a CA that is known", key)
+	}
+	m.mu.Lock()
+	waits, because := m.Now().Before(m.outage.until), m.outage.err
+	m.mu.Unlock()
+	if waits {
+		return nil, because
+	}
+	body, _, err := m.Target.Open(ctx, key)
+	if errors.Is(err, ErrNone) {
+		return nil, nil
+	}
+	if err != nil {
+		m.mu.Lock()
+		m.down(err, m.Now())
+		m.mu.Unlock()
+		return nil, err
+	}
+	defer body.Close()
+	h, err := readHead(body, key, cert)
+	if err != nil {
+		return nil, err
+	}
+	return h.list.Number, nil
 }

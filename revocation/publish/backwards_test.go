@@ -156,6 +156,14 @@ func TestPublishRefusesToGoBack(t *testing.T) {
 			}
 			e.Line = line
 		}, "the public CRL says"},
+		"reason weakened": {func(b *bench) {
+			e := &b.Store.Entries[0]
+			line, err := ca.EncodeRevoked(ca.Revoked{Serial: e.Serial, At: e.At, Reason: ca.CessationOfOperation})
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			e.Line = line
+		}, "the public CRL says"},
 		"numbers went back": {func(b *bench) { b.Store.Head = 0 }, "numbers have gone backwards"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"time"
@@ -45,6 +46,10 @@ type state struct {
 	// doubtful: a number above it was reserved by a process that led before. What it
 	// made with it may be public in its directory, so the next list goes above it.
 	doubtful bool
+	// elsewhere is the number of the list where it is brought to, if asked; nil if
+	// that was not told.
+	elsewhere *big.Int
+	asked     bool
 }
 
 // change is an entry that a list has not yet.

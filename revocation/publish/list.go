@@ -102,11 +102,15 @@ func readHead(r io.Reader, s *Scope) (*ca.CRLHead, error) {
 
 // behind reports that the database is older than what is public.
 func (j *job) behind(newest int64) error {
-	if j.public == nil || j.public.number.IsInt64() && j.public.number.Int64() <= newest {
+	number := j.elsewhere
+	if j.public != nil && (number == nil || j.public.number.Cmp(number) > 0) {
+		number = j.public.number
+	}
+	if number == nil || number.Cmp(big.NewInt(newest)) <= 0 {
 		return nil
 	}
 	return fmt.Errorf("the public CRL has number %v, the newest in the database is %d: the database is older than what relying parties have seen, "+
-		"probably restored; bring it up to date before anything is published", j.public.number, newest)
+		"probably restored; bring it up to date before anything is published", number, newest)
 }
 
 // remember notes what a published job leaves for the next.

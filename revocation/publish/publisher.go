@@ -3,7 +3,8 @@
 //
 // It knows the ledger of revocations only as committed rows, and neither orders nor
 // cards. Its central rule: whatever went wrong before, relying parties never see a
-// list go backwards.
+// list go backwards, as far as the public directory or a place elsewhere remembers what
+// they have seen.
 package publish
 
 import (
@@ -13,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"os"
 	"path/filepath"
 	"sync"
@@ -77,8 +79,13 @@ type Publisher struct {
 	// issued once more, to stay for ever (nextUpdate 99991231235959Z), and no more.
 	// What it has reported once it must report for ever.
 	Last func(ca.IssuerID) bool
-	Now  func() time.Time // of Run
-	Log  *slog.Logger
+	// Elsewhere, if set, returns the highest number that a list has at the places
+	// where it is brought to, nil if that can't be told. It is asked before this
+	// process first publishes the list: a machine that was restored with its disks
+	// knows no better than its database.
+	Elsewhere func(context.Context, revocation.List) *big.Int
+	Now       func() time.Time // of Run
+	Log       *slog.Logger
 	// Lifetime, Interval, Minimum and FullEvery default to the constants above. A
 	// CRL is issued anew at half of its life whether anything was revoked or not.
 	Lifetime, Interval, Minimum, FullEvery time.Duration
@@ -324,6 +331,9 @@ func (p *Publisher) publish(ctx context.Context, jobs []*job, now time.Time) {
 	for _, j := range jobs {
 		if j.err == nil {
 			j.err = j.look()
+		}
+		if j.err == nil && p.Elsewhere != nil && !j.asked {
+			j.elsewhere, j.asked = p.Elsewhere(ctx, j.list()), true
 		}
 		j.next = revocation.Publication{Issuer: j.Issuer, Scope: j.list().Scope(), State: revocation.Reserved,
 			ThisUpdate: now.Add(-backdate), NextUpdate: now.Add(orDefault(p.Lifetime, DefaultCRLLifetime))}
