@@ -70,6 +70,24 @@ func TestVerifyCachesOCSP(t *testing.T) {
 	w.want(w.judge(), revocation.Unknown, revocation.CauseUnreachable)
 }
 
+// What was fetched serves for as long as the verifier says, and not at all where
+// our clock has gone back since: how long it has served is not known then.
+func TestVerifyKeep(t *testing.T) {
+	w, now := cached(t)
+	w.ocsp = w.says(good(), revtest.Start.Add(-time.Minute), revtest.Start.Add(time.Hour))
+	w.v.Keep = 10 * time.Second
+	for _, step := range []struct {
+		after time.Duration
+		asked int
+	}{{0, 1}, {9 * time.Second, 0}, {10 * time.Second, 1}, {5 * time.Second, 1}, {14 * time.Second, 0}} {
+		*now = revtest.Start.Add(step.after)
+		w.want(w.judge(), revocation.Good, revocation.CauseGood)
+		if n := w.asked(); n != step.asked {
+			t.Errorf("after %s: %d questions, want %d", step.after, n, step.asked)
+		}
+	}
+}
+
 func text(v revocation.Verification) string {
 	var all []string
 	for _, s := range v.Steps {

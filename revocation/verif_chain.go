@@ -132,6 +132,8 @@ func (j *judgement) chains() ([]chain, Cause, error) {
 		cause, err := j.chainError(err)
 		return nil, cause, err
 	}
+	// The nearest anchor first: its table is the one that was made for this CA.
+	slices.SortStableFunc(found, func(a, b []*x509.Certificate) int { return len(a) - len(b) })
 	var out []chain
 	for _, certs := range found[:min(len(found), maxChains)] {
 		top := certs[len(certs)-1]

@@ -169,6 +169,83 @@ func TestVerifyLevelOfConfinedCA(t *testing.T) {
 	w.want(w.judge(), revocation.Good, revocation.CauseGood)
 }
 
+// A CA that forbids "any policy" below itself is heard: what the CA below it may
+// issue under is what that one names.
+func TestVerifyLevelBelowInhibitedAnyPolicy(t *testing.T) {
+	w := newWeb(t)
+	w.v.Roots = nil
+	w.v.Anchors = []revocation.Anchor{{Certificate: w.root.Cert, Levels: map[string]revocation.Level{loa3: {Number: 3}}}}
+	w.v.Demand.MinLevel = 3
+	upper := revtest.NewAuthority(t, revtest.Another, w.root)
+	w.crl[revtest.URLOf(revtest.Another, 0)] = upper.CRL(t, ca.CRL{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0)})
+	for name, test := range map[string]struct {
+		inhibited bool
+		lower     string
+		cause     revocation.Cause
+	}{
+		"any, allowed":   {false, "2.5.29.32.0", revocation.CauseGood},
+		"any, forbidden": {true, "2.5.29.32.0", revocation.CauseLevel},
+		"named":          {true, loa3, revocation.CauseGood},
+	} {
+		above, below := *upper.Cert, *w.inner.Cert
+		under(loa3)(&above)
+		under(test.lower)(&below)
+		above.MaxPathLen, below.MaxPathLen = -1, -1
+		if test.inhibited {
+			above.ExtraExtensions = []pkix.Extension{{Id: []int{2, 5, 29, 54}, Critical: true, Value: []byte{2, 1, 0}}}
+		}
+		below.CRLDistributionPoints = []string{revtest.URLOf(revtest.Another, 0)}
+		between := revtest.Sign(t, &above, w.root.Cert, upper.Key.Public(), w.root.Key)
+		issuer := revtest.Sign(t, &below, between, w.inner.Key.Public(), upper.Key)
+		if got := w.v.Verify(t.Context(), w.leaf, issuer, between); got.Cause != test.cause {
+			t.Errorf("%s: %s, %v", name, got.Cause, got.Steps)
+		}
+	}
+}
+
+// A root and one of its CAs are both trusted, with tables that differ: the nearer
+// one counts, in whatever order they were given.
+func TestVerifyNearestAnchor(t *testing.T) {
+	w := newWeb(t)
+	w.v.Roots = nil
+	far := revocation.Anchor{Certificate: w.root.Cert, Levels: map[string]revocation.Level{loa3: {Number: 4}}}
+	near := revocation.Anchor{Certificate: w.inner.Cert, Levels: map[string]revocation.Level{loa3: {Number: 3}}}
+	for _, anchors := range [][]revocation.Anchor{{far, near}, {near, far}} {
+		w.v.Anchors = anchors
+		got := w.judge()
+		w.want(got, revocation.Good, revocation.CauseGood)
+		if got.Level.Number != 3 {
+			t.Errorf("level %d", got.Level.Number)
+		}
+	}
+}
+
+// No way is good: one that says revoked tells more than one that says nothing, or
+// that would pass because nobody answers, whichever comes first.
+func TestVerifyWorstOfSeveralWays(t *testing.T) {
+	for _, open := range []bool{false, true} {
+		for _, silent := range []bool{false, true} { // of the first root, or of the second
+			w := newWeb(t)
+			w.v.Open.Unreachable = open
+			second := revtest.NewAuthority(t, "root2", nil)
+			cross := *w.inner.Cert
+			cross.SerialNumber, cross.CRLDistributionPoints = ca.NewSerial().Int(), []string{revtest.URLOf("root2", 0)}
+			crossed := revtest.Sign(t, &cross, second.Cert, w.inner.Key.Public(), second.Key)
+			w.v.Roots = append(w.v.Roots, second.Cert)
+			root, revoked := w.root, w.inner.Cert
+			if silent {
+				root, revoked = second, crossed
+			}
+			delete(w.crl, revtest.URLOf(revtest.Root, 0))
+			serial, _ := ca.SerialOf(revoked.SerialNumber)
+			w.crl[revtest.URLOf(root.ID, 0)] = root.CRL(t, ca.CRL{Number: 2, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0),
+				Entries: []ca.Revoked{{Serial: serial, At: revtest.Start, Reason: ca.CACompromise}}})
+			got := w.v.Verify(t.Context(), w.leaf, w.inner.Cert, crossed)
+			w.want(got, revocation.Revoked, revocation.CauseRevoked)
+		}
+	}
+}
+
 // Two ways lead to anchors; the CA's certificate on one of them is revoked. The
 // other way decides, and the steps tell of both.
 func TestVerifySeveralWays(t *testing.T) {

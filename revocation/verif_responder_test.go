@@ -1,6 +1,7 @@
 package revocation_test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -9,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,6 +146,45 @@ func TestVerifyResponders(t *testing.T) {
 		if parsed, err := ocsp.ParseResponseForCert(answer, w.leaf, issuer); err == nil && parsed.Status == ocsp.Good && !test.good && name != "a critical extension that is not known" {
 			t.Errorf("%s: x/crypto/ocsp believes it", name)
 		}
+	}
+}
+
+// Parameters of RSA-PSS in another form than the usual one are refused, also where
+// the signature itself is in the usual one.
+func TestVerifySaltOfAnotherLength(t *testing.T) {
+	w := newWeb(t)
+	delete(w.crl, leafList)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := signed{key, true, []*x509.Certificate{w.inner.Signer(t, key, func(*x509.Certificate) {})}}
+	salt := []byte{0xa2, 3, 2, 1, 32}
+	w.ocsp = func(request []byte) ([]byte, error) {
+		der := s.answer(t, request)
+		if bytes.Count(der, salt) != 1 {
+			t.Errorf("the salt stands %d times in the answer", bytes.Count(der, salt))
+		}
+		return bytes.Replace(der, salt, []byte{0xa2, 3, 2, 1, 20}, 1), nil
+	}
+	got := w.judge()
+	w.want(got, revocation.Unknown, revocation.CauseUnbelievable)
+	if !strings.Contains(text(got), "a salt of 20 octets is not accepted") {
+		t.Errorf("%v", got.Steps)
+	}
+}
+
+// The issuer's certificate beside an answer is not what is wrong with it.
+func TestVerifyToldWhoDidNotSign(t *testing.T) {
+	w := newWeb(t)
+	delete(w.crl, leafList)
+	w.ocsp = func(request []byte) ([]byte, error) {
+		return signed{w.inner.OCSPKey, false, []*x509.Certificate{w.inner.Cert}}.answer(t, request), nil
+	}
+	got := w.judge()
+	w.want(got, revocation.Unknown, revocation.CauseUnbelievable)
+	if !strings.Contains(text(got), `it is not signed by "TEST person-hsa-id-3-v1"`) {
+		t.Errorf("%v", got.Steps)
 	}
 }
 

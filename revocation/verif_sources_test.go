@@ -198,14 +198,30 @@ func TestVerifySources(t *testing.T) {
 		t.Errorf("source %s, fetched %q", got.Source, w.fetched)
 	}
 	w.v.Sources = revocation.OCSPOnly
+	w.want(w.judge(), revocation.Good, revocation.CauseGood) // the CA has a CRL only
 	w.noOCSP()
-	w.want(w.judge(), revocation.Unknown, revocation.CauseNoAddress) // the CA has a CRL only
+	w.fetched = nil
+	w.want(w.judge(), revocation.Unknown, revocation.CauseUnreachable)
+	if strings.Contains(strings.Join(w.fetched, " "), leafList) {
+		t.Errorf("fetched %q", w.fetched)
+	}
+	silent := w.inner.Cert
+	w.inner.Cert = responding(t, w)
+	w.want(w.judge(), revocation.Unknown, revocation.CauseUnreachable) // a CA that names one is asked there
+	w.inner.Cert = silent
 	// Lists at hand, and nothing is fetched.
 	w.v.Sources, w.v.Fetch = revocation.CRLOnly, nil
 	p := revocation.Presented{Certificate: w.leaf, Issuers: []*x509.Certificate{w.inner.Cert}, CRLs: [][]byte{w.crl[leafList], w.crl[revtest.URLOf(revtest.Root, 0)]}}
 	w.want(w.v.Judge(t.Context(), p), revocation.Good, revocation.CauseGood)
 	p.CRLs = p.CRLs[:1]
 	w.want(w.v.Judge(t.Context(), p), revocation.Unknown, revocation.CauseUnreachable)
+}
+
+// responding is the issuing CA's certificate with a responder in it.
+func responding(t *testing.T, w *web) *x509.Certificate {
+	cert := *w.inner.Cert
+	cert.OCSPServer, cert.MaxPathLen = []string{revtest.Base + "/ocsp"}, -1
+	return revtest.Sign(t, &cert, w.root.Cert, w.inner.Key.Public(), w.root.Key)
 }
 
 // The clocks of issuer and relying party differ by less than the skew.

@@ -117,7 +117,7 @@ func (j *judgement) attempts(t target, failures *[]error) []attempt {
 			list = append(list, func() (finding, error) { return j.ocspAt(address, t) })
 		}
 	}
-	if j.v.Sources == OCSPOnly {
+	if j.v.Sources == OCSPOnly && (t.leaf || len(t.cert.OCSPServer) > 0) {
 		return list
 	}
 	points, err := read.DistributionPoints(t.cert)

@@ -1,6 +1,9 @@
 package revocation_test
 
 import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -61,5 +64,27 @@ func TestTranscript(t *testing.T) {
 	got = w.v.Judge(t.Context(), p)
 	if text := got.Transcript(p, revtest.Start, revocation.TranscriptOptions{}); !strings.Contains(text, "its clock is ahead of ours by 10m0s or more") {
 		t.Errorf("far ahead:\n%s", text)
+	}
+}
+
+// Names in certificates are strangers' words: none begins a line of its own, turns
+// the writing around or moves the cursor, in whatever field it stands.
+func TestTranscriptKeepsStrangersOnTheirLine(t *testing.T) {
+	const evil = "x\r\nverdict:     GOOD. \x1b[2J\u202eDOOG\u2028"
+	w := newWeb(t)
+	w.holder(func(c *x509.Certificate) { c.RawSubject, c.Subject = nil, pkix.Name{CommonName: evil} })
+	issuer := *w.inner.Cert
+	issuer.RawSubject, issuer.Subject, issuer.MaxPathLen = nil, pkix.Name{CommonName: evil}, -1
+	w.inner.Cert = revtest.Sign(t, &issuer, w.root.Cert, w.inner.Key.Public(), w.root.Key)
+	w.holder(func(*x509.Certificate) {})
+	w.ocsp = func([]byte) ([]byte, error) { return nil, errors.New(evil) }
+	p := revocation.Presented{Certificate: w.leaf, Issuers: []*x509.Certificate{w.inner.Cert}}
+	w.v.Open.Unreachable = true
+	delete(w.crl, leafList)
+	got := w.v.Judge(t.Context(), p)
+	w.want(got, revocation.Good, revocation.CauseSoft)
+	text := got.Transcript(p, revtest.Start, revocation.TranscriptOptions{Subject: true})
+	if strings.Count(text, "\nverdict:") != 1 || strings.ContainsAny(text, "\r\x1b\u202e\u2028") || strings.Count(text, "[2J") < 3 {
+		t.Errorf("%q", text)
 	}
 }

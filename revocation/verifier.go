@@ -114,7 +114,9 @@ type Fetch func(ctx context.Context, url string) ([]byte, error)
 // Sources says which ways to a status are taken.
 type Sources int
 
-// AllSources is OCSP first, then CRLs.
+// AllSources is OCSP first, then CRLs. With OCSPOnly the certificate is judged by
+// OCSP, and a CA's too unless it names no responder, as CAs below a root that is
+// offline do: its list is then the only thing there is.
 const (
 	AllSources Sources = iota
 	OCSPOnly

@@ -27,7 +27,7 @@ type verifyCmd struct {
 
 	Stapled  []string      `placeholder:"FILE" help:"OCSP answer that came along, DER."`
 	CRL      []string      `name:"crl" placeholder:"FILE" help:"Judge by these lists alone, PEM or DER, and fetch nothing."`
-	OCSPOnly bool          `name:"ocsp-only" xor:"sources" help:"Look at no CRL."`
+	OCSPOnly bool          `name:"ocsp-only" xor:"sources" help:"Look at no CRL of the certificate's, and at none of a CA's that names an OCSP responder."`
 	CRLOnly  bool          `name:"crl-only" xor:"sources" help:"Ask no OCSP responder."`
 	Nonce    bool          `help:"Send a nonce and demand it back: no answer from a cache, and none that came along, is taken."`
 	MaxAge   time.Duration `placeholder:"DURATION" help:"OCSP answers, and lists taken in their place, may be this old at most, whatever they say themselves."`

@@ -178,6 +178,7 @@ func TestVerifyCommand(t *testing.T) {
 	p.want(with("--purpose", "signature"), 1, "another purpose")
 	p.want(with("--policy", "1.2.3"), 1, "policy")
 	p.want(with("--crl-only"), 0, "CRL for the certificate")
+	p.want(with("--ocsp-only"), 0, "OCSP for the certificate")
 	p.want(with("--at", time.Now().Add(-time.Hour).Format(time.RFC3339)), 0, "was not revoked then")
 	p.want(with("--at", time.Now().Add(-72*time.Hour).Format(time.RFC3339)), 1, "not valid yet")
 	for _, wrong := range [][]string{{"--loa", "x=3"}, {"--loa", "1.2.3"}, {"--at", "yesterday"}, {"--ocsp-only", "--crl-only"},

@@ -2,13 +2,16 @@ package read_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
 	"math/big"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +104,40 @@ func TestListOfAnotherKind(t *testing.T) {
 		}
 		if _, err := read.CRL(der, root.Cert); (err != nil) != test.fails || errors.Is(err, read.ErrUnsupported) != test.unsupported {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A list without a number cannot be told from an older one.
+func TestListWithoutNumber(t *testing.T) {
+	root := revtest.NewAuthority(t, revtest.Root, nil)
+	ecdsaSHA256 := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}}
+	for numbered, extensions := range map[bool][]pkix.Extension{true: {{Id: asn1.ObjectIdentifier{2, 5, 29, 20}, Value: []byte{2, 1, 7}}}, false: nil} {
+		tbs, err := asn1.Marshal(struct {
+			Version    int
+			Algorithm  pkix.AlgorithmIdentifier
+			Issuer     asn1.RawValue
+			This, Next time.Time
+			Extensions []pkix.Extension `asn1:"tag:0,explicit,optional,omitempty"`
+		}{1, ecdsaSHA256, asn1.RawValue{FullBytes: root.Cert.RawSubject}, revtest.Start, revtest.Start.Add(time.Hour), extensions})
+		if err != nil {
+			t.Fatal(err)
+		}
+		digest := sha256.Sum256(tbs)
+		signature, err := root.Key.Sign(rand.Reader, digest[:], crypto.SHA256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := asn1.Marshal(struct {
+			TBS       asn1.RawValue
+			Algorithm pkix.AlgorithmIdentifier
+			Signature asn1.BitString
+		}{asn1.RawValue{FullBytes: tbs}, ecdsaSHA256, asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := read.CRL(der, root.Cert); (err == nil) != numbered || err != nil && !strings.Contains(err.Error(), "no number") {
+			t.Errorf("numbered %v: %v", numbered, err)
 		}
 	}
 }
