@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -117,6 +118,9 @@ func TestVerifyFailsOpen(t *testing.T) {
 			w.ocsp = w.forge(foreign.OCSPCert, foreign.OCSPKey, nil)
 		}, revocation.Open{Unreachable: true, Stale: true}, revocation.Unknown, revocation.CauseUnbelievable},
 		"never issued": {func(w *web) { delete(w.Released, w.serial) }, revocation.Open{Unreachable: true, Stale: true}, revocation.Unknown, revocation.CauseNotIssued},
+		"too much": {func(w *web) {
+			w.ocsp = func([]byte) ([]byte, error) { return nil, fmt.Errorf("a gigabyte: %w", revocation.ErrUnread) }
+		}, revocation.Open{Unreachable: true, Stale: true}, revocation.Unknown, revocation.CauseUnbelievable},
 		"no address": {func(w *web) {
 			w.leaf = w.inner.Signer(w.t, revtest.NewKey(w.t), func(c *x509.Certificate) {})
 		}, revocation.Open{Unreachable: true, Stale: true}, revocation.Unknown, revocation.CauseNoAddress},

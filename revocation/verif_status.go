@@ -203,7 +203,10 @@ func (j *judgement) get(ctx context.Context, address string) ([]byte, time.Durat
 	start := time.Now()
 	der, err := j.v.Fetch(ctx, address)
 	took := time.Since(start)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrUnread):
+		return nil, took, failed(unbelievable, "%w", err)
+	case err != nil:
 		return nil, took, failed(unreachable, "%w", err)
 	}
 	return der, took, nil

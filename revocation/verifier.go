@@ -3,6 +3,7 @@ package revocation
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"time"
 
@@ -107,8 +108,13 @@ type Exchange struct {
 	Error      string        `json:"error,omitempty"`     // why it says nothing
 }
 
+// ErrUnread is that somebody answered, and that it was not taken for what it is,
+// such as its size. It is not that nobody answered, and lets nothing pass.
+var ErrUnread = errors.New("what was answered is not read")
+
 // Fetch returns what GET of an address (http) returns, no more than it would
-// read of a stranger, and an error for any other answer than 200.
+// read of a stranger (else an error that is ErrUnread), and an error for any other
+// answer than 200.
 type Fetch func(ctx context.Context, url string) ([]byte, error)
 
 // Sources says which ways to a status are taken.

@@ -16,6 +16,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"sigill/ca"
 	"sigill/internal/adminclient"
 	"sigill/internal/keys"
 	"sigill/internal/statement"
@@ -298,8 +299,8 @@ func momentOf(t *time.Time) string {
 	return moment(*t)
 }
 
-// maxInput bounds files that are read.
-const maxInput = 32 << 20
+// maxInput bounds files and answers that are read: the largest are lists.
+const maxInput = ca.MaxCRL
 
 // readInput reads a file, "-" being the standard input.
 func readInput(g *globals, name string) ([]byte, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/revocation"
 )
 
 type crlCmd struct {
@@ -134,7 +134,7 @@ func fetch(ctx context.Context, address string) ([]byte, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxInput+1))
 	if err == nil && len(b) > maxInput {
-		err = errors.New("the answer is too large")
+		err = fmt.Errorf("%s answered more than %d MiB: %w", address, maxInput>>20, revocation.ErrUnread)
 	}
 	return b, err
 }
