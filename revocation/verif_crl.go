@@ -91,7 +91,7 @@ func (j *judgement) current(list *read.List, t target) error {
 		return err
 	}
 	if err := j.v.Cache.admit(issuerKey(t.issuer)+list.Scope(), h.Number, h.ThisUpdate); err != nil {
-		return failed(unbelievable, "%w", err)
+		return failed(outdated, "%w", err)
 	}
 	return nil
 }

@@ -60,8 +60,23 @@ func TestVerifyRevokedDoesNotGrowOld(t *testing.T) {
 		"answer past its end, the list says good": {func(w *web, _ *revocation.Presented) {
 			w.ocsp = w.says(revokedAs(ca.Superseded), at(-2*time.Hour), at(-time.Hour))
 		}, revocation.Revoked},
-		"answer of a clock ahead, the list says good": {func(w *web, _ *revocation.Presented) {
+		"answer of a time to come": {func(w *web, _ *revocation.Presented) {
 			w.ocsp = w.says(revokedAs(ca.Superseded), at(2*time.Hour), at(3*time.Hour))
+		}, revocation.Good},
+		"answer by the key of an ended signer": {func(w *web, _ *revocation.Presented) {
+			key := revtest.NewKey(w.t)
+			cert := w.inner.Signer(w.t, key, func(c *x509.Certificate) { c.NotAfter = at(-10 * time.Minute) })
+			w.ocsp = w.forge(cert, key, func(a *answer) { a.status, a.this, a.next = revokedAs(ca.Superseded), at(-2*time.Hour), at(-time.Hour) })
+		}, revocation.Good},
+		"answer without an end": {func(w *web, _ *revocation.Presented) {
+			w.ocsp = w.says(revokedAs(ca.Superseded), at(-2*time.Hour), time.Time{})
+		}, revocation.Good},
+		"list older than one that was seen": {func(w *web, p *revocation.Presented) {
+			w.noOCSP()
+			w.v.Cache, _ = revocation.NewCache(1 << 20)
+			w.crl[leafList] = w.inner.CRL(w.t, w.list(func(l *ca.CRL) { l.Number = 2 }))
+			w.want(w.judge(), revocation.Good, revocation.CauseGood)
+			p.CRLs = [][]byte{w.listing(func(*ca.CRL) {})}
 		}, revocation.Revoked},
 		"answer past its end, no list": {func(w *web, _ *revocation.Presented) {
 			delete(w.crl, leafList)

@@ -47,7 +47,7 @@ func (j *judgement) ocspAt(address string, t target) (finding, error) {
 // outrun says that what was answered is older than what is kept.
 func outrun(answer *read.Answer, held kept, t target) error {
 	if held.answer != nil && newest(answer, t) < newest(held.answer, t) {
-		return failed(unbelievable, "an answer with a later thisUpdate has been seen: an older one was put in its place")
+		return failed(outdated, "an answer with a later thisUpdate has been seen: an older one was put in its place")
 	}
 	return nil
 }
@@ -166,15 +166,16 @@ func where(s Source) string {
 
 // ocspInForce checks the times of an answer.
 func (j *judgement) ocspInForce(a *read.Answer, s read.Single) error {
-	if err := j.inForce(s.ThisUpdate, s.NextUpdate); err != nil {
-		return err
-	}
-	// What is kept may outlive the certificate of who signed it.
+	// What is kept may outlive the certificate of who signed it. This comes first: of
+	// what is merely old, "revoked" counts, and with the key any date can be written.
 	if j.now.Before(a.Signer.NotBefore.Add(-j.v.Skew)) || j.now.After(a.Signer.NotAfter.Add(j.v.Skew)) {
 		return failed(unbelievable, "the signer's certificate is valid from %s to %s", stamp(a.Signer.NotBefore), stamp(a.Signer.NotAfter))
 	}
 	if a.ProducedAt.After(j.now.Add(j.v.Skew)) {
 		return failed(unbelievable, "it was made at %s, which has not come", stamp(a.ProducedAt))
+	}
+	if err := j.inForce(s.ThisUpdate, s.NextUpdate); err != nil {
+		return err
 	}
 	return j.tooOld(s.ThisUpdate)
 }

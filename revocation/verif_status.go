@@ -53,6 +53,7 @@ const (
 	unbelievable failureKind = iota
 	unreachable              // nobody answered, or with an unsigned error
 	stale                    // believed, and past its time
+	outdated                 // believed, and a newer one has been seen
 	passedOver               // not looked for: it weighs nothing
 )
 
@@ -246,10 +247,10 @@ func (j *judgement) tooOld(thisUpdate time.Time) error {
 }
 
 // told ends an attempt: a verified answer or list says f of t, and doubt is what
-// keeps it from being believed, such as that it is past its time. No doubt undoes a
-// revocation, and no later "good" does: what is revoked stays so. Whoever holds the
-// issuer's "revoked" and throws it away because it is old asks somebody else, who
-// may be a thief with an older "good".
+// keeps it from being believed. That it is old undoes no revocation, and no later
+// "good" does: what is revoked stays so. Whoever throws the issuer's "revoked" away
+// because it is old asks somebody else, who may be a thief with an older "good". Of
+// whom an ended signer's key accuses, or a time to come, nothing is known.
 func (j *judgement) told(x *Exchange, t target, f finding, doubt, covers error) (finding, error) {
 	what := "OCSP"
 	if x.Number != "" {
@@ -259,7 +260,7 @@ func (j *judgement) told(x *Exchange, t target, f finding, doubt, covers error) 
 	switch {
 	case doubt == nil:
 		j.tell(x, "%s for %s%s: %s", what, t.name(), where(x.Kind), f.word())
-	case f.final():
+	case f.final() && kindOf(doubt) != unbelievable:
 		j.tell(x, "%s for %s%s: %s; that stands, though %v", what, t.name(), where(x.Kind), f.word(), doubt)
 	default:
 		x.Error = doubt.Error()
