@@ -167,6 +167,24 @@ func TestVerifyRemembersRevocation(t *testing.T) {
 	w.want(w.judge(), revocation.Good, revocation.CauseGood)
 }
 
+// What told it was at hand once only, and nobody answers now.
+func TestVerifyRemembersWhatWasAtHand(t *testing.T) {
+	w, _ := cached(t)
+	w.noOCSP()
+	delete(w.crl, leafList)
+	p := revocation.Presented{Certificate: w.leaf, Issuers: []*x509.Certificate{w.inner.Cert}, CRLs: [][]byte{w.listing(func(*ca.CRL) {})}}
+	w.want(w.v.Judge(t.Context(), p), revocation.Revoked, revocation.CauseRevoked)
+	for _, open := range []bool{false, true} {
+		w.v.Open.Unreachable = open
+		got := w.judge()
+		w.want(got, revocation.Revoked, revocation.CauseRevoked)
+		if got.Source != revocation.FromCache || got.Reason != ca.Superseded || !strings.Contains(text(got), "nobody tells it now; it was told before: revoked") {
+			t.Errorf("%s by %s: %v", got, got.Source, got.Steps)
+		}
+		w.want(w.asOf(revtest.Start.Add(-4*time.Hour)), revocation.Good, revocation.CauseGood)
+	}
+}
+
 // The gravest reason is remembered; a hold is not, because it may end.
 func TestVerifyRemembersTheGravest(t *testing.T) {
 	w, now := cached(t)
@@ -238,6 +256,12 @@ func TestVerifyStapleDoesNotSpareOthers(t *testing.T) {
 	if n := w.asked(); n != 0 {
 		t.Errorf("kept: %d questions", n)
 	}
+	// Nor does a staple no newer than it make what was fetched be fetched again.
+	w.want(w.judge(w.one(w.ocsp)), revocation.Good, revocation.CauseGood)
+	w.want(w.judge(), revocation.Good, revocation.CauseGood)
+	if n := w.asked(); n != 0 {
+		t.Errorf("after a staple of the same time: %d questions", n)
+	}
 }
 
 // A nonce is demanded, and a staple has none: it is passed over, and whoever
@@ -297,6 +321,9 @@ func TestVerifyListAtHandOlderThanSeen(t *testing.T) {
 	if got.Source != revocation.FromCache || !strings.Contains(text(got), "number 4 has been seen with a later thisUpdate") {
 		t.Errorf("source %s: %v", got.Source, got.Steps)
 	}
+	// It has not taken the place of what is kept, which serves when nobody answers.
+	delete(w.crl, leafList)
+	w.want(judge(w.leaf), revocation.Good, revocation.CauseGood)
 }
 
 // A demanded age is about lists too where they stand for answers: or keeping answers

@@ -271,7 +271,7 @@ func (j *judgement) told(x *Exchange, t target, f finding, doubt, covers error) 
 		j.v.Cache.remember(t, f)
 	} else if before, ok := j.v.Cache.revoked(t); ok {
 		j.say("status of %s: it was told before: %s, which is never taken back", t.name(), before.word())
-		f, covers = before, nil
+		f = before
 	}
 	return j.then(t, f, covers)
 }

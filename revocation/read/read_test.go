@@ -108,6 +108,21 @@ func TestListOfAnotherKind(t *testing.T) {
 	}
 }
 
+// What an answer marks critical and this reader does not know, it does not pass over.
+func TestAnswerWithCriticalExtension(t *testing.T) {
+	root := revtest.NewAuthority(t, revtest.Root, nil)
+	for _, critical := range []bool{false, true} {
+		der, err := ocsp.CreateResponse(root.Cert, root.Cert, ocsp.Response{Status: ocsp.Good, SerialNumber: big.NewInt(7), ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour),
+			ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 999, 1}, Critical: critical, Value: []byte{5, 0}}}}, root.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := read.OCSP(der); (err != nil) != critical {
+			t.Errorf("critical %v: %v", critical, err)
+		}
+	}
+}
+
 // A list without a number cannot be told from an older one.
 func TestListWithoutNumber(t *testing.T) {
 	root := revtest.NewAuthority(t, revtest.Root, nil)
