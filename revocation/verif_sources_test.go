@@ -211,7 +211,11 @@ func TestVerifySources(t *testing.T) {
 	}
 	silent := w.inner.Cert
 	w.inner.Cert = responding(t, w)
+	w.fetched = nil
 	w.want(w.judge(), revocation.Unknown, revocation.CauseUnreachable) // a CA that names one is asked there
+	if strings.Contains(strings.Join(w.fetched, " "), ".crl") {
+		t.Errorf("fetched %q", w.fetched)
+	}
 	w.inner.Cert = silent
 	// Lists at hand, and nothing is fetched.
 	w.v.Sources, w.v.Fetch = revocation.CRLOnly, nil
