@@ -209,26 +209,30 @@ func TestRevokeSignerForgets(t *testing.T) {
 	if err := first(t.Context(), a.renewals(&server{})); err != nil {
 		t.Fatal(err)
 	}
-	card, _ := a.Hierarchy.Issuer(keys.CardCA)
-	was := signersOf(t, a.Config.Dir, keys.CardCA)[0].Serial
+	issuer, _ := a.Hierarchy.Issuer(keys.FunctionCA)
+	was := signersOf(t, a.Config.Dir, keys.FunctionCA)[0].Serial
 	all, err := a.DB.ReleasedAfter(t.Context(), ca.Serial{}, 100)
-	all = slices.DeleteFunc(all, func(r status.Released) bool { return r.Issuer != keys.CardCA })
+	all = slices.DeleteFunc(all, func(r status.Released) bool { return r.Issuer != keys.FunctionCA || r.Serial.String() == was })
 	if err != nil || len(all) == 0 {
 		t.Fatalf("%d certificates, %v", len(all), err)
 	}
-	der, err := ocsp.CreateRequest(&x509.Certificate{SerialNumber: all[0].Serial.Int()}, card.Certificate, nil)
+	der, err := ocsp.CreateRequest(&x509.Certificate{SerialNumber: all[0].Serial.Int()}, issuer.Certificate, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// pass signs ahead until a pass is over.
 	pass := func(a *App) {
-		ctx, stop := context.WithCancel(t.Context())
+		t.Helper()
+		ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
 		defer stop()
-		p := a.ocsp.ahead
+		p, whole := a.ocsp.ahead, false
 		passed := p.Passed
 		defer func() { p.Passed = passed }()
-		p.Passed = func(context.Context) { stop() }
+		p.Passed = func(context.Context) { whole = true; stop() }
 		p.Run(ctx)
+		if !whole {
+			t.Fatalf("no pass in half a minute, at %+v", p.Position)
+		}
 	}
 	signers := func(a *App) (here, ahead string) {
 		t.Helper()
@@ -242,7 +246,7 @@ func TestRevokeSignerForgets(t *testing.T) {
 		}
 		var out [2]string
 		for i, der := range [][]byte{answer.DER, file} {
-			got, err := ocsp.ParseResponse(der, card.Certificate)
+			got, err := ocsp.ParseResponse(der, issuer.Certificate)
 			if err != nil {
 				t.Fatal(err)
 			}
