@@ -33,7 +33,9 @@ type shelf struct {
 	most     int // of puts at once
 	busy     map[string]bool
 	takes    time.Duration // a put
-	refuses  string        // a path
+	uneven   bool          // every second one thrice as long
+	began    int
+	refuses  map[string]time.Duration // paths, after so long
 	err      error
 	onPut    func(n int)
 	saved    status.Position
@@ -60,13 +62,19 @@ func (s *shelf) Put(ctx context.Context, path string, der []byte, until time.Tim
 		s.busy[path] = true
 		s.most = max(s.most, len(s.busy))
 	})
+	after, refused := s.refuses[path]
+	s.set(func() {
+		if s.began++; s.uneven && s.began%2 == 0 {
+			after += 2 * s.takes
+		}
+	})
 	if s.takes > 0 {
-		time.Sleep(s.takes)
+		time.Sleep(s.takes + after)
 	}
 	puts := 0
 	s.set(func() {
 		delete(s.busy, path)
-		if err = s.err; err == nil && path == s.refuses {
+		if err = s.err; err == nil && refused {
 			err = errors.New("refused")
 		}
 		if err != nil {
@@ -332,17 +340,19 @@ func TestPresignerPutsAtOnce(t *testing.T) {
 		if s.puts < 500 || s.puts > 640 || s.most != 16 {
 			t.Errorf("%d answers in two seconds, %d at once", s.puts, s.most)
 		}
-		for i := range 100 {
-			s.revoke(3 * i) // among them those that are under way
+		const from, to = 180, 480 // among them those that are under way
+		for i := from; i < to; i += 3 {
+			s.revoke(i)
 		}
 		again := revtest.NewEntry(revtest.Person, 0, ca.CACompromise)
-		again.Serial, again.NotAfter, again.Version = s.all[0].Serial, s.all[0].NotAfter, 2
+		again.Serial, again.NotAfter, again.Version = s.all[to-3].Serial, s.all[to-3].NotAfter, 2
+		s.set(func() { s.all[to-3].Reason = again.Reason })
 		s.add(again)
 		s.sleep(2 * time.Second)
-		for i := range 100 {
+		for i := from; i < to; i += 3 {
 			for _, hash := range []crypto.Hash{crypto.SHA1, crypto.SHA256} {
-				if got := s.status(authority.Cert, s.all[3*i].Serial, hash); got != ocsp.Revoked {
-					t.Fatalf("%d is %d two seconds after its revocation", 3*i, got)
+				if got := s.status(authority.Cert, s.all[i].Serial, hash); got != ocsp.Revoked {
+					t.Fatalf("%d is %d two seconds after its revocation", i, got)
 				}
 			}
 		}
@@ -353,19 +363,55 @@ func TestPresignerPutsAtOnce(t *testing.T) {
 		stop()
 		for i := range s.all {
 			want := ocsp.Good
-			if i < 300 && i%3 == 0 {
+			if i >= from && i < to && i%3 == 0 {
 				want = ocsp.Revoked
 			}
 			if got := s.status(authority.Cert, s.all[i].Serial, crypto.SHA1); got != want {
 				t.Errorf("%d is %d, want %d", i, got, want)
 			}
 		}
-		der := s.kept[s.path(authority.Cert, s.all[0].Serial, crypto.SHA1)]
+		der := s.kept[s.path(authority.Cert, s.all[to-3].Serial, crypto.SHA1)]
 		if got, err := ocsp.ParseResponse(der, authority.Cert); err != nil || got.RevocationReason != ocsp.CACompromise {
 			t.Errorf("the reason is not the later one: %+v, %v", got, err)
 		}
 		if s.passes != 1 || len(s.failures) != 0 {
 			t.Errorf("%d passes, %v", s.passes, s.failures)
+		}
+	})
+}
+
+// What is revoked while its answer is under way, that says good and takes its time: the
+// one that says revoked waits for it.
+func TestPresignerRevokesUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, authority, p := newShelf(t, 300)
+		s.takes, s.uneven = 200*time.Millisecond, true
+		var revoked []int
+		s.onPut = func(n int) {
+			if n%40 != 0 {
+				return
+			}
+			for i := range s.all {
+				under := false
+				s.set(func() {
+					under = s.busy[s.path(authority.Cert, s.all[i].Serial, crypto.SHA1)] && s.all[i].RevokedAt.IsZero()
+				})
+				if under {
+					s.revoke(i)
+					s.set(func() { revoked = append(revoked, i) })
+				}
+			}
+		}
+		stop := run(t, p)
+		s.sleep(time.Minute)
+		stop()
+		for _, i := range revoked {
+			if got := s.status(authority.Cert, s.all[i].Serial, crypto.SHA1); got != ocsp.Revoked {
+				t.Errorf("%d is %d", i, got)
+			}
+		}
+		if len(revoked) < 50 || s.passes != 1 || len(s.failures) != 0 {
+			t.Errorf("%d revoked, %d passes, %v", len(revoked), s.passes, s.failures)
 		}
 	})
 }
@@ -376,7 +422,9 @@ func TestPresignerStopsBeforeWhatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, authority, p := newShelf(t, 300)
 		s.takes = time.Millisecond
-		s.refuses = s.path(authority.Cert, s.all[120].Serial, crypto.SHA1)
+		// The later one of two fails first.
+		s.refuses = map[string]time.Duration{s.path(authority.Cert, s.all[120].Serial, crypto.SHA1): 10 * time.Millisecond,
+			s.path(authority.Cert, s.all[121].Serial, crypto.SHA1): 0}
 		stop := run(t, p)
 		s.sleep(time.Minute)
 		stop()
@@ -395,7 +443,7 @@ func TestPresignerStopsBeforeWhatFails(t *testing.T) {
 		if want := s.entries[0].Number; again.Position.Through != want {
 			t.Errorf("through %d, want %d: the second revocation was not put", again.Position.Through, want)
 		}
-		s.set(func() { s.refuses = "" })
+		s.set(func() { clear(s.refuses) })
 		s.sleep(time.Minute)
 		stop()
 		for i := range s.all {
