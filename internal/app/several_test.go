@@ -288,6 +288,7 @@ func TestNotVisible(t *testing.T) {
 	if err := os.RemoveAll(path); err != nil {
 		t.Fatal(err)
 	}
+	until(t, a.at.Status+"/"+filepath.ToSlash(publish.CRLPath(c.Issuer, c.Partition)), func(status int, _ string) bool { return status == http.StatusOK })
 
 	// What fails is not waited for.
 	wrong := errors.New("wrong")

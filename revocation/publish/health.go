@@ -37,8 +37,7 @@ func (p *Publisher) Health() Health {
 func (h Health) Worry(now time.Time) string {
 	const grace = time.Minute
 	switch {
-	case h.At.IsZero():
-		return "no list has been looked at yet"
+	case h.At.IsZero(): // a start looks before it serves
 	case now.Sub(h.At) > grace:
 		return fmt.Sprintf("lists were last looked at %v ago", now.Sub(h.At).Truncate(time.Second))
 	case !h.Behind.IsZero() && now.Sub(h.Behind) > grace:
