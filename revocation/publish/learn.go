@@ -7,6 +7,8 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"sigill/ca"
@@ -230,5 +232,6 @@ func (p *Publisher) unlisted() error {
 			errs = append(errs, fmt.Errorf("crl %s: it has entries and no publisher", list))
 		}
 	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(errs...)
 }
