@@ -3,12 +3,9 @@ package simulate
 import (
 	"context"
 	"crypto"
-	"crypto/elliptic"
 	"crypto/rand"
-	"encoding/asn1"
 	"fmt"
 	"io"
-	"math/big"
 	"os"
 	"path/filepath"
 	"testing"
@@ -238,25 +235,9 @@ func (k *issuingKey) Sign(random io.Reader, digest []byte, opts crypto.SignerOpt
 		s.signing(digest)
 	}
 	signature, err := k.key.Sign(random, digest, opts)
-	// A list asks for another signature where one half of this one is short, in one
-	// of some 200: chance that no seed governs must not change the trace.
-	for err == nil && short(signature) {
-		signature, err = k.key.Sign(random, digest, opts)
-	}
 	s.note("sign "+string(k.name), outcome(err))
 	if f == SignLost {
 		return nil, fmt.Errorf("%w: %s", errInjected, f)
 	}
 	return signature, err
-}
-
-// short reports whether an ECDSA signature by P-256 has a half of less than 31 octets
-// and a bit, its second one taken as s or as n−s.
-func short(signature []byte) bool {
-	var half struct{ R, S *big.Int }
-	if _, err := asn1.Unmarshal(signature, &half); err != nil {
-		return false
-	}
-	other := new(big.Int).Sub(elliptic.P256().Params().N, half.S)
-	return min(half.R.BitLen(), half.S.BitLen(), other.BitLen()) < 248
 }

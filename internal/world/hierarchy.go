@@ -15,6 +15,7 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"sigill/ca"
@@ -57,7 +58,9 @@ func newIssuers(c Config) (issue.Issuers, map[ca.IssuerID]ca.IssuerConfig, error
 		return nil, nil, err
 	}
 	out, configs := issue.Issuers{}, map[ca.IssuerID]ca.IssuerConfig{}
-	for id, names := range mayIssue {
+	// In one order: where randomness has a seed, each CA has the same key every time.
+	for _, id := range slices.Sorted(maps.Keys(mayIssue)) {
+		names := mayIssue[id]
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			return nil, nil, err
