@@ -20,7 +20,6 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
-	"testing"
 )
 
 // Names of the peers.
@@ -128,9 +127,18 @@ func lastLines(out []byte, n int) string {
 	return string(bytes.Join(lines[max(0, len(lines)-n):], []byte("\n")))
 }
 
+// TB is the part of testing.TB that Need uses: benchmarks link this package into the
+// program, and testing with its flags does not belong there.
+type TB interface {
+	Helper()
+	Context() context.Context
+	Fatal(...any)
+	Skipf(string, ...any)
+}
+
 // Need returns the path of the peer, or skips the test where it cannot be built, which
 // with SIGILL_REQUIRE=1 is a failure.
-func Need(t testing.TB, name string) string {
+func Need(t TB, name string) string {
 	t.Helper()
 	path, err := Build(t.Context(), name)
 	if err == nil {

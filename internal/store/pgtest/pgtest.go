@@ -21,7 +21,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // registers the driver "pgx"
@@ -45,9 +44,18 @@ type Shared struct {
 	err    error
 }
 
+// TB is the part of testing.TB that URL uses: benchmarks link this package into the
+// program, and testing with its flags does not belong there.
+type TB interface {
+	Helper()
+	Context() context.Context
+	Fatal(...any)
+	Skip(...any)
+}
+
 // URL returns the address of a fresh, empty database. Where there is no server
 // the test is skipped, or fails if SIGILL_REQUIRE is 1.
-func (s *Shared) URL(t testing.TB) string {
+func (s *Shared) URL(t TB) string {
 	t.Helper()
 	s.once.Do(func() { s.server, s.err = Start() })
 	if errors.Is(s.err, ErrMissing) && os.Getenv("SIGILL_REQUIRE") != "1" {
