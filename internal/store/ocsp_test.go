@@ -171,12 +171,15 @@ func TestRevocationUndone(t *testing.T) {
 
 // shelf is a sink that tells of each answer.
 type shelf struct {
-	kept map[string][]byte
+	mu   sync.Mutex
+	kept map[string][]byte // guarded by mu
 	put  chan string // path
 }
 
 func (s *shelf) Put(ctx context.Context, path string, der []byte, _ time.Time) error {
+	s.mu.Lock()
 	s.kept[path] = der
+	s.mu.Unlock()
 	select {
 	case s.put <- path:
 	case <-ctx.Done():
