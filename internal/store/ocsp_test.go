@@ -174,7 +174,7 @@ func TestRevocationUndone(t *testing.T) {
 type shelf struct {
 	mu   sync.Mutex
 	kept map[string][]byte // guarded by mu
-	put  chan string // path
+	put  chan string       // path
 }
 
 func (s *shelf) Put(ctx context.Context, path string, der []byte, _ time.Time) error {
