@@ -1,0 +1,192 @@
+package checkpoint
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	ct "github.com/google/certificate-transparency-go"
+	"github.com/google/certificate-transparency-go/tls"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// sthSignature is the type of a note's signature that is an RFC 6962 tree head
+// (C2SP static-ct-api).
+const sthSignature = 0x05
+
+const timeOctets = 8
+
+// Log is a log that is believed: its name and key. It verifies what the log signed.
+// It is a [note.Verifier] and safe for concurrent use.
+type Log struct {
+	origin   string
+	id       [sha256.Size]byte
+	spki     []byte
+	hash     uint32
+	verifier *ct.SignatureVerifier
+}
+
+// NewLog returns the log of that name and key (*ecdsa.PublicKey on P-256).
+func NewLog(origin string, key crypto.PublicKey) (*Log, error) {
+	if err := CheckOrigin(origin); err != nil {
+		return nil, err
+	}
+	if _, ok := key.(*ecdsa.PublicKey); !ok {
+		return nil, fmt.Errorf("log %s: a key of type %T does not sign logs: it must be ECDSA", origin, key)
+	}
+	spki, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("log %s: encoding its key: %w", origin, err)
+	}
+	v, err := ct.NewSignatureVerifier(key)
+	if err != nil {
+		return nil, fmt.Errorf("log %s: %w", origin, err)
+	}
+	l := &Log{origin: origin, id: sha256.Sum256(spki), spki: spki, verifier: v}
+	h := sha256.New()
+	h.Write([]byte(origin))
+	h.Write([]byte{'\n', sthSignature})
+	h.Write(l.id[:])
+	l.hash = binary.BigEndian.Uint32(h.Sum(nil))
+	return l, nil
+}
+
+// Origin names the log.
+func (l *Log) Origin() string { return l.origin }
+
+// ID is the log's id in SCTs: SHA-256 of its SubjectPublicKeyInfo (RFC 6962, 3.2).
+func (l *Log) ID() [sha256.Size]byte { return l.id }
+
+// SPKI returns the log's SubjectPublicKeyInfo. It must not be changed.
+func (l *Log) SPKI() []byte { return l.spki }
+
+// Signatures verifies SCTs and tree heads of the log.
+func (l *Log) Signatures() *ct.SignatureVerifier { return l.verifier }
+
+// Name implements [note.Verifier].
+func (l *Log) Name() string { return l.origin }
+
+// KeyHash implements [note.Verifier].
+func (l *Log) KeyHash() uint32 { return l.hash }
+
+// Verify implements [note.Verifier]: signature is a time in milliseconds and the
+// signature of an RFC 6962 tree head (3.5) for the body.
+func (l *Log) Verify(body, signature []byte) bool {
+	sth, err := treeHead(body, signature)
+	return err == nil && sth.origin == l.origin && l.verifier.VerifySTHSignature(sth.SignedTreeHead) == nil
+}
+
+type namedHead struct {
+	ct.SignedTreeHead
+	origin string
+}
+
+// treeHead reads a note's signature as the tree head that it is.
+func treeHead(body, signature []byte) (namedHead, error) {
+	c, err := parseBody(string(body))
+	if err != nil {
+		return namedHead{}, err
+	}
+	if len(signature) <= timeOctets {
+		return namedHead{}, errors.New("checkpoint: signature is cut off")
+	}
+	sth := namedHead{origin: c.Origin, SignedTreeHead: ct.SignedTreeHead{Version: ct.V1, TreeSize: uint64(c.Size),
+		Timestamp: binary.BigEndian.Uint64(signature), SHA256RootHash: ct.SHA256Hash(c.Root)}}
+	rest, err := tls.Unmarshal(signature[timeOctets:], &sth.TreeHeadSignature)
+	if err != nil || len(rest) > 0 {
+		return namedHead{}, errors.New("checkpoint: not the signature of a tree head")
+	}
+	if sth.Timestamp > maxSize {
+		return namedHead{}, errors.New("checkpoint: its time is out of range")
+	}
+	return sth, nil
+}
+
+// Open reads a signed note and returns the checkpoint if the log signed it. Signatures
+// that are not the log's are skipped: [Log.Witnessed] looks at those of witnesses.
+func (l *Log) Open(text []byte) (Checkpoint, error) {
+	n, err := note.Open(text, note.VerifierList(l))
+	if err != nil {
+		return Checkpoint{}, fmt.Errorf("checkpoint of %s: %w", l.origin, err)
+	}
+	c, err := parseBody(n.Text)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	at, err := l.signedAt(n)
+	c.Time = at
+	return c, err
+}
+
+func (l *Log) signedAt(n *note.Note) (time.Time, error) {
+	for _, s := range n.Sigs {
+		raw, err := base64.StdEncoding.DecodeString(s.Base64)
+		if err == nil && s.Name == l.origin && s.Hash == l.hash && len(raw) > 4+timeOctets {
+			return time.UnixMilli(int64(binary.BigEndian.Uint64(raw[4:]))).UTC(), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("checkpoint of %s: without the log's signature", l.origin)
+}
+
+// TreeHead returns the log's signature under a note as RFC 6962 has it (get-sth, 4.3).
+func (l *Log) TreeHead(text []byte) (*ct.SignedTreeHead, error) {
+	n, err := note.Open(text, note.VerifierList(l))
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint of %s: %w", l.origin, err)
+	}
+	for _, s := range n.Sigs {
+		raw, err := base64.StdEncoding.DecodeString(s.Base64)
+		if err != nil || s.Name != l.origin || s.Hash != l.hash || len(raw) < 4 {
+			continue
+		}
+		sth, err := treeHead([]byte(n.Text), raw[4:])
+		if err != nil {
+			return nil, err
+		}
+		sth.LogID = ct.SHA256Hash(l.id)
+		return &sth.SignedTreeHead, nil
+	}
+	return nil, fmt.Errorf("checkpoint of %s: without the log's signature", l.origin)
+}
+
+// Sign returns the signed note of the log's tree. key is the log's; at is cut to
+// milliseconds. The note is verified before it is returned.
+func (l *Log) Sign(key crypto.Signer, size int64, root tlog.Hash, at time.Time) ([]byte, error) {
+	c := Checkpoint{Origin: l.origin, Size: size, Root: root}
+	sth := ct.SignedTreeHead{Version: ct.V1, TreeSize: uint64(size), Timestamp: uint64(at.UnixMilli()), SHA256RootHash: ct.SHA256Hash(root)}
+	input, err := ct.SerializeSTHSignatureInput(sth)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint of %s: %w", l.origin, err)
+	}
+	signed, err := DigitallySign(key, input)
+	if err != nil {
+		return nil, fmt.Errorf("signing checkpoint of %s: %w", l.origin, err)
+	}
+	octets := binary.BigEndian.AppendUint32(nil, l.hash)
+	octets = binary.BigEndian.AppendUint64(octets, sth.Timestamp)
+	octets = append(octets, signed...)
+	text := []byte(c.Body() + "\n— " + l.origin + " " + base64.StdEncoding.EncodeToString(octets) + "\n")
+	if _, err := l.Open(text); err != nil {
+		return nil, fmt.Errorf("signed, but: %w", err)
+	}
+	return text, nil
+}
+
+// DigitallySign returns the digitally-signed struct of RFC 5246, 4.7, over input, by
+// SHA-256 and ECDSA, as RFC 6962 (2.1.4) demands of logs.
+func DigitallySign(key crypto.Signer, input []byte) ([]byte, error) {
+	sum := sha256.Sum256(input)
+	signature, err := key.Sign(rand.Reader, sum[:], crypto.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	return tls.Marshal(ct.DigitallySigned{Algorithm: tls.SignatureAndHashAlgorithm{Hash: tls.SHA256, Signature: tls.ECDSA}, Signature: signature})
+}
