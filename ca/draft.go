@@ -38,32 +38,32 @@ type Draft struct {
 	used   *atomic.Bool // sealed: one serial, one TBS
 }
 
-// PreCert is what a transparency log signs (RFC 6962, 3.2).
-type PreCert struct {
-	IssuerKeyHash [32]byte // SHA-256 of the issuer's SubjectPublicKeyInfo
-	TBS           []byte   // without an SCT list
-}
-
-// Sealer asks logs for their promises and returns the
-// SignedCertificateTimestampList of RFC 6962, 3.3, with its length in front.
-type Sealer func(ctx context.Context, p PreCert) (sctList []byte, err error)
-
 // Sealed is a draft with the bytes that are to be recorded and signed.
 type Sealed struct {
+	work
+	used *atomic.Bool // recorded, or tried to be
+}
+
+// Recorded is an intent that was written down. Its serial is known for ever.
+type Recorded struct {
+	work
+	used *atomic.Bool // awaited, or tried to be
+}
+
+// Logged is a recorded intent that its log has, or that has no log: the right to
+// one signature.
+type Logged struct {
+	work
+	used *atomic.Bool // redeemed
+}
+
+// work is what goes from step to step unchanged.
+type work struct {
 	issuer *Issuer
 	intent Intent
 	tbs0   []byte // without the SCT list; equal to intent.TBS if there is none
 	spki   []byte
-	used   *atomic.Bool // recorded, or tried to be
-}
-
-// Recorded is an intent that was written down: the right to one signature.
-type Recorded struct {
-	issuer *Issuer
-	intent Intent
-	tbs0   []byte
-	spki   []byte
-	used   *atomic.Bool // redeemed
+	log    Log // nil: none
 }
 
 // errUsed is returned when a step is taken twice. Repeating one could sign the
@@ -149,21 +149,22 @@ func (i *Issuer) draft(p *Profile, r Request) (*Draft, error) {
 	return &Draft{issuer: i, intent: in, spki: parts.PublicKey, linted: cert, used: new(atomic.Bool)}, nil
 }
 
-// Seal asks seal for an SCT list, adds it as the last extension, and lints the
-// result. A nil seal leaves the draft as it is. A draft is sealed once, also when
+// Seal asks log for its promise, adds it as the last extension, and lints the
+// result. A nil log leaves the draft as it is. A draft is sealed once, also when
 // that fails: a log that answered may have promised the first form already.
-func (d *Draft) Seal(ctx context.Context, seal Sealer) (*Sealed, error) {
+func (d *Draft) Seal(ctx context.Context, log Log) (*Sealed, error) {
 	if d.used == nil || !d.used.CompareAndSwap(false, true) {
 		return nil, fmt.Errorf("sealing: %w", errUsed)
 	}
-	s := &Sealed{issuer: d.issuer, intent: d.intent, tbs0: d.intent.TBS, spki: d.spki, used: new(atomic.Bool)}
+	s := &Sealed{work{issuer: d.issuer, intent: d.intent, tbs0: d.intent.TBS, spki: d.spki, log: log}, new(atomic.Bool)}
 	cert := d.linted
-	if seal != nil {
-		list, err := seal(ctx, PreCert{IssuerKeyHash: d.issuer.keyHash, TBS: slices.Clone(d.intent.TBS)})
+	if log != nil {
+		promise, err := log.Promise(ctx, s.preCert())
 		if err != nil {
 			return nil, fmt.Errorf("sealing: %w", err)
 		}
-		if s.intent.TBS, err = addSCTList(s.tbs0, list); err != nil {
+		s.intent.Leaf = promise.Leaf
+		if s.intent.TBS, err = addSCTList(s.tbs0, promise.SCTList); err != nil {
 			return nil, fmt.Errorf("sealing: %w", err)
 		}
 		if cert, err = d.issuer.throwaway.seal(s.intent.TBS); err != nil {
@@ -198,5 +199,5 @@ func (s *Sealed) Record(ctx context.Context, save func(context.Context, Intent) 
 	if err := save(ctx, s.intent.clone()); err != nil {
 		return nil, fmt.Errorf("recording intent %s: %w", s.intent.Serial, err)
 	}
-	return &Recorded{issuer: s.issuer, intent: s.intent, tbs0: s.tbs0, spki: s.spki, used: new(atomic.Bool)}, nil
+	return &Recorded{s.work, new(atomic.Bool)}, nil
 }

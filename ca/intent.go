@@ -33,6 +33,9 @@ type Intent struct {
 	NotAfter  time.Time
 	Key       KeyFingerprint
 	TBS       []byte
+	// Leaf is the place that the log has promised; zero if there is no log. It MUST be
+	// recorded with the intent: the log takes it from there.
+	Leaf LogLeaf
 }
 
 // Issued is a signed certificate.

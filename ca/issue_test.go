@@ -181,13 +181,13 @@ func request(t testing.TB, profile ca.ProfileName, c ca.Content) ca.Request {
 	return r
 }
 
-func seal(t testing.TB, i *ca.Issuer, r ca.Request, s ca.Sealer) *ca.Sealed {
+func seal(t testing.TB, i *ca.Issuer, r ca.Request, log ca.Log) *ca.Sealed {
 	t.Helper()
 	draft, err := i.Prepare(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealed, err := draft.Seal(t.Context(), s)
+	sealed, err := draft.Seal(t.Context(), log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,13 +196,17 @@ func seal(t testing.TB, i *ca.Issuer, r ca.Request, s ca.Sealer) *ca.Sealed {
 
 func saved(context.Context, ca.Intent) error { return nil }
 
-func record(t testing.TB, s *ca.Sealed) *ca.Recorded {
+func record(t testing.TB, s *ca.Sealed) *ca.Logged {
 	t.Helper()
 	rec, err := s.Record(t.Context(), saved)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rec
+	logged, err := rec.Await(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return logged
 }
 
 func issue(t testing.TB, i *ca.Issuer, r ca.Request) (*ca.Issued, *x509.Certificate) {

@@ -36,7 +36,7 @@ func TestIssuedPassLint(t *testing.T) {
 		config.Linter = realLinter(t, config.Profiles)
 		i := newIssuer(t, config)
 		for profile, content := range contents() {
-			for name, sealer := range map[string]ca.Sealer{"without SCT": nil, "with SCT": newLog(t).seal} {
+			for name, sealer := range map[string]ca.Log{"without SCT": nil, "with SCT": newLog(t)} {
 				t.Run(kind+"/"+string(profile)+"/"+name, func(t *testing.T) {
 					if _, err := i.Sign(record(t, seal(t, i, request(t, profile, content), sealer))); err != nil {
 						t.Error(err)

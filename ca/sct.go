@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"golang.org/x/crypto/cryptobyte"
+	asn "golang.org/x/crypto/cryptobyte/asn1"
 
 	"sigill/internal/der"
 )
@@ -44,17 +45,31 @@ func readSCTList(list []byte) error {
 	return nil
 }
 
+// embeddedSCTList returns the SCT list that is the last extension of tbs.
+func embeddedSCTList(tbs []byte) ([]byte, error) {
+	parts, err := der.ParseTBS(tbs)
+	if err != nil {
+		return nil, err
+	}
+	last := parts.Extensions[len(parts.Extensions)-1]
+	if !last.ID.Equal(oidSCTList) || last.Critical {
+		return nil, errors.New("its last extension is not an SCT list")
+	}
+	value := cryptobyte.String(last.Value)
+	var list cryptobyte.String
+	if !value.ReadASN1(&list, asn.OCTET_STRING) || !value.Empty() {
+		return nil, errors.New("its SCT list is not one octet string")
+	}
+	return list, nil
+}
+
 // checkSCTList checks that tbs is tbs0, or tbs0 and an SCT list at its end.
 func checkSCTList(tbs, tbs0 []byte) error {
 	if bytes.Equal(tbs, tbs0) {
 		return nil
 	}
-	parts, err := der.ParseTBS(tbs)
-	if err != nil {
+	if _, err := embeddedSCTList(tbs); err != nil {
 		return err
-	}
-	if last := parts.Extensions[len(parts.Extensions)-1]; !last.ID.Equal(oidSCTList) || last.Critical {
-		return errors.New("its last extension is not an SCT list")
 	}
 	without, err := der.RemoveExtension(tbs, oidSCTList)
 	if err != nil {

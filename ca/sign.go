@@ -9,14 +9,14 @@ import (
 	"sigill/internal/der"
 )
 
-// Sign signs exactly the recorded bytes, once. It takes no context: a signature
+// Sign signs exactly the recorded bytes, once, and not before the log has them. It takes no context: a signature
 // that was begun is waited for. After an error the signature may exist all the
 // same; the serial must then be revoked and never be signed again.
 //
 // Before the certificate is handed out it is read by two parsers, verified under
 // the issuer, and compared with what was recorded. It is not linted again: its
 // to-be-signed bytes are those that were.
-func (i *Issuer) Sign(r *Recorded) (*Issued, error) {
+func (i *Issuer) Sign(r *Logged) (*Issued, error) {
 	if r == nil || r.issuer == nil || r.issuer != i {
 		return nil, fmt.Errorf("signing: not an intent of issuer %s", i.id)
 	}
@@ -36,7 +36,7 @@ func (i *Issuer) Sign(r *Recorded) (*Issued, error) {
 }
 
 // checkSigned compares a signed certificate with its intent.
-func (i *Issuer) checkSigned(r *Recorded, cert []byte) error {
+func (i *Issuer) checkSigned(r *Logged, cert []byte) error {
 	parsed, err := x509.ParseCertificate(cert)
 	if err != nil {
 		return fmt.Errorf("it does not parse: %w", err)
@@ -63,5 +63,11 @@ func (i *Issuer) checkSigned(r *Recorded, cert []byte) error {
 	case !parsed.NotBefore.Equal(r.intent.NotBefore) || !parsed.NotAfter.Equal(r.intent.NotAfter):
 		return errors.New("its validity is not the recorded one")
 	}
-	return checkSCTList(r.intent.TBS, r.tbs0)
+	if err := checkSCTList(r.intent.TBS, r.tbs0); err != nil {
+		return err
+	}
+	if (r.log != nil) == bytes.Equal(r.intent.TBS, r.tbs0) {
+		return errors.New("it has an SCT list and no log, or a log and no SCT list")
+	}
+	return nil
 }

@@ -24,7 +24,7 @@ func TestCheckSigned(t *testing.T) {
 	renamed := signedIssuer(t, "Renamed CA", i.key.signer)
 	list := []byte{0, 5, 0, 3, 1, 2, 3}
 	now := time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)
-	made := func(by *Issuer, sct bool) *Recorded {
+	made := func(by *Issuer, sct bool) *Logged {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			t.Fatal(err)
@@ -40,36 +40,39 @@ func TestCheckSigned(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &Recorded{issuer: by, intent: d.intent, tbs0: d.intent.TBS, spki: d.spki}
+		r := &Logged{work: work{issuer: by, intent: d.intent, tbs0: d.intent.TBS, spki: d.spki}}
 		if sct {
 			if r.intent.TBS, err = addSCTList(r.tbs0, list); err != nil {
 				t.Fatal(err)
 			}
+			r.log = struct{ Log }{}
 		}
 		return r
 	}
-	checkOtherIssuers(t, i, map[string]*Recorded{"another name of the same key": made(renamed, false), "another's name": made(other, false), "another's key of the same name": made(twin, false)})
-	good := func(sct bool) *Recorded { return made(i, sct) }
+	checkOtherIssuers(t, i, map[string]*Logged{"another name of the same key": made(renamed, false), "another's name": made(other, false), "another's key of the same name": made(twin, false)})
+	good := func(sct bool) *Logged { return made(i, sct) }
 	for _, c := range []struct {
 		name   string
 		sct    bool
 		signer *Issuer
-		change func(*Recorded)
+		change func(*Logged)
 		want   string // part of the refusal; empty: accepted
 	}{
-		{"as it should be", false, i, func(*Recorded) {}, ""},
-		{"as it should be, with SCTs", true, i, func(*Recorded) {}, ""},
-		{"another issuer's key", false, other, func(*Recorded) {}, "does not verify"},
-		{"other bytes", false, i, func(r *Recorded) { r.intent.TBS = good(false).intent.TBS }, "not what was recorded"},
-		{"the log saw other bytes", true, i, func(r *Recorded) { r.tbs0 = good(false).tbs0 }, "not what the log saw"},
-		{"an extension the log did not see", false, i, func(r *Recorded) {
+		{"as it should be", false, i, func(*Logged) {}, ""},
+		{"as it should be, with SCTs", true, i, func(*Logged) {}, ""},
+		{"another issuer's key", false, other, func(*Logged) {}, "does not verify"},
+		{"other bytes", false, i, func(r *Logged) { r.intent.TBS = good(false).intent.TBS }, "not what was recorded"},
+		{"the log saw other bytes", true, i, func(r *Logged) { r.tbs0 = good(false).tbs0 }, "not what the log saw"},
+		{"an extension the log did not see", false, i, func(r *Logged) {
 			r.tbs0, _ = der.RemoveExtension(r.tbs0, asn1.ObjectIdentifier{2, 5, 29, 31})
 		}, "not an SCT list"},
-		{"other serial", false, i, func(r *Recorded) { r.intent.Serial = NewSerial() }, "serial"},
-		{"other key", false, i, func(r *Recorded) { r.intent.Key[0] ^= 1 }, "key"},
-		{"other encoding of the key", false, i, func(r *Recorded) { r.spki = r.spki[1:] }, "key"},
-		{"other end", false, i, func(r *Recorded) { r.intent.NotAfter = now.Add(2 * time.Hour) }, "validity"},
-		{"other beginning", false, i, func(r *Recorded) { r.intent.NotBefore = now.Add(time.Second) }, "validity"},
+		{"SCTs and no log", true, i, func(r *Logged) { r.log = nil }, "no log"},
+		{"a log and no SCTs", false, i, func(r *Logged) { r.log = struct{ Log }{} }, "no SCT list"},
+		{"other serial", false, i, func(r *Logged) { r.intent.Serial = NewSerial() }, "serial"},
+		{"other key", false, i, func(r *Logged) { r.intent.Key[0] ^= 1 }, "key"},
+		{"other encoding of the key", false, i, func(r *Logged) { r.spki = r.spki[1:] }, "key"},
+		{"other end", false, i, func(r *Logged) { r.intent.NotAfter = now.Add(2 * time.Hour) }, "validity"},
+		{"other beginning", false, i, func(r *Logged) { r.intent.NotBefore = now.Add(time.Second) }, "validity"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := good(c.sct)
@@ -86,7 +89,7 @@ func TestCheckSigned(t *testing.T) {
 	}
 }
 
-func checkOtherIssuers(t *testing.T, i *Issuer, foreign map[string]*Recorded) {
+func checkOtherIssuers(t *testing.T, i *Issuer, foreign map[string]*Logged) {
 	t.Helper()
 	for name, r := range foreign {
 		cert, err := i.key.seal(r.intent.TBS)

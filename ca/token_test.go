@@ -114,11 +114,14 @@ func TestForeignAndForgedTokens(t *testing.T) {
 	if _, err := i.Sign(rec); err != nil {
 		t.Errorf("after another issuer's try: %v", err)
 	}
-	if _, err := i.Sign(&ca.Recorded{}); err == nil {
-		t.Error("a Recorded out of nothing was redeemed")
+	if _, err := i.Sign(&ca.Logged{}); err == nil {
+		t.Error("a Logged out of nothing was redeemed")
 	}
 	if _, err := i.Sign(nil); err == nil {
 		t.Error("nil was redeemed")
+	}
+	if _, err := new(ca.Recorded).Await(t.Context()); err == nil {
+		t.Error("a Recorded out of nothing was awaited")
 	}
 	if _, err := new(ca.Sealed).Record(t.Context(), saved); err == nil {
 		t.Error("a Sealed out of nothing was recorded")
@@ -147,7 +150,11 @@ func TestIntentIsACopy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	issued, err := i.Sign(rec)
+	logged, err := rec.Await(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	issued, err := i.Sign(logged)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +212,7 @@ func TestLint(t *testing.T) {
 		return refusal
 	})
 	i := newIssuer(t, config)
-	for _, sealer := range []ca.Sealer{nil, newLog(t).seal} {
+	for _, sealer := range []ca.Log{nil, newLog(t)} {
 		sealed := seal(t, i, officer(t), sealer)
 		parts, err := der.Parse(linted)
 		if err != nil {
@@ -245,14 +252,42 @@ type ctLog struct {
 	sct  ctgo.SignedCertificateTimestamp
 	fail error
 	list func([]byte) []byte // spoils the list
+
+	checks   error // what Check answers
+	other    bool  // Check finds another leaf
+	awaits   error // what Await answers
+	awaiting func()
 }
 
 func newLog(t testing.TB) *ctLog { return &ctLog{t: t, key: newKey(t, "P-256")} }
 
-func (l *ctLog) seal(_ context.Context, p ca.PreCert) ([]byte, error) {
+func (l *ctLog) Promise(_ context.Context, p ca.PreCert) (ca.Promise, error) {
 	if l.fail != nil {
-		return nil, l.fail
+		return ca.Promise{}, l.fail
 	}
+	list, err := l.promise(p)
+	return ca.Promise{SCTList: list, Leaf: leafOf(p)}, err
+}
+
+// leafOf names the leaf of p well enough for the seam.
+func leafOf(p ca.PreCert) ca.LogLeaf { return ca.LogLeaf{Hash: sha256.Sum256(p.TBS), Time: issueTime} }
+
+func (l *ctLog) Check(list []byte, p ca.PreCert) (ca.LogLeaf, error) {
+	leaf := leafOf(p)
+	if len(list) == 0 || l.other {
+		leaf.Hash[0] ^= 1
+	}
+	return leaf, l.checks
+}
+
+func (l *ctLog) Await(context.Context, ca.LogLeaf) error {
+	if l.awaiting != nil {
+		l.awaiting()
+	}
+	return l.awaits
+}
+
+func (l *ctLog) promise(p ca.PreCert) ([]byte, error) {
 	l.saw = p
 	id, err := ctgo.PublicKeyFromB64(l.publicKey())
 	if err != nil {
@@ -294,7 +329,7 @@ func TestEmbeddedSCT(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			config := issuerConfig(t, kind)
 			i, log := newIssuer(t, config), newLog(t)
-			sealed := seal(t, i, request(t, "authentication", asa()), log.seal)
+			sealed := seal(t, i, request(t, "authentication", asa()), log)
 			issued, err := i.Sign(record(t, sealed))
 			if err != nil {
 				t.Fatal(err)
@@ -337,7 +372,60 @@ func TestEmbeddedSCT(t *testing.T) {
 	}
 }
 
-func TestSealerFails(t *testing.T) {
+// The key is not touched before the log has what will be signed, and never if the log's
+// promise is not that of the recorded leaf.
+func TestNothingIsSignedBeforeTheLogHasIt(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(*ctLog)
+		ok    bool
+	}{
+		{"logged", func(*ctLog) {}, true},
+		{"not logged", func(l *ctLog) { l.awaits = errors.New("no head covers it") }, false},
+		{"promise does not verify", func(l *ctLog) { l.checks = errors.New("signature") }, false},
+		{"promise of another leaf", func(l *ctLog) { l.other = true }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config := issuerConfig(t, "P-256")
+			signer := &countingSigner{Signer: config.Signer}
+			config.Signer = signer
+			i, log := newIssuer(t, config), newLog(t)
+			c.spoil(log)
+			awaited := false
+			log.awaiting = func() {
+				if awaited = true; signer.n != 0 {
+					t.Error("the key was used before the log had the leaf")
+				}
+			}
+			sealed := seal(t, i, officer(t), log)
+			if sealed.Intent().Leaf.IsZero() {
+				t.Error("the intent names no leaf")
+			}
+			rec, err := sealed.Record(t.Context(), saved)
+			if err != nil {
+				t.Fatal(err)
+			}
+			logged, err := rec.Await(t.Context())
+			if (err == nil) != c.ok || (logged != nil) != c.ok {
+				t.Fatalf("Await = %v, %v", logged, err)
+			}
+			if again, err := rec.Await(t.Context()); again != nil || err == nil {
+				t.Error("awaited twice")
+			}
+			if !c.ok {
+				if signer.n != 0 {
+					t.Error("the key was used")
+				}
+				return
+			}
+			if _, err := i.Sign(logged); err != nil || !awaited {
+				t.Errorf("signing: %v, awaited %v", err, awaited)
+			}
+		})
+	}
+}
+
+func TestLogFails(t *testing.T) {
 	i := newIssuer(t, issuerConfig(t, "P-256"))
 	for _, c := range []struct {
 		name string
@@ -357,7 +445,7 @@ func TestSealerFails(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s, err := draft.Seal(t.Context(), log.seal); s != nil || err == nil {
+			if s, err := draft.Seal(t.Context(), log); s != nil || err == nil {
 				t.Errorf("Seal = %v, %v", s, err)
 			}
 			// A log that answered once may have published the first promise.

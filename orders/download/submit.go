@@ -294,7 +294,7 @@ func (j *job) issue(ctx context.Context) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	sealed, err := draft.Seal(ctx, s.Seal)
+	sealed, err := draft.Seal(ctx, s.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -309,10 +309,10 @@ func (j *job) issue(ctx context.Context) (*State, error) {
 	}
 	// From here on the serial is known: whatever happens now, Recover or
 	// giveUp revokes it unless the certificate is stored.
-	issued, err := issuer.Sign(recorded)
+	issued, err := sign(ctx, issuer, recorded)
 	s.breaker.note(j.add.Issuer, err, s.now())
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("signing: %w", err), s.giveUp(context.WithoutCancel(ctx), j.intent))
+		return nil, errors.Join(err, s.giveUp(context.WithoutCancel(ctx), j.intent))
 	}
 	st, err := j.store(ctx, issued)
 	if err != nil {
@@ -324,6 +324,20 @@ func (j *job) issue(ctx context.Context) (*State, error) {
 		return nil, err
 	}
 	return st, nil
+}
+
+// sign waits for the log and signs. The caller's end is not the log's failure: it is
+// waited for however the caller fares, so that nobody opens the breaker by hanging up.
+func sign(ctx context.Context, issuer *ca.Issuer, recorded *ca.Recorded) (*ca.Issued, error) {
+	logged, err := recorded.Await(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, err
+	}
+	issued, err := issuer.Sign(logged)
+	if err != nil {
+		return nil, fmt.Errorf("signing: %w", err)
+	}
+	return issued, nil
 }
 
 // unknown reports whether an intent may be there although recording it failed:

@@ -41,9 +41,9 @@ type Config struct {
 	SignTimeout time.Duration
 	// Certificates verifies stored certificates.
 	Certificates *Verifier
-	// Seal adds SCTs; nil while there is no certificate log.
-	Seal ca.Sealer
-	Now  func() time.Time
+	// Log is the installation's certificate log; nil: none.
+	Log ca.Log
+	Now func() time.Time
 }
 
 // Service issues technical certificates: transport, OCSP, server, officer.
@@ -92,7 +92,7 @@ func (s *Service) Issue(ctx context.Context, issuer ca.IssuerID, req ca.Request,
 	if err != nil {
 		return nil, err
 	}
-	sealed, err := draft.Seal(ctx, s.Seal)
+	sealed, err := draft.Seal(ctx, s.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,11 @@ func (s *Service) Issue(ctx context.Context, issuer ca.IssuerID, req ca.Request,
 		return nil, fmt.Errorf("recording intent: %w", err)
 	}
 	// From here on the serial is known: if anything fails, Recover revokes it.
-	issued, err := i.Sign(recorded)
+	logged, err := recorded.Await(ctx)
+	if err != nil {
+		return nil, err
+	}
+	issued, err := i.Sign(logged)
 	if err != nil {
 		return nil, fmt.Errorf("signing: %w", err)
 	}
