@@ -3,10 +3,13 @@ package orders
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
+	"strconv"
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/audit"
 	"sigill/internal/statement"
 	"sigill/orders/issue"
 	"sigill/orders/register"
@@ -49,7 +52,7 @@ func (s *Service) place(tx *Tx, c register.Caller, d Document, document []byte, 
 			return nil, err
 		}
 	}
-	_, err := s.Register.State(&tx.Tx, now, register.Expect{Act: statement.ActPlace, Subject: string(d.Order), For: d.Person,
+	stated, err := s.Register.State(&tx.Tx, now, register.Expect{Act: statement.ActPlace, Subject: string(d.Order), For: d.Person,
 		Card: d.Card, Content: register.HashOf(document), Organisation: d.Organisation, Officers: c.Officer > 0, Need: 1}, signed)
 	if err != nil {
 		return nil, err
@@ -69,9 +72,23 @@ func (s *Service) place(tx *Tx, c register.Caller, d Document, document []byte, 
 	if err := tx.Orders.InsertOrder(o); err != nil {
 		return nil, err
 	}
-	return o, tx.Events.Append(issue.NewEvent("order.placed", now, c.Name(), issue.F("order", string(o.ID)),
-		issue.F("type", string(o.Type)), issue.F("card", string(o.Card)), issue.F("person", string(o.Person)),
-		issue.F("organisation", string(o.Organisation)), issue.F("state", string(o.State))))
+	return o, tx.Events.Append(placed(o, c, stated))
+}
+
+// placed is the event of a new order.
+func placed(o *Order, c register.Caller, stated []register.Stated) audit.Event {
+	e := issue.NewEvent(audit.OrderPlaced, o.PlacedAt, c.Name(), append(told(o, stated), issue.F("type", string(o.Type)),
+		issue.F("organisation", string(o.Organisation)), issue.F("card", string(o.Card)), issue.F("person", string(o.Person)),
+		issue.F("kind", string(o.IDKind)), issue.F("loa", strconv.Itoa(int(o.LoA))))...)
+	e.ID = audit.EventID(audit.OrderPlaced, string(o.ID))
+	return e
+}
+
+// told names an order, the document that was signed and the statement about it.
+func told(o *Order, stated []register.Stated) []audit.Field {
+	hash := register.HashOf(o.Bytes)
+	return append([]audit.Field{issue.F("order", string(o.ID)), issue.F("state", string(o.State)),
+		issue.F("document", hex.EncodeToString(hash[:]))}, register.Told(stated)...)
 }
 
 // same refuses a document that is not what Preview would give now.
@@ -157,7 +174,7 @@ func (s *Service) approve(tx *Tx, c register.Caller, id policy.OrderID, signed [
 	if err := policy.ApproveOrder(f).Err(); err != nil {
 		return nil, err
 	}
-	_, err = s.Register.State(&tx.Tx, now, register.Expect{Act: statement.ActApprove, Subject: string(id), For: o.Person,
+	given, err := s.Register.State(&tx.Tx, now, register.Expect{Act: statement.ActApprove, Subject: string(id), For: o.Person,
 		Card: o.Card, Content: register.HashOf(o.Bytes), Organisation: o.Organisation, Officers: c.Officer > 0, Need: 1}, signed)
 	if err != nil {
 		return nil, err
@@ -171,8 +188,9 @@ func (s *Service) approve(tx *Tx, c register.Caller, id policy.OrderID, signed [
 			return nil, err
 		}
 	}
-	return o, tx.Events.Append(issue.NewEvent("order.approved", now, c.Name(), issue.F("order", string(id)),
-		issue.F("state", string(o.State))))
+	e := issue.NewEvent(audit.OrderApproved, now, c.Name(), told(o, given)...)
+	e.ID = audit.EventID(audit.OrderApproved, string(id), string(given[0].ID))
+	return o, tx.Events.Append(e)
 }
 
 // visible returns an order that the caller administers; for everybody else it

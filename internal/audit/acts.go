@@ -21,21 +21,15 @@ const (
 	CardSent         = "card.sent"
 	CardHandedOut    = "card.handedout"
 	CardArmed        = "card.armed"
-	CardLocked       = "card.locked"
-	CardUnlocked     = "card.unlocked"
 	CardBlocked      = "card.blocked"
-	CardScrapped     = "card.scrapped"
-	CardExpired      = "card.expired"
 
 	// Orders.
 	OrderPlaced    = "order.placed"
 	OrderApproved  = "order.approved"
 	OrderWithdrawn = "order.withdrawn"
-	OrderRefused   = "order.refused"
 	OrderExpired   = "order.expired"
-	OrderInstalled = "order.installed"
 
-	// Downloads.
+	// Downloads. What confirms one installs its order.
 	DownloadBegun     = "download.begun"
 	DownloadConfirmed = "download.confirmed"
 	DownloadAbandoned = "download.abandoned"
@@ -43,7 +37,6 @@ const (
 	DownloadCleaned   = "download.cleaned"
 
 	// Keys, intents and certificates.
-	KeyAdmitted           = "key.admitted"
 	KeyRefused            = "key.refused"
 	KeyBlocked            = "key.blocked"
 	KeyIncident           = "key.incident"
@@ -52,19 +45,31 @@ const (
 	CertificateIssued     = "certificate.issued"
 	CertificateSuperseded = "certificate.superseded"
 	CertificateRevoked    = "certificate.revoked"
-	SignerIssued          = "signer.issued"
-	CRLPublished          = "crl.published"
+
+	// Many certificates at once.
+	RevocationOrdered  = "revocation.ordered"
+	RevocationApproved = "revocation.approved"
+	RevocationFinished = "revocation.finished"
+
+	// What ends when its time has come, what is told to and taken from people.
+	RetentionErased = "retention.erased"
+	PersonExported  = "person.exported"
+	PersonErased    = "person.erased"
 
 	// The service.
-	OutageBegun = "outage.begun"
-	OutageEnded = "outage.ended"
+	ClockChecked = "clock.checked"
+	OutageBegun  = "outage.begun"
+	OutageEnded  = "outage.ended"
+	// A profile or the configuration is another than the one recorded last.
+	ConfigurationLoaded = "configuration.loaded"
 
 	// Issuing CAs.
 	CARevoked = "ca.revoked" // the root's CRL says so
 	CAClosed  = "ca.closed"
 	CALast    = "ca.last" // its last CRLs may be made
 
-	// Refusals that belong to no other act.
+	// Who was let in, and refusals that belong to no other act.
+	LoginAccepted  = "login.accepted"
 	LoginRefused   = "login.refused"
 	RequestRefused = "request.refused"
 )
@@ -74,14 +79,15 @@ func Acts() []string {
 	return []string{
 		Initialised, CeremonyFounded, CeremonyClosed,
 		OrganisationCreated, OrganisationSigning, PersonImported, AssignmentChanged, RoleGranted, RoleEnded,
-		DeliveryImported, CardSent, CardHandedOut, CardArmed, CardLocked, CardUnlocked,
-		CardBlocked, CardScrapped, CardExpired,
-		OrderPlaced, OrderApproved, OrderWithdrawn, OrderRefused, OrderExpired, OrderInstalled,
+		DeliveryImported, CardSent, CardHandedOut, CardArmed, CardBlocked,
+		OrderPlaced, OrderApproved, OrderWithdrawn, OrderExpired,
 		DownloadBegun, DownloadConfirmed, DownloadAbandoned, DownloadLapsed, DownloadCleaned,
-		KeyAdmitted, KeyRefused, KeyBlocked, KeyIncident, IntentRecorded, IntentAbandoned,
-		CertificateIssued, CertificateSuperseded, CertificateRevoked, SignerIssued, CRLPublished,
-		OutageBegun, OutageEnded,
+		KeyRefused, KeyBlocked, KeyIncident, IntentRecorded, IntentAbandoned,
+		CertificateIssued, CertificateSuperseded, CertificateRevoked,
+		RevocationOrdered, RevocationApproved, RevocationFinished,
+		RetentionErased, PersonExported, PersonErased,
+		ClockChecked, OutageBegun, OutageEnded, ConfigurationLoaded,
 		CARevoked, CAClosed, CALast,
-		LoginRefused, RequestRefused,
+		LoginAccepted, LoginRefused, RequestRefused,
 	}
 }

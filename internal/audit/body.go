@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base32"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -23,9 +24,9 @@ const (
 	maxName   = 64   // octets of a field's name
 	maxValue  = 4096 // octets of a field's value
 	maxID     = 128  // octets of ID and By
-	// maxBody is what the limits above allow at the worst escaping (six octets
-	// for a control character), so that nothing that Seal made is unreadable.
-	maxBody = 2 << 20
+	// MaxBody is the most octets of a body: entry bundles of the log give its
+	// length in two octets.
+	MaxBody = 1<<16 - 1
 )
 
 // timeForm has exactly six digits after the point, so that a time has one form.
@@ -46,6 +47,22 @@ type Body struct {
 	By          string
 	Public      []Field
 	Commitments []Commitment
+}
+
+// EventID returns the id of the event of an act that happens once for its subject:
+// "evt_" and the first 26 characters, in lower case, of the base32 of
+// SHA-256(act ‖ 0x00 ‖ subject ‖ …), subjects separated by 0x00. Who knows the
+// subject finds the event without another table, and a store that refuses an id
+// twice refuses the act twice. Acts that can happen again have random ids.
+func EventID(act string, subject ...string) string {
+	h := sha256.New()
+	h.Write([]byte(act))
+	for _, s := range subject {
+		h.Write([]byte{0})
+		h.Write([]byte(s))
+	}
+	text := base32.StdEncoding.EncodeToString(h.Sum(nil))
+	return "evt_" + strings.ToLower(text[:26])
 }
 
 // Seal checks an event and returns it as it is stored: with its canonical body,
@@ -69,6 +86,9 @@ func Seal(e Event) (Record, error) {
 		return Record{}, fmt.Errorf("event %s: %w", e.Act, err)
 	}
 	r.Body = b.encode()
+	if len(r.Body) > MaxBody {
+		return Record{}, fmt.Errorf("event %s: its body has %d octets, more than %d", e.Act, len(r.Body), MaxBody)
+	}
 	r.Leaf = LeafHash(r.Body)
 	return r, nil
 }
@@ -221,8 +241,8 @@ func appendString(out []byte, s string) []byte {
 // order of members, another escape, a member that is unknown or there twice.
 // A body that two readers understand differently proves nothing.
 func ParseBody(body []byte) (*Body, error) {
-	if len(body) > maxBody {
-		return nil, fmt.Errorf("event body has more than %d octets", maxBody)
+	if len(body) > MaxBody {
+		return nil, fmt.Errorf("event body has more than %d octets", MaxBody)
 	}
 	var raw struct {
 		ID, At, Act, By string

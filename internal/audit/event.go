@@ -14,7 +14,7 @@ type Field struct{ Name, Value string }
 
 // Event is one act as the domain tells it.
 type Event struct {
-	ID  string    // random, "evt_…"; set by who appends
+	ID  string    // "evt_…", random or by EventID; set by who appends
 	At  time.Time // UTC, microseconds
 	Act string    // "order.placed", "certificate.revoked"; a closed list in Acts
 	By  string    // person id, "officer:…", or "system"

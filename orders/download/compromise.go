@@ -3,6 +3,7 @@ package download
 import (
 	"context"
 	"crypto"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"slices"
 
 	"sigill/ca"
+	"sigill/internal/audit"
 	"sigill/internal/statement"
 	"sigill/orders/issue"
 	"sigill/orders/register"
@@ -149,7 +151,9 @@ func (s *Service) BlockByProof(ctx context.Context, c register.Caller, pub crypt
 			return nil
 		}
 		blocked = true
-		_, err = issue.Compromised(tx.issue(), key, issue.ByProof, c.Name(), s.now())
+		// Who has the key's certificate can verify the proof for himself.
+		proof := audit.Field{Name: "proof", Value: base64.StdEncoding.EncodeToString(signature)}
+		_, err = issue.Compromised(tx.issue(), key, issue.ByProof, c.Name(), s.now(), proof)
 		return err
 	})
 	if err == nil && blocked {
@@ -265,9 +269,11 @@ func (s *Service) blockKey(tx *Tx, c register.Caller, block KeyBlock, key ca.Key
 		return policy.Refuse(policy.StatementSignature, "signed with another card than the one logged in with").Err()
 	}
 	want := register.Expect{Act: statement.ActKeyBlock, Subject: subject, Content: hash, Organisation: org, Need: 2}
-	if _, err := s.Register.State(tx.register(), s.now(), want, signed); err != nil {
+	stated, err := s.Register.State(tx.register(), s.now(), want, signed)
+	if err != nil {
 		return err
 	}
-	_, err = issue.Compromised(tx.issue(), key, issue.ByAdministrators, c.Name(), s.now())
+	_, err = issue.Compromised(tx.issue(), key, issue.ByAdministrators, c.Name(), s.now(),
+		append(register.Told(stated), issue.F("document", hex.EncodeToString(hash[:])))...)
 	return err
 }

@@ -2,11 +2,14 @@ package download
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/audit"
 	"sigill/orders"
 	"sigill/orders/issue"
 	"sigill/orders/register"
@@ -202,11 +205,18 @@ func (s *Service) confirm(tx *Tx, c register.Caller, d *Download, items []*Item)
 	if err := disarm(tx, d); err != nil {
 		return err
 	}
-	if err := tx.Events.Append(issue.NewEvent("download.confirmed", now, c.Name(), issue.F("download", string(d.ID)),
-		issue.F("order", string(d.Order)), issue.F("card", string(d.Card)), issue.F("certificate", c.Certificate.String()))); err != nil {
+	if err := tx.Events.Append(confirmed(d, c)); err != nil {
 		return err
 	}
 	return register.CloseCeremony(tx.register(), now)
+}
+
+// confirmed is the event of a download that came to its end: its order is installed.
+func confirmed(d *Download, c register.Caller) audit.Event {
+	e := issue.NewEvent(audit.DownloadConfirmed, d.EndedAt, c.Name(), issue.F("download", string(d.ID)), issue.F("order", string(d.Order)),
+		issue.F("card", string(d.Card)), issue.F("plan", hex.EncodeToString(d.PlanHash[:])), issue.F("certificate", c.Certificate.String()))
+	e.ID = audit.EventID(audit.DownloadConfirmed, string(d.ID))
+	return e
 }
 
 // supersede revokes a replaced certificate. One that was revoked meanwhile for
@@ -277,8 +287,8 @@ func (s *Service) Cleaned(ctx context.Context, c register.Caller, id policy.Down
 		if err := tx.PutDownload(d); err != nil {
 			return err
 		}
-		return tx.Events.Append(issue.NewEvent("download.cleaned", d.CleanedAt, c.Name(), issue.F("download", string(id)),
-			issue.F("removed", fmt.Sprint(len(removed)))))
+		return tx.Events.Append(issue.NewEvent(audit.DownloadCleaned, d.CleanedAt, c.Name(), issue.F("download", string(id)),
+			issue.F("card", string(d.Card)), issue.F("removed", strconv.Itoa(len(removed)))))
 	})
 	return s.keep(ctx, err, c, id)
 }

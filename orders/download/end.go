@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/audit"
 	"sigill/orders"
 	"sigill/orders/issue"
 	"sigill/orders/register"
@@ -50,7 +51,11 @@ func (s *Service) end(tx *Tx, card *register.Card, d *Download, items []*Item, s
 			return err
 		}
 	}
-	return tx.Events.Append(issue.NewEvent("download."+string(state), now, by, issue.F("download", string(d.ID)),
+	act := audit.DownloadAbandoned
+	if state == policy.DownloadLapsed {
+		act = audit.DownloadLapsed
+	}
+	return tx.Events.Append(issue.NewEvent(act, now, by, issue.F("download", string(d.ID)),
 		issue.F("order", string(d.Order)), issue.F("card", string(d.Card))))
 }
 
@@ -182,17 +187,18 @@ func (s *Service) Withdraw(ctx context.Context, c register.Caller, id policy.Ord
 		if err := s.endOpen(tx, card, func(d *Download) bool { return d.Order == id }, c.Name()); err != nil {
 			return err
 		}
-		return s.withdraw(tx, o, c.Name())
+		return s.withdraw(tx, o, "order.withdrawn", c.Name())
 	})
 	return o, s.keep(ctx, err, c, "", issue.F("order", string(id)))
 }
 
-func (s *Service) withdraw(tx *Tx, o *orders.Order, by string) error {
+func (s *Service) withdraw(tx *Tx, o *orders.Order, rule, by string) error {
 	o.State = policy.OrderWithdrawn
 	if err := tx.Orders.PutOrder(o); err != nil {
 		return err
 	}
-	return tx.Events.Append(issue.NewEvent("order.withdrawn", s.now(), by, issue.F("order", string(o.ID)), issue.F("card", string(o.Card))))
+	return tx.Events.Append(issue.NewEvent(audit.OrderWithdrawn, s.now(), by, issue.F("order", string(o.ID)), issue.F("card", string(o.Card)),
+		issue.F("rule", rule)))
 }
 
 // endOpen abandons the open download of a card if it is one of those meant.
@@ -244,7 +250,7 @@ func (s *Service) endOnCard(tx *Tx, card *register.Card, e ending) error {
 	}
 	for _, o := range open {
 		if ended[o.ID] {
-			if err := s.withdraw(tx, o, e.by); err != nil {
+			if err := s.withdraw(tx, o, e.rule, e.by); err != nil {
 				return err
 			}
 		}
@@ -300,7 +306,10 @@ func (s *Service) BlockCard(ctx context.Context, c register.Caller, number polic
 		if err := tx.PutCard(card); err != nil {
 			return err
 		}
-		return tx.Events.Append(issue.NewEvent("card.blocked", s.now(), c.Name(), issue.F("card", string(number)), issue.F("report", report)))
+		blocked := issue.NewEvent(audit.CardBlocked, s.now(), c.Name(), issue.F("card", string(number)), issue.F("report", report),
+			issue.F("person", string(card.Holder)))
+		blocked.ID = audit.EventID(audit.CardBlocked, string(number))
+		return tx.Events.Append(blocked)
 	})
 	return s.keep(ctx, err, c, "", issue.F("blocking", string(number)))
 }
@@ -352,7 +361,7 @@ func (s *Service) EndAssignment(ctx context.Context, c register.Caller, person p
 		if err := s.endOnCards(tx, person, e); err != nil {
 			return err
 		}
-		return tx.Events.Append(issue.NewEvent("assignment.changed", now, c.Name(), issue.F("person", string(person)),
+		return tx.Events.Append(issue.NewEvent(audit.AssignmentChanged, now, c.Name(), issue.F("person", string(person)),
 			issue.F("organisation", string(org)), issue.F("ended", "yes")))
 	})
 	return s.keep(ctx, err, c, "", issue.F("person", string(person)))

@@ -2,12 +2,15 @@ package download
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"sigill/ca"
+	"sigill/internal/audit"
 	"sigill/orders/issue"
 	"sigill/policy"
 )
@@ -31,14 +34,19 @@ func (j *job) refuseSeen(ctx context.Context, err error) error {
 		if found, err = j.copied(tx); err != nil {
 			return err
 		}
-		return tx.Events.Append(issue.NewEvent("key.refused", now, j.caller.Name(), issue.F("rule", string(refusal.Rule)),
-			issue.F("key", fmt.Sprintf("%x", j.key)), issue.F("download", string(j.id))))
+		return tx.Events.Append(j.refused(refusal.Rule, now))
 	})
 	if failed != nil { // the verdict is not told before it is durable
 		return fmt.Errorf("recording refused key: %w", failed)
 	}
 	j.revokeCopied(ctx, found)
 	return err
+}
+
+// refused is the event of a key that was refused after its proof of possession.
+func (j *job) refused(rule policy.Rule, now time.Time) audit.Event {
+	return issue.NewEvent(audit.KeyRefused, now, j.caller.Name(), issue.F("rule", string(rule)), issue.F("key", hex.EncodeToString(j.key[:])),
+		issue.F("card", string(j.caller.Card)), issue.F("slot", string(j.slot)), issue.F("download", string(j.id)))
 }
 
 // copied records an incident if the key, which the caller has proved to have, is
@@ -126,7 +134,7 @@ func (s *Service) revokeQueued(ctx context.Context, some []ca.Fingerprint) error
 			if err != nil {
 				return err
 			}
-			if err := s.revokeEID(tx, cert, ca.KeyCompromise, q.By); err != nil {
+			if err := s.revokeEID(tx, cert, ca.KeyCompromise, ruleRevoked, q.By); err != nil {
 				return err
 			}
 			if err := tx.SettleQueued(fp, s.now()); err != nil {

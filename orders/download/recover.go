@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/audit"
 	"sigill/orders"
 	"sigill/orders/issue"
 	"sigill/policy"
@@ -194,7 +195,7 @@ func (s *Service) expireOrders(ctx context.Context) (int, error) {
 			if err := tx.Orders.PutOrder(o); err != nil {
 				return err
 			}
-			if err := tx.Events.Append(issue.NewEvent("order.expired", s.now(), "system", issue.F("order", string(o.ID)),
+			if err := tx.Events.Append(issue.NewEvent(audit.OrderExpired, s.now(), "system", issue.F("order", string(o.ID)),
 				issue.F("card", string(o.Card)))); err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/audit"
 	"sigill/orders"
 	"sigill/orders/issue"
 	"sigill/orders/register"
@@ -35,7 +36,8 @@ type Service struct {
 	// Gate is asked before anything new is begun or recorded; nil: open.
 	Gate Gate
 
-	breaker breaker
+	breaker  breaker
+	massBell bell
 }
 
 const (
@@ -184,7 +186,7 @@ func (s *Service) open(tx *Tx, c register.Caller, card *register.Card, cause Cau
 			return nil, err
 		}
 	}
-	err := tx.Events.Append(issue.NewEvent("download.begun", now, c.Name(), issue.F("download", string(d.ID)),
+	err := tx.Events.Append(issue.NewEvent(audit.DownloadBegun, now, c.Name(), issue.F("download", string(d.ID)),
 		issue.F("order", string(d.Order)), issue.F("card", string(c.Card)), issue.F("plan", hex.EncodeToString(d.PlanHash[:])),
 		issue.F("login", c.Certificate.String())))
 	return &State{Download: d, Items: items}, err

@@ -269,8 +269,7 @@ func (j *job) refuseKey(ctx context.Context, d policy.Decision) error {
 		if err := tx.MarkKey(k); err != nil && !errors.Is(err, issue.ErrConflict) {
 			return err
 		}
-		return tx.Events.Append(issue.NewEvent("key.refused", now, j.caller.Name(), issue.F("rule", string(d.Rule)),
-			issue.F("key", fmt.Sprintf("%x", j.key)), issue.F("download", string(j.id))))
+		return tx.Events.Append(j.refused(d.Rule, now))
 	})
 	if err != nil {
 		return fmt.Errorf("recording refused key: %w", err)

@@ -2,6 +2,7 @@ package issue
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -64,9 +65,15 @@ func (s *Service) may(issuer ca.IssuerID, profile ca.ProfileName) error {
 }
 
 // NewEvent returns an event with a fresh id. By is a person id, "officer:…" or
-// "system".
+// "system". A field without a value is left out: what does not apply is absent.
 func NewEvent(act string, at time.Time, by string, public ...audit.Field) audit.Event {
-	return audit.Event{ID: policy.NewID("evt"), At: at.UTC().Truncate(time.Microsecond), Act: act, By: by, Public: public}
+	kept := make([]audit.Field, 0, len(public))
+	for _, f := range public {
+		if f.Value != "" {
+			kept = append(kept, f)
+		}
+	}
+	return audit.Event{ID: policy.NewID("evt"), At: at.UTC().Truncate(time.Microsecond), Act: act, By: by, Public: kept}
 }
 
 // F is short for an event's field. Values that came from outside are clipped to
@@ -174,7 +181,7 @@ func AdmitKey(tx *Tx, k KeySeen) error {
 // Refused records that rule refused something, in a transaction of its own: what
 // the refused transaction had begun is rolled back and only this remains.
 func Refused(tx *Tx, err *policy.Refusal, by string, now time.Time, fields ...audit.Field) error {
-	ev := NewEvent("request.refused", now, by, append([]audit.Field{F("rule", string(err.Rule))}, fields...)...)
+	ev := NewEvent(audit.RequestRefused, now, by, append([]audit.Field{F("rule", string(err.Rule))}, fields...)...)
 	// The detail may repeat what somebody typed: it is erasable.
 	ev.Personal = []audit.Field{F("detail", err.Detail)}
 	return tx.Events.Append(ev)
@@ -185,9 +192,27 @@ func RecordIntent(tx *Tx, in *Intent) error {
 	if err := tx.InsertIntent(in); err != nil {
 		return err
 	}
-	return tx.Events.Append(NewEvent("intent.recorded", in.RecordedAt, "system",
-		F("serial", in.Serial.String()), F("issuer", string(in.Issuer)), F("profile", string(in.Profile)),
-		F("card", string(in.Card)), F("download", string(in.Download)), F("key", fmt.Sprintf("%x", in.Key)), F("provenance", string(in.Provenance))))
+	return tx.Events.Append(NewEvent(audit.IntentRecorded, in.RecordedAt, "system",
+		F("serial", in.Serial.String()), F("issuer", string(in.Issuer)), F("profile", string(in.Profile)), F("slot", string(in.Slot)),
+		F("card", string(in.Card)), F("organisation", string(in.Organisation)), F("kind", string(in.IDKind)), F("loa", level(in.LoA)),
+		F("order", string(in.Order)), F("download", string(in.Download)), F("key", hex.EncodeToString(in.Key[:])),
+		F("provenance", string(in.Provenance)), F("leaf", promised(in.Leaf))))
+}
+
+// level writes a level of assurance; what has none is for no person.
+func level(loa policy.LoA) string {
+	if loa == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(loa))
+}
+
+// promised writes the leaf that the log of certificates promised; empty: no log.
+func promised(l ca.LogLeaf) string {
+	if l.IsZero() {
+		return ""
+	}
+	return hex.EncodeToString(l.Hash[:])
 }
 
 // Release is the guarded change open → signed: it settles the intent, stores the
@@ -216,7 +241,7 @@ func Release(tx *Tx, in *Intent, issued *ca.Issued, kind StandingKind, now time.
 			return nil, err
 		}
 	}
-	return c, tx.Events.Append(NewEvent("certificate.issued", now, "system",
+	return c, tx.Events.Append(NewEvent(audit.CertificateIssued, now, "system",
 		F("serial", in.Serial.String()), F("issuer", string(in.Issuer)), F("certificate", issued.Fingerprint.String()),
 		F("card", string(in.Card)), F("download", string(in.Download))))
 }
@@ -236,7 +261,7 @@ func Abandon(tx *Tx, in *Intent, rule string, now time.Time) error {
 	return revoke(tx, revocation.Entry{
 		Serial: in.Serial, Issuer: in.Issuer, Partition: in.Partition, NotAfter: in.NotAfter,
 		At: now, Reason: ca.CessationOfOperation, Rule: rule,
-	}, "intent.abandoned", "system", in.Binding)
+	}, audit.IntentAbandoned, "system", in.Binding)
 }
 
 // Retire revokes a released certificate that stands and takes its standing away.
@@ -245,9 +270,9 @@ func Retire(tx *Tx, c *Certificate, reason ca.Reason, rule, by string, now time.
 	if err := tx.DropStanding(c.Fingerprint); err != nil {
 		return err
 	}
-	act := "certificate.revoked"
+	act := audit.CertificateRevoked
 	if reason == ca.Superseded {
-		act = "certificate.superseded"
+		act = audit.CertificateSuperseded
 	}
 	return revoke(tx, revocation.Entry{
 		Serial: c.Serial, Issuer: c.Issuer, Partition: c.Partition, NotAfter: c.NotAfter,
@@ -292,5 +317,5 @@ func Revoke(tx *Tx, c *Certificate, reason ca.Reason, rule, by string, now time.
 	return true, revoke(tx, revocation.Entry{
 		Serial: c.Serial, Issuer: c.Issuer, Partition: c.Partition, NotAfter: c.NotAfter,
 		At: now.UTC().Truncate(time.Microsecond), Reason: reason, Rule: rule,
-	}, "certificate.revoked", by, c.Binding)
+	}, audit.CertificateRevoked, by, c.Binding)
 }

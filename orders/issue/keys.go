@@ -1,11 +1,14 @@
 package issue
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/audit"
 	"sigill/policy"
 )
 
@@ -120,10 +123,10 @@ func Blocked(tx *Tx, key ca.KeyFingerprint) error {
 }
 
 // Compromised blocks a key and queues every certificate that carries it for
-// revocation as keyCompromise. It returns them; again it changes nothing. What it
+// revocation as keyCompromise; why are the fields of the event that the cause adds. It returns them; again it changes nothing. What it
 // queues is revoked by who works through the queue, in transactions of their own: a
 // key may be in more certificates than one transaction should hold.
-func Compromised(tx *Tx, key ca.KeyFingerprint, cause, by string, now time.Time) ([]*Certificate, error) {
+func Compromised(tx *Tx, key ca.KeyFingerprint, cause, by string, now time.Time, why ...audit.Field) ([]*Certificate, error) {
 	now = now.UTC().Truncate(time.Microsecond)
 	carry, err := tx.CertificatesOfKey(key)
 	if err != nil {
@@ -134,8 +137,10 @@ func Compromised(tx *Tx, key ca.KeyFingerprint, cause, by string, now time.Time)
 		if err := tx.BlockKey(BlockedKey{Fingerprint: key, Cause: cause, By: by, At: now}); err != nil {
 			return nil, err
 		}
-		if err := tx.Events.Append(NewEvent("key.blocked", now, by, F("key", fmt.Sprintf("%x", key)), F("cause", cause),
-			F("certificates", fmt.Sprint(len(carry))))); err != nil {
+		e := NewEvent(audit.KeyBlocked, now, by, append(why, F("key", hex.EncodeToString(key[:])), F("cause", cause),
+			F("certificates", strconv.Itoa(len(carry))))...)
+		e.ID = audit.EventID(audit.KeyBlocked, hex.EncodeToString(key[:]))
+		if err := tx.Events.Append(e); err != nil {
 			return nil, err
 		}
 	case err != nil:
@@ -192,7 +197,7 @@ func Copied(tx *Tx, key ca.KeyFingerprint, provedOn policy.CardNumber, login ca.
 	}
 	// Nobody has decided this: who proved the key only came with it.
 	const decided = "system"
-	if _, err := Compromised(tx, key, ByIncident, decided, now); err != nil {
+	if _, err := Compromised(tx, key, ByIncident, decided, now, F("proved-on", string(provedOn))); err != nil {
 		return nil, err
 	}
 	if old, err := tx.IncidentOf(key, provedOn); err == nil || !errors.Is(err, ErrNotFound) {
@@ -215,7 +220,7 @@ func Copied(tx *Tx, key ca.KeyFingerprint, provedOn policy.CardNumber, login ca.
 	if err := tx.InsertIncident(in, involved); err != nil {
 		return nil, err
 	}
-	return in, tx.Events.Append(NewEvent("key.incident", in.At, by, F("incident", string(in.ID)), F("kind", in.Kind),
-		F("key", fmt.Sprintf("%x", key)), F("card", string(in.Card)), F("proved-on", string(provedOn)),
+	return in, tx.Events.Append(NewEvent(audit.KeyIncident, in.At, by, F("incident", string(in.ID)), F("kind", in.Kind),
+		F("key", hex.EncodeToString(key[:])), F("card", string(in.Card)), F("proved-on", string(provedOn)),
 		F("login", login.String()), F("download", string(download))))
 }

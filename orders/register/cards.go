@@ -2,11 +2,13 @@ package register
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"slices"
 	"time"
 
+	"sigill/internal/audit"
 	"sigill/internal/statement"
 	"sigill/orders/issue"
 	"sigill/policy"
@@ -92,9 +94,7 @@ func (s *Service) handOver(tx *Tx, c Caller, h HandOver, hash [32]byte, signed [
 	if again, err := Replayed(tx, string(h.Card), signed); err != nil || again {
 		return card, err
 	}
-	event := "card.armed"
 	if h.Act == statement.ActHandOut {
-		event = "card.handedout"
 		if card.State != policy.CardSent {
 			return nil, policy.Refuse(policy.CardStateRule, "card is %s", card.State).Err()
 		}
@@ -107,12 +107,12 @@ func (s *Service) handOver(tx *Tx, c Caller, h HandOver, hash [32]byte, signed [
 		// by a colleague: nobody hands out his own.
 		return nil, policy.Refuse(policy.StatementSignature, "signed with another card than the one logged in with").Err()
 	}
-	names, err := s.State(tx, now, Expect{Act: h.Act, Subject: string(h.Card), For: h.Person, Card: h.Card, Content: hash,
+	stated, err := s.State(tx, now, Expect{Act: h.Act, Subject: string(h.Card), For: h.Person, Card: h.Card, Content: hash,
 		Organisation: card.Organisation, Officers: c.Officer > 0, Need: needFor(c, h.Act)}, signed)
 	if err != nil {
 		return nil, err
 	}
-	if slices.Contains(names, string(h.Person)) {
+	if slices.ContainsFunc(stated, func(st Stated) bool { return st.By == string(h.Person) }) {
 		return nil, policy.Refuse(policy.CardSelf, "one's own card").Err()
 	}
 	// ArmedFor stays: a download that is open keeps what it was armed for.
@@ -121,8 +121,18 @@ func (s *Service) handOver(tx *Tx, c Caller, h HandOver, hash [32]byte, signed [
 	if err := tx.PutCard(card); err != nil {
 		return nil, err
 	}
-	return card, tx.Events.Append(issue.NewEvent(event, now, c.Name(), issue.F("card", string(h.Card)),
-		issue.F("person", string(h.Person)), issue.F("identity", h.Identity)))
+	return card, tx.Events.Append(handedOver(c, h, hash, stated, now))
+}
+
+// handedOver is the event of a hand-over. A card is handed out once, and armed as
+// often as its holder needs it.
+func handedOver(c Caller, h HandOver, hash [32]byte, stated []Stated, now time.Time) audit.Event {
+	e := issue.NewEvent(audit.CardArmed, now, c.Name(), append(Told(stated), issue.F("card", string(h.Card)),
+		issue.F("person", string(h.Person)), issue.F("identity", h.Identity), issue.F("document", hex.EncodeToString(hash[:])))...)
+	if h.Act == statement.ActHandOut {
+		e.Act, e.ID = audit.CardHandedOut, audit.EventID(audit.CardHandedOut, string(h.Card))
+	}
+	return e
 }
 
 // needFor: a card is armed again only by two. At hand-out the holder was just

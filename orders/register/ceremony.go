@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"regexp"
 	"time"
 
+	"sigill/internal/audit"
 	"sigill/internal/statement"
 	"sigill/orders/issue"
 	"sigill/policy"
@@ -116,10 +116,12 @@ func (s *Service) found(tx *Tx, c Caller, f Founding, rows []PersonRow, hash [32
 		}
 		return cer, nil
 	}
-	_, err = s.State(tx, now, Expect{Act: statement.ActFound, Subject: "ceremony", Content: hash, Officers: true, Need: 2}, signed)
+	stated, err := s.State(tx, now, Expect{Act: statement.ActFound, Subject: "ceremony", Content: hash, Officers: true, Need: 2}, signed)
 	if err != nil {
 		return nil, err
 	}
+	// What every event of the founding rests on: both officers signed the document.
+	by := pair{stated: stated}
 	org := &Organisation{ID: policy.OrganisationID(policy.NewID("org")), Number: f.Organisation.Number,
 		Name: f.Organisation.Name, CreatedAt: now}
 	if err := tx.InsertOrganisation(org); err != nil {
@@ -138,20 +140,19 @@ func (s *Service) found(tx *Tx, c Caller, f Founding, rows []PersonRow, hash [32
 		if err := tx.InsertGrant(Grant{Person: p.ID, Organisation: org.ID, Role: policy.RoleAdministrator, GrantedAt: now}); err != nil {
 			return nil, err
 		}
-		if err := tx.Events.Append(issue.NewEvent("role.granted", now, c.Name(), issue.F("person", string(p.ID)),
-			issue.F("organisation", string(org.ID)), issue.F("role", string(policy.RoleAdministrator)))); err != nil {
+		if err := tx.Events.Append(issue.NewEvent(audit.RoleGranted, now, by.by(), append(by.told(hash), issue.F("person", string(p.ID)),
+			issue.F("organisation", string(org.ID)), issue.F("role", string(policy.RoleAdministrator)))...)); err != nil {
 			return nil, err
 		}
 	}
 	if err := tx.PutCeremony(cer); err != nil {
 		return nil, err
 	}
-	if err := tx.Events.Append(issue.NewEvent("organisation.created", now, c.Name(), issue.F("organisation", string(org.ID)),
-		issue.F("number", org.Number))); err != nil {
+	if err := tx.Events.Append(issue.NewEvent(audit.OrganisationCreated, now, by.by(), append(by.told(hash), issue.F("organisation", string(org.ID)),
+		issue.F("number", org.Number), issue.F("name", org.Name))...)); err != nil {
 		return nil, err
 	}
-	return cer, tx.Events.Append(issue.NewEvent("ceremony.founded", now, "officer:1,officer:2",
-		issue.F("organisation", string(org.ID)), issue.F("document", fmt.Sprintf("%x", hash))))
+	return cer, tx.Events.Append(issue.NewEvent(audit.CeremonyFounded, now, by.by(), append(by.told(hash), issue.F("organisation", string(org.ID)))...))
 }
 
 // sameFounding reports whether what was founded is what f says.
@@ -188,7 +189,7 @@ func CloseCeremony(tx *Tx, now time.Time) error {
 	if err := tx.PutCeremony(cer); err != nil {
 		return err
 	}
-	return tx.Events.Append(issue.NewEvent("ceremony.closed", now, "system", issue.F("organisation", string(cer.Organisation))))
+	return tx.Events.Append(issue.NewEvent(audit.CeremonyClosed, now, "system", issue.F("organisation", string(cer.Organisation))))
 }
 
 func canAdministrate(tx *Tx, person policy.PersonID) (bool, error) {

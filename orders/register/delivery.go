@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/audit"
 	"sigill/internal/card"
 	"sigill/internal/statement"
 	"sigill/orders/issue"
@@ -112,14 +113,14 @@ func (s *Service) importDelivery(ctx context.Context, c Caller, d Delivery) ([]R
 		if err := MayFor(tx, c, d.Organisation); err != nil {
 			return err
 		}
-		_, err := s.State(tx, s.Now(), Expect{Act: statement.ActDelivery, Subject: subject, Content: hash,
+		stated, err := s.State(tx, s.Now(), Expect{Act: statement.ActDelivery, Subject: subject, Content: hash,
 			Organisation: d.Organisation, Officers: c.Officer > 0, Need: need(c)}, d.Statements)
 		if err != nil {
 			return err
 		}
-		return tx.Events.Append(issue.NewEvent("delivery.imported", s.Now(), c.Name(),
+		return tx.Events.Append(issue.NewEvent(audit.DeliveryImported, s.Now(), c.Name(), append(Told(stated),
 			issue.F("organisation", string(d.Organisation)), issue.F("bureau", d.Bureau),
-			issue.F("file", fmt.Sprintf("%x", hash)), issue.F("cards", fmt.Sprint(len(rows)))))
+			issue.F("file", fmt.Sprintf("%x", hash)), issue.F("cards", fmt.Sprint(len(rows))))...))
 	})
 	if err != nil {
 		return nil, err
@@ -127,7 +128,7 @@ func (s *Service) importDelivery(ctx context.Context, c Caller, d Delivery) ([]R
 	results := make([]RowResult, 0, len(rows))
 	for i, row := range rows {
 		res := RowResult{Row: i + 1, Key: string(row.Number), Result: "created"}
-		cert, err := s.deliver(ctx, c, d.Organisation, row)
+		cert, err := s.deliver(ctx, c, delivered{d.Organisation, hash}, row)
 		if refusal, ok := errors.AsType[*policy.Refusal](err); ok {
 			res.Result, res.Rule, res.Detail = "refused", refusal.Rule, refusal.Detail
 		} else if err != nil {
@@ -170,11 +171,17 @@ func MayFor(tx *Tx, c Caller, org policy.OrganisationID) error {
 	return nil
 }
 
+// delivered is where a card comes from, and to.
+type delivered struct {
+	organisation policy.OrganisationID
+	file         [32]byte // SHA-256 of the delivery file
+}
+
 // deliver registers one card and makes its transport certificate. A card
 // without one was interrupted between the two; the next import goes on there.
-func (s *Service) deliver(ctx context.Context, c Caller, org policy.OrganisationID, row CardRow) (*issue.Certificate, error) {
-	if d := policy.AdmitKey(row.Key, s.TransportKeys); !d.Allow {
-		return nil, d.Err()
+func (s *Service) deliver(ctx context.Context, c Caller, d delivered, row CardRow) (*issue.Certificate, error) {
+	if admitted := policy.AdmitKey(row.Key, s.TransportKeys); !admitted.Allow {
+		return nil, admitted.Err()
 	}
 	issuer, err := s.Issuers.Issuer(s.CardCA)
 	if err != nil {
@@ -187,11 +194,11 @@ func (s *Service) deliver(ctx context.Context, c Caller, org policy.Organisation
 	if !now.Before(row.ExpiresAt) {
 		return nil, policy.Refuse(policy.CardStateRule, "the card has expired").Err()
 	}
-	existing, err := s.enter(ctx, c, org, row)
+	existing, err := s.enter(ctx, c, d, row)
 	if err != nil || existing != nil {
 		return existing, err
 	}
-	binding := issue.Binding{Slot: policy.Transport, Card: row.Number, Organisation: org, Provenance: policy.Personalised}
+	binding := issue.Binding{Slot: policy.Transport, Card: row.Number, Organisation: d.organisation, Provenance: policy.Personalised}
 	req := ca.Request{Profile: policy.ProfileTransport, PublicKey: row.Key,
 		NotBefore: now.Add(-Backdate), NotAfter: row.ExpiresAt,
 		Content: ca.Content{Country: "SE", CommonName: string(row.Number), CardNumber: string(row.Number)}}
@@ -212,7 +219,7 @@ func (s *Service) deliver(ctx context.Context, c Caller, org policy.Organisation
 
 // enter registers the card in state sent. If it is there with its transport
 // certificate for the same key, that is returned; any other card is refused.
-func (s *Service) enter(ctx context.Context, c Caller, org policy.OrganisationID, row CardRow) (*issue.Certificate, error) {
+func (s *Service) enter(ctx context.Context, c Caller, d delivered, row CardRow) (*issue.Certificate, error) {
 	key, err := ca.FingerprintKey(row.Key)
 	if err != nil {
 		return nil, err
@@ -222,18 +229,19 @@ func (s *Service) enter(ctx context.Context, c Caller, org policy.OrganisationID
 		existing = nil
 		card, err := tx.Card(row.Number)
 		if errors.Is(err, issue.ErrNotFound) {
-			card = &Card{Number: row.Number, Product: row.Product, Kind: row.Kind, Organisation: org,
+			card = &Card{Number: row.Number, Product: row.Product, Kind: row.Kind, Organisation: d.organisation,
 				State: policy.CardSent, ExpiresAt: row.ExpiresAt}
 			if err := tx.InsertCard(card); err != nil {
 				return err
 			}
-			return tx.Events.Append(issue.NewEvent("card.sent", s.Now(), c.Name(), issue.F("card", string(row.Number)),
-				issue.F("organisation", string(org)), issue.F("key", fmt.Sprintf("%x", key))))
+			return tx.Events.Append(issue.NewEvent(audit.CardSent, s.Now(), c.Name(), issue.F("card", string(row.Number)),
+				issue.F("organisation", string(d.organisation)), issue.F("product", row.Product), issue.F("kind", string(row.Kind)),
+				issue.F("expires", row.ExpiresAt.UTC().Format(time.DateOnly)), issue.F("key", fmt.Sprintf("%x", key)), issue.F("file", fmt.Sprintf("%x", d.file))))
 		} else if err != nil {
 			return err
 		}
 		known := policy.Refuse(policy.CardKnown, "the card is registered already").Err()
-		if card.Organisation != org || card.Product != row.Product || card.Kind != row.Kind || !card.ExpiresAt.Equal(row.ExpiresAt) {
+		if card.Organisation != d.organisation || card.Product != row.Product || card.Kind != row.Kind || !card.ExpiresAt.Equal(row.ExpiresAt) {
 			return known
 		}
 		certs, err := tx.CertificatesOfCard(row.Number)

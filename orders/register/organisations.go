@@ -2,9 +2,9 @@ package register
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 	"unicode"
@@ -148,8 +148,8 @@ func (s *Service) create(tx *Tx, c Caller, f Branch, hash [32]byte, signed []Sig
 	if err := tx.InsertOrganisation(org); err != nil {
 		return nil, err
 	}
-	return org, tx.Events.Append(issue.NewEvent(audit.OrganisationCreated, now, by.by(), issue.F("organisation", string(org.ID)),
-		issue.F("number", org.Number), issue.F("parent", string(org.Parent)), issue.F("document", fmt.Sprintf("%x", hash))))
+	return org, tx.Events.Append(issue.NewEvent(audit.OrganisationCreated, now, by.by(), append(by.told(hash), issue.F("organisation", string(org.ID)),
+		issue.F("number", org.Number), issue.F("name", org.Name), issue.F("parent", string(org.Parent)))...))
 }
 
 // roomBelow refuses a branch that the walk of [Role] would not lead from to its
@@ -170,13 +170,17 @@ func roomBelow(tx *Tx, parent policy.OrganisationID) error {
 
 // pair is two administrators who stated an act.
 type pair struct {
-	again     bool // stated already: nothing of it is done a second time
-	people    []string
-	statement policy.StatementID // the caller's
+	again  bool     // stated already: nothing of it is done a second time
+	stated []Stated // the caller's first
 }
 
 // by names both in an event.
-func (p pair) by() string { return strings.Join(p.people, ",") }
+func (p pair) by() string { return p.stated[0].By + "," + p.stated[1].By }
+
+// told are the fields of an event that name the document and the statements.
+func (p pair) told(document [32]byte) []audit.Field {
+	return append([]audit.Field{issue.F("document", hex.EncodeToString(document[:]))}, Told(p.stated)...)
+}
 
 // two verifies that the caller and another administrator of want.Organisation
 // state what is wanted, and stores it.
@@ -197,11 +201,8 @@ func (s *Service) two(tx *Tx, now time.Time, c Caller, want Expect, signed []Sig
 		return pair{}, policy.Refuse(policy.StatementSignature, "signed with another card than the one logged in with").Err()
 	}
 	want.Need = 2
-	ids, names, err := s.state(tx, now, want, signed)
-	if err != nil {
-		return pair{}, err
-	}
-	return pair{people: names, statement: ids[0]}, nil
+	stated, err := s.State(tx, now, want, signed)
+	return pair{stated: stated}, err
 }
 
 // SetSigning turns an organisation's switch for signing certificates as a stated
@@ -243,8 +244,8 @@ func (s *Service) setSigning(tx *Tx, c Caller, f Switch, hash [32]byte, signed [
 		return nil, err
 	}
 	org.SigningAllowed = f.SigningAllowed
-	e := issue.NewEvent(audit.OrganisationSigning, now, by.by(), issue.F("organisation", string(org.ID)),
-		issue.F("allowed", yesNo(f.SigningAllowed)), issue.F("document", fmt.Sprintf("%x", hash)))
+	e := issue.NewEvent(audit.OrganisationSigning, now, by.by(), append(by.told(hash), issue.F("organisation", string(org.ID)),
+		issue.F("allowed", yesNo(f.SigningAllowed)))...)
 	if f.Reason != "" {
 		e.Personal = []audit.Field{{Name: "reason", Value: f.Reason}} // free text: it may name somebody
 	}

@@ -270,10 +270,19 @@ func (s *Service) putPerson(tx *Tx, by string, org policy.OrganisationID, row Pe
 	if err := tx.PutAssignment(&want); err != nil {
 		return "", err
 	}
-	ev := issue.NewEvent("person.imported", now, by, issue.F("person", string(p.ID)), issue.F("organisation", string(org)),
+	ev := issue.NewEvent(audit.PersonImported, now, by, issue.F("person", string(p.ID)), issue.F("organisation", string(org)),
 		issue.F("result", result))
 	ev.Personal = []audit.Field{{Name: "number", Value: row.Number.Digits()}, {Name: "givenName", Value: row.GivenName},
 		{Name: "surname", Value: row.Surname}, {Name: "hsaId", Value: string(row.HSAID)}, {Name: "email", Value: row.Email},
-		{Name: "upn", Value: row.UPN}, {Name: "sid", Value: row.SID}}
+		{Name: "upn", Value: row.UPN}, {Name: "sid", Value: row.SID}, {Name: "protected", Value: yesNo(p.Protected)},
+		{Name: "endsAt", Value: dateOf(row.EndsAt)}}
 	return result, tx.Events.Append(ev)
+}
+
+// dateOf writes a time that may not be set.
+func dateOf(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
 }

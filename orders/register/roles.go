@@ -3,7 +3,6 @@ package register
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -23,7 +22,7 @@ type RoleGrant struct {
 
 // Roles returns the roles that can be given.
 func Roles() []policy.Role {
-	return []policy.Role{policy.RoleAdministrator, policy.RoleReserve, policy.RoleReader}
+	return []policy.Role{policy.RoleAdministrator, policy.RoleReserve, policy.RoleReader, policy.RoleAuditor}
 }
 
 // ParseRoleGrant reads a RoleGrant and refuses every form but the canonical one.
@@ -42,7 +41,8 @@ func ParseRoleGrant(b []byte) (RoleGrant, error) {
 
 // GrantRole gives a person a role as a stated document says, signed by two
 // different administrators of the organisation, the caller first, neither of them
-// the person. The person needs an assignment in the organisation or one above it.
+// the person. The person needs an assignment in the organisation or one above it,
+// and an auditor's organisation has none above it.
 // The same document again changes nothing.
 func (s *Service) GrantRole(ctx context.Context, c Caller, org policy.OrganisationID, document []byte, signed []Signed) error {
 	g, err := ParseRoleGrant(document)
@@ -63,23 +63,25 @@ func (s *Service) grant(tx *Tx, c Caller, g RoleGrant, hash [32]byte, signed []S
 	if err != nil || by.again {
 		return err
 	}
-	if slices.Contains(by.people, string(g.Person)) {
+	if slices.ContainsFunc(by.stated, func(st Stated) bool { return st.By == string(g.Person) }) {
 		return policy.Refuse(policy.RoleSelf, "one of the two who sign").Err()
 	}
 	if err := assigned(tx, g.Person, g.Organisation, now); err != nil {
+		return err
+	}
+	if err := fits(tx, g); err != nil {
 		return err
 	}
 	in, err := inForce(tx, g.Person, g.Organisation, g.Role)
 	if err != nil || in {
 		return err
 	}
-	row := Grant{Person: g.Person, Organisation: g.Organisation, Role: g.Role, Statement: by.statement, GrantedAt: now}
+	row := Grant{Person: g.Person, Organisation: g.Organisation, Role: g.Role, Statement: by.stated[0].ID, GrantedAt: now}
 	if err := tx.InsertGrant(row); err != nil {
 		return err
 	}
-	return tx.Events.Append(issue.NewEvent(audit.RoleGranted, now, by.by(), issue.F("person", string(g.Person)),
-		issue.F("organisation", string(g.Organisation)), issue.F("role", string(g.Role)), issue.F("statement", string(by.statement)),
-		issue.F("document", fmt.Sprintf("%x", hash))))
+	return tx.Events.Append(issue.NewEvent(audit.RoleGranted, now, by.by(), append(by.told(hash), issue.F("person", string(g.Person)),
+		issue.F("organisation", string(g.Organisation)), issue.F("role", string(g.Role)))...))
 }
 
 // assigned refuses a person without an assignment now in org or one above it. One
@@ -137,7 +139,7 @@ func (s *Service) EndRole(ctx context.Context, c Caller, org policy.Organisation
 		}
 		ended = true
 		return tx.Events.Append(issue.NewEvent(audit.RoleEnded, now, c.Name(), issue.F("person", string(person)),
-			issue.F("organisation", string(org)), issue.F("role", string(role))))
+			issue.F("organisation", string(org)), issue.F("role", string(role)), issue.F("rule", "role.ended")))
 	})
 	if err = s.Keep(ctx, err, c.Name(), issue.F("organisation", string(org)), issue.F("person", string(person))); err != nil {
 		return false, err
@@ -189,7 +191,7 @@ func EndRoles(tx *Tx, person policy.PersonID, org policy.OrganisationID, by stri
 			return err
 		}
 		if err := tx.Events.Append(issue.NewEvent(audit.RoleEnded, now, by, issue.F("person", string(person)),
-			issue.F("organisation", string(g.Organisation)), issue.F("role", string(g.Role)))); err != nil {
+			issue.F("organisation", string(g.Organisation)), issue.F("role", string(g.Role)), issue.F("rule", "assignment.ended"))); err != nil {
 			return err
 		}
 	}

@@ -2,11 +2,15 @@ package register
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"strconv"
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/audit"
 	"sigill/internal/statement"
+	"sigill/orders/issue"
 	"sigill/policy"
 )
 
@@ -39,41 +43,60 @@ const maxStatementAge = 5 * time.Minute
 // maxAhead is how far a client's clock may be ahead.
 const maxAhead = time.Minute
 
-// State verifies that each of the signed statements says what is expected, was
-// signed just now by the current card of an administrator (or by an officer),
-// and stores them. It returns their signers' names.
-func (s *Service) State(tx *Tx, now time.Time, want Expect, signed []Signed) ([]string, error) {
-	_, names, err := s.state(tx, now, want, signed)
-	return names, err
+// Stated is a statement that was verified and stored.
+type Stated struct {
+	ID          policy.StatementID
+	By          string   // how events name who signed
+	Content     [32]byte // SHA-256 of what was signed
+	Certificate ca.Fingerprint
 }
 
-// state is State; it returns the ids of the stored statements too.
-func (s *Service) state(tx *Tx, now time.Time, want Expect, signed []Signed) (ids []policy.StatementID, names []string, err error) {
-	if len(signed) != want.Need || want.Need < 1 {
-		return nil, nil, policy.Refuse(policy.StatementForm, "%d statements where %d are needed", len(signed), want.Need).Err()
+// Told returns the fields by which an event names the statements that its act rests
+// on: statement, signed and certificate of the first, and the same with -2 of the
+// second. Whoever is shown a statement sees from them that it is the one.
+func Told(stated []Stated) []audit.Field {
+	var out []audit.Field
+	suffix := ""
+	for i, st := range stated {
+		if i > 0 {
+			suffix = "-" + strconv.Itoa(i+1)
+		}
+		out = append(out, issue.F("statement"+suffix, string(st.ID)), issue.F("signed"+suffix, hex.EncodeToString(st.Content[:])),
+			issue.F("certificate"+suffix, st.Certificate.String()))
 	}
+	return out
+}
+
+// State verifies that each of the signed statements says what is expected, was
+// signed just now by the current card of an administrator (or by an officer),
+// and stores them. It returns them in their order.
+func (s *Service) State(tx *Tx, now time.Time, want Expect, signed []Signed) ([]Stated, error) {
+	if len(signed) != want.Need || want.Need < 1 {
+		return nil, policy.Refuse(policy.StatementForm, "%d statements where %d are needed", len(signed), want.Need).Err()
+	}
+	var stated []Stated
 	for _, g := range signed {
 		name, person, err := s.signer(tx, want, g)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		for _, n := range names {
-			if n == name {
-				return nil, nil, policy.Refuse(policy.StatementForm, "the same person states twice").Err()
+		for _, other := range stated {
+			if other.By == name {
+				return nil, policy.Refuse(policy.StatementForm, "the same person states twice").Err()
 			}
 		}
 		st, err := check(now, want, g, name)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		row := &Statement{ID: policy.StatementID(policy.NewID("st")), Act: want.Act, Subject: want.Subject, By: person,
 			Certificate: g.Certificate, Content: g.Content, Signature: g.Signature, At: st.At}
 		if err := tx.InsertStatement(row); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		ids, names = append(ids, row.ID), append(names, name)
+		stated = append(stated, Stated{ID: row.ID, By: name, Content: HashOf(g.Content), Certificate: g.Certificate})
 	}
-	return ids, names, nil
+	return stated, nil
 }
 
 // need is how many must sign an act that one administrator may do: in the
