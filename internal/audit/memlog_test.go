@@ -4,9 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"sigill/internal/tiles"
 )
 
 // memLog is a store in memory that holds its callers to the contract: numbers
@@ -16,6 +21,7 @@ type memLog struct {
 	mu     sync.Mutex
 	events []Record // committed, in the order of their commit
 	links  []Link
+	trees  memTrees
 	// fault, if set, is asked before each Update and says how it fails.
 	fault func() fault
 	// race, if set, runs between the two runs of Update's closure, with the lock
@@ -37,7 +43,7 @@ const (
 var errFault = errors.New("planted fault")
 
 func (m *memLog) append(e Event) Record {
-	r, err := Seal(e)
+	r, err := seal(e)
 	if err != nil {
 		panic(err)
 	}
@@ -69,20 +75,21 @@ func (m *memLog) Update(ctx context.Context, fn func(*Tx) error) error {
 		return errFault
 	}
 	tx := &memTx{events: m.events, links: slices.Clone(m.links), writing: true}
-	if err := fn(&Tx{Log: tx}); err != nil {
+	if err := fn(tx.with(m.trees.clone())); err != nil {
 		return err
 	}
 	if m.race != nil {
 		m.race(m)
 	}
 	tx = &memTx{events: m.events, links: slices.Clone(m.links), writing: true}
-	if err := fn(&Tx{Log: tx}); err != nil {
+	trees := m.trees.clone()
+	if err := fn(tx.with(trees)); err != nil {
 		return err
 	}
 	if kind == rolledBack {
 		return errFault
 	}
-	m.links = tx.links
+	m.links, m.trees = tx.links, *trees
 	if kind == lost {
 		return errFault
 	}
@@ -95,15 +102,60 @@ func (m *memLog) View(ctx context.Context, fn func(*Tx) error) error {
 	}
 	m.mu.Lock()
 	tx := &memTx{events: slices.Clone(m.events), links: slices.Clone(m.links)}
+	trees := m.trees.clone()
 	m.views++
 	m.mu.Unlock()
-	return fn(&Tx{Log: tx})
+	return fn(tx.with(trees))
+}
+
+// memTrees are the trees in memory. Leaves of certificates are numbered from the first.
+type memTrees struct {
+	tiles.Memory
+	leaves   []tlog.Hash // of certificates, in the order of their insertion
+	numbered int
+	links    *[]Link // of the transaction
+}
+
+func (m memTrees) clone() *memTrees {
+	m.Memory = maps.Clone(m.Memory)
+	if m.Memory == nil {
+		m.Memory = tiles.Memory{}
+	}
+	return &m
+}
+
+func (m *memTrees) ActLeaves(after int64, limit int) ([]tlog.Hash, error) {
+	var out []tlog.Hash
+	for _, l := range *m.links {
+		if l.Number > after && len(out) < limit {
+			out = append(out, l.Leaf)
+		}
+	}
+	return out, nil
+}
+
+func (m *memTrees) UnnumberedLeaves(limit int) ([]tlog.Hash, error) {
+	rest := m.leaves[m.numbered:]
+	return rest[:min(limit, len(rest))], nil
+}
+
+func (m *memTrees) NumberLeaves(first int64, leaves []tlog.Hash) error {
+	if first != int64(m.numbered)+1 || !slices.Equal(leaves, m.leaves[m.numbered:m.numbered+len(leaves)]) {
+		return fmt.Errorf("leaves from %d after %d: %w", first, m.numbered, ErrConflict)
+	}
+	m.numbered += len(leaves)
+	return nil
 }
 
 type memTx struct {
 	events  []Record
 	links   []Link
 	writing bool
+}
+
+func (t *memTx) with(trees *memTrees) *Tx {
+	trees.links = &t.links
+	return &Tx{Log: t, Trees: trees}
 }
 
 func (t *memTx) numbered(id string) bool {

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"sigill/internal/tiles"
 )
 
 // ErrNotFound is returned by a store for what it does not have.
@@ -57,8 +61,33 @@ type Log interface {
 	Linked(after int64, limit int) ([]Record, []Link, error)
 }
 
+// The two Merkle trees. Leaf n of that of the acts is the leaf of event n+1; those of
+// the certificate log are leaves that were recorded with intents, in the order of their
+// numbers.
+const (
+	ActTree         tiles.Name = "acts"
+	CertificateTree tiles.Name = "certificates"
+)
+
+// Trees are the tiles of both trees, and the certificates' leaves before and after they
+// have a number.
+type Trees interface {
+	tiles.Records
+	// ActLeaves returns the leaves of up to limit events numbered above after, in order.
+	ActLeaves(after int64, limit int) ([]tlog.Hash, error)
+	// UnnumberedLeaves returns up to limit committed leaves of certificates without a
+	// number, in the order in which they were inserted.
+	UnnumberedLeaves(limit int) ([]tlog.Hash, error)
+	// NumberLeaves gives leaves the numbers from first on, and MUST fail with
+	// ErrConflict if one of them has a number or the number is taken.
+	NumberLeaves(first int64, leaves []tlog.Hash) error
+}
+
 // Tx is the view of a transaction that this package works in.
-type Tx struct{ Log }
+type Tx struct {
+	Log
+	Trees Trees
+}
 
 // Store runs transactions over a Tx.
 type Store interface {

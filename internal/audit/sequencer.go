@@ -5,7 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"sigill/internal/tiles"
 )
 
 const (
@@ -20,9 +25,11 @@ const (
 	maxConflicts = 32
 )
 
-// Sequencer numbers committed events and chains them. It is the only writer of
-// the chain, outside the transactions of the acts: a chain head inside them
-// would be one row that every transaction changes.
+// Sequencer numbers committed events and chains them, numbers the leaves of the
+// certificate log, and extends the Merkle trees of both by what it numbered, in one
+// transaction: rows and trees cannot disagree. It is the only writer of chain and
+// trees, outside the transactions of the acts: a chain head inside them would be one
+// row that every transaction changes.
 //
 // Several sequencers on one database do no harm: numbers and events are unique
 // in the chain, so that the later of two gets [ErrConflict], reads the new head
@@ -40,29 +47,66 @@ type Sequencer struct {
 	// so they look for themselves too. It is called from the goroutine of the
 	// pass and must not block.
 	Advanced func(Link)
+	// Grown, if set, is told which leaves of certificates a pass has numbered, as Advanced
+	// is told the head.
+	Grown func([]Numbered)
+	// Heads, if set, signs the trees as they are now. It is called after each pass that
+	// changed something, from the goroutine of the pass, and again by the next pass if it
+	// failed.
+	Heads func(context.Context) error
+	// Hold, if set, says that nothing may be numbered now.
+	Hold func() bool
 	// Failed, if set, is told the errors that Run goes on after.
 	Failed func(error)
 
-	once sync.Once
-	bell chan struct{}
+	once   sync.Once
+	bell   chan struct{}
+	signed atomic.Bool // Heads was called after the last change that this process made
 }
 
-// Pass numbers up to a batch of committed events in one transaction and returns
-// how many. 0 and nil: there was nothing to number.
+// Numbered is a leaf of the certificate log with its number: 1, 2, 3, …
+type Numbered struct {
+	Leaf   tlog.Hash
+	Number int64
+}
+
+// Pass numbers up to a batch of committed events, and as many leaves, in one
+// transaction, and returns how many numbers and leaves of trees that were. 0 and nil:
+// there was nothing to do. Then it has the heads of the trees signed.
 //
 // After an error the pass may still have been committed (see [Store]). Passing
 // again is always right: it begins from the head that is stored.
 func (s *Sequencer) Pass(ctx context.Context) (int, error) {
+	if s.Hold != nil && s.Hold() {
+		return 0, nil
+	}
 	for range maxConflicts {
 		n, err := s.pass(ctx)
-		if !errors.Is(err, ErrConflict) {
+		if errors.Is(err, ErrConflict) {
+			if err := ctx.Err(); err != nil {
+				return 0, fmt.Errorf("numbering events: %w", err)
+			}
+			continue
+		}
+		if err != nil {
 			return n, err
 		}
-		if err := ctx.Err(); err != nil {
-			return 0, fmt.Errorf("numbering events: %w", err)
-		}
+		return n, s.heads(ctx, n > 0)
 	}
 	return 0, fmt.Errorf("numbering events: %d times in a row: %w", maxConflicts, ErrConflict)
+}
+
+// heads has the trees signed if they changed, or if it is not known that they were.
+func (s *Sequencer) heads(ctx context.Context, changed bool) error {
+	if s.Heads == nil || !changed && s.signed.Load() {
+		return nil
+	}
+	s.signed.Store(false)
+	if err := s.Heads(ctx); err != nil {
+		return fmt.Errorf("signing the heads of the logs: %w", err)
+	}
+	s.signed.Store(true)
+	return nil
 }
 
 func (s *Sequencer) pass(ctx context.Context) (int, error) {
@@ -71,16 +115,24 @@ func (s *Sequencer) pass(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	var links []Link
+	var leaves []Numbered
+	moved := 0
 	err = s.Store.Update(ctx, func(tx *Tx) error {
-		links = nil // the closure may run more than once
+		links, leaves, moved = nil, nil, 0 // the closure may run more than once
 		made, err := next(tx, s.batch())
-		if err != nil || len(made) == 0 {
+		if err != nil {
 			return err
 		}
-		if err := tx.AppendLinks(made); err != nil {
-			return fmt.Errorf("appending links: %w", err)
+		if len(made) > 0 {
+			if err := tx.AppendLinks(made); err != nil {
+				return fmt.Errorf("appending links: %w", err)
+			}
 		}
-		links = made
+		numbered, grown, err := grow(tx, s.batch())
+		if err != nil {
+			return err
+		}
+		links, leaves, moved = made, numbered, max(len(made), grown)
 		return nil
 	})
 	if err != nil {
@@ -89,7 +141,55 @@ func (s *Sequencer) pass(ctx context.Context) (int, error) {
 	if len(links) > 0 && s.Advanced != nil {
 		s.Advanced(links[len(links)-1])
 	}
-	return len(links), nil
+	if len(leaves) > 0 && s.Grown != nil {
+		s.Grown(leaves)
+	}
+	return moved, nil
+}
+
+// grow extends both trees by up to batch leaves each, and returns the certificates' and
+// the larger of both counts. That of the acts follows the numbers, so that it catches up
+// with events that were numbered before there was a tree.
+func grow(tx *Tx, batch int) ([]Numbered, int, error) {
+	size, err := tiles.Size(tx.Trees, ActTree)
+	if err != nil {
+		return nil, 0, err
+	}
+	head, err := headOrNone(tx)
+	if err != nil {
+		return nil, 0, err
+	}
+	if head.Number < size {
+		// To go on would be to write other acts under numbers that were told already.
+		return nil, 0, fmt.Errorf("the tree of acts has %d leaves, but the chain ends at %d: rows were taken away", size, head.Number)
+	}
+	acts, err := tx.Trees.ActLeaves(size, batch)
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading leaves of acts: %w", err)
+	}
+	if _, err := tiles.Append(tx.Trees, ActTree, acts); err != nil {
+		return nil, 0, err
+	}
+	leaves, err := tx.Trees.UnnumberedLeaves(batch)
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading leaves of certificates: %w", err)
+	}
+	if len(leaves) == 0 {
+		return nil, len(acts), nil
+	}
+	end, err := tiles.Append(tx.Trees, CertificateTree, leaves)
+	if err != nil {
+		return nil, 0, err
+	}
+	first := end - int64(len(leaves)) + 1
+	if err := tx.Trees.NumberLeaves(first, leaves); err != nil {
+		return nil, 0, fmt.Errorf("numbering leaves of certificates: %w", err)
+	}
+	numbered := make([]Numbered, len(leaves))
+	for i, l := range leaves {
+		numbered[i] = Numbered{Leaf: l, Number: first + int64(i)}
+	}
+	return numbered, max(len(acts), len(leaves)), nil
 }
 
 // idle looks in a read-only snapshot first, so that a service at rest does not
@@ -98,7 +198,19 @@ func (s *Sequencer) idle(ctx context.Context) (bool, error) {
 	var idle bool
 	err := s.Store.View(ctx, func(tx *Tx) error {
 		recs, err := tx.Unnumbered(1)
-		idle = len(recs) == 0
+		if err != nil || len(recs) > 0 {
+			return err
+		}
+		leaves, err := tx.Trees.UnnumberedLeaves(1)
+		if err != nil || len(leaves) > 0 {
+			return err
+		}
+		head, err := headOrNone(tx)
+		if err != nil {
+			return err
+		}
+		size, err := tiles.Size(tx.Trees, ActTree)
+		idle = size >= head.Number
 		return err
 	})
 	if err != nil {

@@ -11,7 +11,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
 	"pgregory.net/rapid"
+
+	"sigill/internal/tiles"
 )
 
 // checkChain walks the chain and reports what is wrong, and whether every event is in it
@@ -23,6 +26,21 @@ func checkChain(t interface{ Errorf(string, ...any) }, m *memLog) {
 	}
 	if events, _ := m.counts(); int(sum.Links) != events || sum.Unnumbered != 0 {
 		t.Errorf("%d links and %d unnumbered for %d events", sum.Links, sum.Unnumbered, events)
+	}
+	size, err := tiles.Size(&m.trees, ActTree)
+	if err != nil || size != int64(len(m.links)) {
+		t.Errorf("the tree has %d leaves, the chain %d: %v", size, len(m.links), err)
+		return
+	}
+	want := tiles.Memory{}
+	for _, l := range m.links {
+		if _, err := tiles.Append(want, ActTree, []tlog.Hash{l.Leaf}); err != nil {
+			t.Errorf("%v", err)
+		}
+	}
+	got, err := tiles.Root(&m.trees, ActTree, size)
+	if root, _ := tiles.Root(want, ActTree, size); err != nil || got != root {
+		t.Errorf("the tree is not that of the chain's leaves: %v", err)
 	}
 }
 
@@ -135,8 +153,8 @@ func TestConflict(t *testing.T) {
 	// A store whose closure keeps what it read first: the conflict comes up.
 	s := &Sequencer{Store: staleStore{m}}
 	n, err := s.Pass(t.Context())
-	if n != 2 || err != nil || !raced {
-		t.Errorf("Pass = %d, %v; want the 2 that the other left", n, err)
+	if n != 5 || err != nil || !raced {
+		t.Errorf("Pass = %d, %v; want the 2 that the other left numbered, and all 5 in the tree", n, err)
 	}
 	checkChain(t, m)
 }
@@ -151,10 +169,12 @@ func (s staleStore) Update(ctx context.Context, fn func(*Tx) error) error {
 	old := &memTx{events: s.events, links: slices.Clone(s.links)}
 	s.race(s.memLog)
 	tx := &staleTx{old: old, memTx: memTx{events: s.events, links: slices.Clone(s.links), writing: true}}
-	if err := fn(&Tx{Log: tx}); err != nil {
+	trees := s.trees.clone()
+	trees.links = &tx.links
+	if err := fn(&Tx{Log: tx, Trees: trees}); err != nil {
 		return err
 	}
-	s.links = tx.links
+	s.links, s.trees = tx.links, *trees
 	return nil
 }
 
@@ -397,3 +417,99 @@ func (s staleStoreOnce) Update(ctx context.Context, fn func(*Tx) error) error {
 }
 
 const wantChainHash = "abd2b1882253f5ed2a2367ebf229eb8f14b058a3fa850f39638ff55be78c40ed"
+
+// The leaves of certificates are numbered in the same pass as the events, once, in the
+// order in which they came; heads are signed after every pass that changed something,
+// again after a failure, and not without a cause.
+func TestLeavesAndHeads(t *testing.T) {
+	m := &memLog{}
+	var grown []Numbered
+	heads, fail := 0, false
+	s := &Sequencer{Store: m, Batch: 3, Grown: func(n []Numbered) { grown = append(grown, n...) },
+		Heads: func(context.Context) error {
+			if heads++; fail {
+				return errFault
+			}
+			return nil
+		}}
+	for i := range 7 {
+		m.append(told(i))
+		m.trees.leaves = append(m.trees.leaves, tlog.RecordHash([]byte{byte(i)}))
+	}
+	if err := s.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	checkChain(t, m)
+	for i, n := range grown {
+		if n != (Numbered{m.trees.leaves[i], int64(i) + 1}) {
+			t.Errorf("leaf %d is %+v", i, n)
+		}
+	}
+	if size, err := tiles.Size(&m.trees, CertificateTree); err != nil || size != 7 || len(grown) != 7 || heads != 3 {
+		t.Errorf("%d leaves in the tree, %d told, %d heads: %v", size, len(grown), heads, err)
+	}
+	if _, err := s.Pass(t.Context()); err != nil || heads != 3 {
+		t.Errorf("at rest: %d heads, %v", heads, err)
+	}
+	m.append(told(7))
+	fail = true
+	if _, err := s.Pass(t.Context()); !errors.Is(err, errFault) {
+		t.Errorf("Pass = %v", err)
+	}
+	fail = false
+	if n, err := s.Pass(t.Context()); n != 0 || err != nil || heads != 5 {
+		t.Errorf("after a failure: %d, %d heads, %v", n, heads, err)
+	}
+}
+
+// Events that were numbered before there were trees get into the tree, a batch a pass.
+func TestTreeCatchesUp(t *testing.T) {
+	m := &memLog{}
+	for i := range 10 {
+		m.append(told(i))
+	}
+	s := &Sequencer{Store: m, Batch: 3}
+	if err := s.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m.trees = memTrees{}
+	if err := s.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	checkChain(t, m)
+}
+
+// A chain that is shorter than its tree is not gone on with: the numbers that it would
+// give were given already.
+func TestRowsTakenAway(t *testing.T) {
+	m := &memLog{}
+	for i := range 4 {
+		m.append(told(i))
+	}
+	s := &Sequencer{Store: m}
+	if err := s.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m.links, m.events = m.links[:2], m.events[:2]
+	m.append(told(9))
+	if n, err := s.Pass(t.Context()); err == nil {
+		t.Errorf("numbered %d", n)
+	}
+	if len(m.links) != 2 {
+		t.Errorf("%d links", len(m.links))
+	}
+}
+
+func TestHeld(t *testing.T) {
+	m := &memLog{}
+	m.append(told(1))
+	held := true
+	s := &Sequencer{Store: m, Hold: func() bool { return held }}
+	if err := s.CatchUp(t.Context()); err != nil || len(m.links) != 0 {
+		t.Errorf("held: %d links, %v", len(m.links), err)
+	}
+	held = false
+	if err := s.CatchUp(t.Context()); err != nil || len(m.links) != 1 {
+		t.Errorf("let go: %d links, %v", len(m.links), err)
+	}
+}

@@ -59,7 +59,10 @@ func (t *tx) InsertIntent(in *issue.Intent) error {
 	n, err := t.exec("inserting intent", `INSERT INTO intents (`+intentColumns+`) VALUES
 		($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
 		ON CONFLICT DO NOTHING`, args...)
-	return changedOne("inserting intent", n, err)
+	if err := changedOne("inserting intent", n, err); err != nil || in.Leaf.IsZero() {
+		return err
+	}
+	return t.insertLeaf(in.Serial, in.Leaf)
 }
 
 // Intent implements issue.Intents.

@@ -205,10 +205,12 @@ func registerOf(t *tx) register.Tx {
 
 func ordersOf(t *tx) orders.Tx { return orders.Tx{Tx: registerOf(t), Orders: t} }
 
-func downloads(t *tx) *download.Tx { return &download.Tx{Tx: ordersOf(t), Downloads: t, Due: t} }
+func downloads(t *tx) *download.Tx {
+	return &download.Tx{Tx: ordersOf(t), Downloads: t, Due: t, Masses: t, Bulk: t}
+}
 
 func revocations(t *tx) *revocation.Tx {
 	return &revocation.Tx{Ledger: t, Statuses: t, Publications: t, Entries: t, Copies: t}
 }
 
-func log(t *tx) *audit.Tx { return &audit.Tx{Log: t} }
+func log(t *tx) *audit.Tx { return &audit.Tx{Log: t, Trees: t} }

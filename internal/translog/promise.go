@@ -1,0 +1,153 @@
+package translog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	ct "github.com/google/certificate-transparency-go"
+	"github.com/google/certificate-transparency-go/tls"
+	ctx509 "github.com/google/certificate-transparency-go/x509"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"sigill/ca"
+	"sigill/internal/audit"
+	"sigill/internal/checkpoint"
+)
+
+// Leaf returns the Merkle leaf of a certificate that is to be signed (RFC 6962, 3.4).
+func Leaf(p ca.PreCert, at time.Time) *ct.MerkleTreeLeaf {
+	return &ct.MerkleTreeLeaf{Version: ct.V1, LeafType: ct.TimestampedEntryLeafType, TimestampedEntry: &ct.TimestampedEntry{
+		Timestamp: uint64(at.UnixMilli()), EntryType: ct.PrecertLogEntryType,
+		PrecertEntry: &ct.PreCert{IssuerKeyHash: p.IssuerKeyHash, TBSCertificate: p.TBS}}}
+}
+
+// leafOf returns what is recorded of a leaf.
+func leafOf(p ca.PreCert, at time.Time) (ca.LogLeaf, error) {
+	hash, err := ct.LeafHashForLeaf(Leaf(p, at))
+	if err != nil {
+		return ca.LogLeaf{}, fmt.Errorf("hashing leaf: %w", err)
+	}
+	return ca.LogLeaf{Hash: hash, Time: at}, nil
+}
+
+// Promise implements [ca.Log].
+func (s *Service) Promise(_ context.Context, p ca.PreCert) (ca.Promise, error) {
+	log := s.config.Certificates
+	at := s.config.Now().UTC().Truncate(time.Millisecond)
+	leaf, err := leafOf(p, at)
+	if err != nil {
+		return ca.Promise{}, err
+	}
+	sct := ct.SignedCertificateTimestamp{SCTVersion: ct.V1, LogID: ct.LogID{KeyID: log.ID()}, Timestamp: uint64(at.UnixMilli())}
+	input, err := ct.SerializeSCTSignatureInput(sct, ct.LogEntry{Leaf: *Leaf(p, at)})
+	if err != nil {
+		return ca.Promise{}, fmt.Errorf("SCT: %w", err)
+	}
+	signed, err := checkpoint.DigitallySign(log.Signer, input)
+	if err != nil {
+		return ca.Promise{}, fmt.Errorf("signing SCT: %w", err)
+	}
+	if _, err := tls.Unmarshal(signed, &sct.Signature); err != nil {
+		return ca.Promise{}, fmt.Errorf("SCT: %w", err)
+	}
+	octets, err := tls.Marshal(sct)
+	if err != nil {
+		return ca.Promise{}, fmt.Errorf("encoding SCT: %w", err)
+	}
+	list, err := tls.Marshal(ctx509.SignedCertificateTimestampList{SCTList: []ctx509.SerializedSCT{{Val: octets}}})
+	if err != nil {
+		return ca.Promise{}, fmt.Errorf("encoding SCT list: %w", err)
+	}
+	return ca.Promise{SCTList: list, Leaf: leaf}, nil
+}
+
+// Check implements [ca.Log].
+func (s *Service) Check(list []byte, p ca.PreCert) (ca.LogLeaf, error) {
+	return CheckSCT(s.Reader.Certificates, list, p)
+}
+
+// CheckSCT returns the leaf that a list promises for p, and fails if it has no SCT of the
+// log that verifies.
+func CheckSCT(log *checkpoint.Log, list []byte, p ca.PreCert) (ca.LogLeaf, error) {
+	var all ctx509.SignedCertificateTimestampList
+	if rest, err := tls.Unmarshal(list, &all); err != nil || len(rest) > 0 {
+		return ca.LogLeaf{}, errors.New("not a list of SCTs")
+	}
+	for _, each := range all.SCTList {
+		var sct ct.SignedCertificateTimestamp
+		rest, err := tls.Unmarshal(each.Val, &sct)
+		if err != nil || len(rest) > 0 || sct.SCTVersion != ct.V1 || sct.LogID.KeyID != log.ID() || len(sct.Extensions) > 0 {
+			continue // another log's, or of another form
+		}
+		at := time.UnixMilli(int64(sct.Timestamp)).UTC()
+		if err := log.Signatures().VerifySCTSignature(sct, ct.LogEntry{Leaf: *Leaf(p, at)}); err != nil {
+			return ca.LogLeaf{}, fmt.Errorf("the log's SCT does not verify: %w", err)
+		}
+		return leafOf(p, at)
+	}
+	return ca.LogLeaf{}, errors.New("no SCT of the log")
+}
+
+// Await implements [ca.Log].
+func (s *Service) Await(ctx context.Context, leaf ca.LogLeaf) error {
+	ctx, cancel := context.WithTimeout(ctx, s.config.Patience)
+	defer cancel()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		kept, bell := s.kept(leaf.Hash)
+		if kept {
+			return nil
+		}
+		s.config.Wake()
+		select {
+		case <-bell:
+		case <-look.C:
+			kept, err := s.lookFor(ctx, leaf.Hash)
+			if err != nil {
+				return err
+			}
+			if kept {
+				return nil
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("the leaf is not in the log: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// kept reports whether this process knows that a stored head covers the leaf, and returns
+// what rings when that may have changed.
+func (s *Service) kept(leaf tlog.Hash) (bool, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	number, ok := s.numbers[leaf]
+	if !ok {
+		number, ok = s.previous[leaf]
+	}
+	return ok && number <= s.covered, s.bell
+}
+
+// lookFor reads whether a stored head covers the leaf.
+func (s *Service) lookFor(ctx context.Context, leaf tlog.Hash) (bool, error) {
+	number, size := int64(0), int64(0)
+	err := s.config.Store.View(ctx, func(tx *Tx) error {
+		var err error
+		if number, err = tx.LeafNumber(leaf); err != nil {
+			return err
+		}
+		note, err := tx.Head(audit.CertificateTree, Newest)
+		if err != nil {
+			return err
+		}
+		head, err := s.Reader.Certificates.Open(note)
+		size = head.Size
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && number <= size, err
+}

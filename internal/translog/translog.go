@@ -1,0 +1,267 @@
+// Package translog is the two transparency logs of an installation: that of its
+// certificates, in the form of RFC 6962, and that of its acts. It owns what a leaf of a
+// certificate is, what the log promises of it, when the promise is kept, which heads the
+// logs sign, and what is read and proved from them.
+//
+// It numbers nothing and extends no tree: the sequencer of internal/audit does, and tells
+// it. It must not know orders, requests or rows. Its central rules: what is signed is
+// stored before anybody sees it, and no head is signed that is not the continuation of the
+// one before.
+package translog
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"sigill/internal/audit"
+	"sigill/internal/checkpoint"
+	"sigill/internal/tiles"
+)
+
+// ErrNotFound is returned for what the logs do not have, or not yet.
+var ErrNotFound = errors.New("the log does not have it")
+
+// ErrForked is returned where a tree is not the continuation of one that was signed.
+var ErrForked = errors.New("the tree is not the continuation of the one that was signed")
+
+// Kind is a kind of stored head.
+type Kind string
+
+// The newest head that the log signed, and the newest that witnesses signed too.
+const (
+	Newest    Kind = "signed"
+	Witnessed Kind = "witnessed"
+)
+
+// Records are the rows of both logs. A tree, a leaf or a head that is not there is
+// ErrNotFound.
+type Records interface {
+	tiles.Records
+	// LeafNumber returns the number of a certificate's leaf: 1, 2, 3, …
+	LeafNumber(leaf tlog.Hash) (int64, error)
+	// EventNumber returns the number of an event.
+	EventNumber(id string) (int64, error)
+	// Head returns the stored note.
+	Head(tree tiles.Name, kind Kind) ([]byte, error)
+	// PutHead stores a note unless one of a larger tree is stored.
+	PutHead(tree tiles.Name, kind Kind, size int64, note []byte) error
+}
+
+// Tx is the view of a transaction that this package works in.
+type Tx struct{ Records }
+
+// Store runs transactions over a Tx.
+type Store interface {
+	Update(ctx context.Context, fn func(*Tx) error) error
+	View(ctx context.Context, fn func(*Tx) error) error
+}
+
+// Keyed is a log with its key.
+type Keyed struct {
+	*checkpoint.Log
+	Signer crypto.Signer
+}
+
+// Config is what a Service needs.
+type Config struct {
+	Store        Store
+	Acts         Keyed
+	Certificates Keyed
+	// Wake wakes the sequencer: somebody waits.
+	Wake func()
+	Now  func() time.Time
+	// Patience is how long a leaf may take to get into its log; 0 means ten seconds.
+	Patience time.Duration
+}
+
+// Service promises, signs heads and tells when a promise is kept. It implements
+// [sigill/ca.Log] and is safe for concurrent use.
+type Service struct {
+	Reader
+	config Config
+
+	mu       sync.Mutex
+	numbers  map[tlog.Hash]int64 // leaves that this process has numbered lately
+	previous map[tlog.Hash]int64 // those before them
+	covered  int64               // leaves of certificates under a stored head
+	bell     chan struct{}       // closed when covered grows
+}
+
+const (
+	defaultPatience = 10 * time.Second
+	// lookEvery is how often who waits looks into the store: another process may have
+	// numbered the leaf, or the answer of a commit was lost.
+	lookEvery = 50 * time.Millisecond
+	// remembered is how many numbers are remembered at the least. A leaf that is waited
+	// for is among the newest.
+	remembered = 8192
+	// refreshAfter is the age at which a head is signed anew though nothing was added:
+	// who is shown an old head must be able to notice.
+	refreshAfter = time.Hour
+)
+
+// New returns a service. It signs nothing yet.
+func New(c Config) (*Service, error) {
+	if c.Store == nil || c.Acts.Log == nil || c.Certificates.Log == nil || c.Acts.Signer == nil || c.Certificates.Signer == nil || c.Wake == nil || c.Now == nil {
+		return nil, errors.New("translog: store, log, key, clock or sequencer is missing")
+	}
+	if c.Acts.ID() == c.Certificates.ID() {
+		// A head of one would be a head of the other.
+		return nil, errors.New("translog: both logs have the same key")
+	}
+	if c.Patience <= 0 {
+		c.Patience = defaultPatience
+	}
+	return &Service{Reader: Reader{Store: c.Store, Acts: c.Acts.Log, Certificates: c.Certificates.Log}, config: c,
+		numbers: map[tlog.Hash]int64{}, bell: make(chan struct{})}, nil
+}
+
+// Grown is told which leaves were numbered: [audit.Sequencer.Grown].
+func (s *Service) Grown(leaves []audit.Numbered) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.numbers) >= remembered {
+		s.previous, s.numbers = s.numbers, make(map[tlog.Hash]int64, remembered)
+	}
+	for _, l := range leaves {
+		s.numbers[l.Leaf] = l.Number
+	}
+}
+
+// cover notes that a stored head covers size leaves of certificates, and wakes who waits.
+func (s *Service) cover(size int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if size <= s.covered {
+		return
+	}
+	s.covered = size
+	close(s.bell)
+	s.bell = make(chan struct{})
+}
+
+// Heads signs the head of each tree that has grown, or whose head is an hour old, and
+// stores it: [audit.Sequencer.Heads]. It signs nothing, and returns ErrForked, if the tree
+// does not continue the one that was signed last.
+func (s *Service) Heads(ctx context.Context) error {
+	var due []head
+	err := s.config.Store.View(ctx, func(tx *Tx) error {
+		due = nil
+		for tree, log := range s.logs() {
+			h, err := s.due(tx, tree, log)
+			if err != nil {
+				return err
+			}
+			due = append(due, h)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	fresh := false
+	for i := range due {
+		h := &due[i]
+		if h.note == nil {
+			if h.note, err = h.log.Sign(h.log.Signer, h.size, h.root, h.at); err != nil {
+				return err
+			}
+			h.fresh, fresh = true, true
+		}
+	}
+	if fresh {
+		if err := s.putHeads(ctx, due); err != nil {
+			return err
+		}
+	}
+	for _, h := range due {
+		if h.tree == audit.CertificateTree {
+			s.cover(h.size)
+		}
+	}
+	return nil
+}
+
+func (s *Service) putHeads(ctx context.Context, heads []head) error {
+	// Who waits for these heads waits for this commit; nobody's end may take it back.
+	return s.config.Store.Update(context.WithoutCancel(ctx), func(tx *Tx) error {
+		for _, h := range heads {
+			if !h.fresh {
+				continue
+			}
+			if err := tx.PutHead(h.tree, Newest, h.size, h.note); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Service) logs() map[tiles.Name]Keyed {
+	return map[tiles.Name]Keyed{audit.ActTree: s.config.Acts, audit.CertificateTree: s.config.Certificates}
+}
+
+// head is a tree as it is, with its note if that is signed and stored already.
+type head struct {
+	tree  tiles.Name
+	log   Keyed
+	size  int64
+	root  tlog.Hash
+	at    time.Time
+	note  []byte
+	fresh bool
+}
+
+// due reads a tree and its stored head, and holds the one against the other.
+func (s *Service) due(tx *Tx, tree tiles.Name, log Keyed) (head, error) {
+	h := head{tree: tree, log: log, at: s.config.Now()}
+	var err error
+	if h.size, err = tiles.Size(tx, tree); err != nil {
+		return h, err
+	}
+	if h.root, err = tiles.Root(tx, tree, h.size); err != nil {
+		return h, err
+	}
+	note, err := tx.Head(tree, Newest)
+	if errors.Is(err, ErrNotFound) {
+		return h, nil
+	} else if err != nil {
+		return h, err
+	}
+	last, err := log.Open(note)
+	if err != nil {
+		return h, err
+	}
+	if err := Continues(tx, tree, h.size, last); err != nil {
+		return h, err
+	}
+	if last.Size == h.size && h.at.Sub(last.Time) < refreshAfter {
+		h.note = note
+	}
+	if h.at.Before(last.Time) { // heads do not go back in time, whatever the clock does
+		h.at = last.Time
+	}
+	return h, nil
+}
+
+// Continues returns ErrForked if the tree of size leaves is not the continuation of what
+// a checkpoint says.
+func Continues(r tiles.Records, tree tiles.Name, size int64, earlier checkpoint.Checkpoint) error {
+	if earlier.Size > size {
+		return fmt.Errorf("log %s: a head of %d leaves was signed, and the tree has %d: %w", tree, earlier.Size, size, ErrForked)
+	}
+	root, err := tiles.Root(r, tree, earlier.Size)
+	if err != nil {
+		return err
+	}
+	if root != earlier.Root {
+		return fmt.Errorf("log %s: at %d leaves another root was signed: %w", tree, earlier.Size, ErrForked)
+	}
+	return nil
+}
