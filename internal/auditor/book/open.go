@@ -1,0 +1,88 @@
+package book
+
+// Open kinds of things that something to come must settle.
+const (
+	WantLeaf    = "leaf"    // an intent whose leaf was not seen: serial
+	WantIntent  = "intent"  // a leaf whose intent was not seen: serial
+	WantFinal   = "final"   // a certificate said to be issued that the log did not show: serial
+	WantEnd     = "end"     // a certificate that must be revoked: serial
+	WantErasure = "erasure" // an erased entry that no act covers yet: tree/number
+	WantPublic  = "public"  // an ended serial that relying parties did not see yet: serial
+	WantOrder   = "order"   // an order whose evidence was not judged: order
+)
+
+// Thing is one of them: at is the time of what opened it, by act or leaf number.
+type Thing struct {
+	Kind, ID   string
+	Number, At int64
+	Note       string
+}
+
+// Open opens a thing; one that is open stays as it was.
+func (t *Tx) Open(o Thing) error {
+	_, err := t.exec(`INSERT INTO open (kind, id, number, at, note) VALUES (?,?,?,?,?) ON CONFLICT DO NOTHING`, o.Kind, o.ID, o.Number, o.At, o.Note)
+	return err
+}
+
+// Settle closes a thing and returns it, or ErrNotFound.
+func (t *Tx) Settle(kind, id string) (*Thing, error) {
+	o := &Thing{Kind: kind, ID: id}
+	if err := t.one(`SELECT number, at, note FROM open WHERE kind = ? AND id = ?`, []any{kind, id}, &o.Number, &o.At, &o.Note); err != nil {
+		return nil, err
+	}
+	_, err := t.exec(`DELETE FROM open WHERE kind = ? AND id = ?`, kind, id)
+	return o, err
+}
+
+// Opened returns up to limit things of a kind after an id, in the order of ids.
+func (t *Tx) Opened(kind, after string, limit int) (out []Thing, err error) {
+	err = t.all(`SELECT kind, id, number, at, note FROM open WHERE kind = ? AND id > ? ORDER BY id LIMIT ?`, []any{kind, after, limit}, func(scan func(...any) error) error {
+		var o Thing
+		err := scan(&o.Kind, &o.ID, &o.Number, &o.At, &o.Note)
+		out = append(out, o)
+		return err
+	})
+	return out, err
+}
+
+// Finding is something that the auditor reports.
+type Finding struct {
+	Kind     string
+	Severity string
+	Tree     string
+	Number   int64 // in that log; None
+	Subject  string
+	IDs      string // JSON
+	Text     string
+}
+
+// PutFinding keeps a finding; false: it was reported before.
+func (t *Tx) PutFinding(f Finding) (bool, error) {
+	n, err := t.exec(`INSERT INTO findings (kind, severity, tree, number, subject, ids, text) VALUES (?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`,
+		f.Kind, f.Severity, f.Tree, f.Number, f.Subject, f.IDs, f.Text)
+	return n == 1, err
+}
+
+// Findings calls fn for every finding ever reported, in that order.
+func (t *Tx) Findings(fn func(Finding) error) error {
+	return t.all(`SELECT kind, severity, tree, number, subject, ids, text FROM findings ORDER BY n`, nil, func(scan func(...any) error) error {
+		var f Finding
+		if err := scan(&f.Kind, &f.Severity, &f.Tree, &f.Number, &f.Subject, &f.IDs, &f.Text); err != nil {
+			return err
+		}
+		return fn(f)
+	})
+}
+
+// PutErasure keeps that an act covers the erasing of entries first to last of a tree.
+func (t *Tx) PutErasure(tree string, first, last, number int64) error {
+	_, err := t.exec(`INSERT INTO erasures (tree, first, last, number) VALUES (?,?,?,?)`, tree, first, last, number)
+	return err
+}
+
+// ErasedBy reports whether an act covers the erasing of an entry.
+func (t *Tx) ErasedBy(tree string, number int64) (bool, error) {
+	var n int
+	err := t.one(`SELECT COUNT(*) FROM erasures WHERE tree = ? AND first <= ? AND last >= ?`, []any{tree, number, number}, &n)
+	return n > 0, err
+}
