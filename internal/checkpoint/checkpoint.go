@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -72,8 +74,14 @@ func EmptyRoot() tlog.Hash { return emptyRoot }
 
 // CheckOrigin refuses names that cannot stand in a note.
 func CheckOrigin(origin string) error {
-	if origin == "" || len(origin) > 255 || strings.ContainsAny(origin, " +\t\r\n") {
-		return fmt.Errorf("%q cannot name a log: no spaces, no plus sign, at most 255 octets", origin)
+	if !validName(origin) {
+		return fmt.Errorf("%q cannot name a log: no spaces, no plus sign, no control characters, at most 255 octets", origin)
 	}
 	return nil
+}
+
+// validName tells whether a log or a witness can be called that (C2SP signed-note).
+func validName(name string) bool {
+	return name != "" && len(name) <= 255 && utf8.ValidString(name) &&
+		!strings.ContainsFunc(name, func(r rune) bool { return r == '+' || unicode.IsSpace(r) || unicode.IsControl(r) })
 }

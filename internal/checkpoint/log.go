@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	ct "github.com/google/certificate-transparency-go"
@@ -22,7 +23,10 @@ import (
 // (C2SP static-ct-api).
 const sthSignature = 0x05
 
-const timeOctets = 8
+const (
+	keyHashOctets = 4
+	timeOctets    = 8
+)
 
 // Log is a log that is believed: its name and key. It verifies what the log signed.
 // It is a [note.Verifier] and safe for concurrent use.
@@ -111,50 +115,50 @@ func treeHead(body, signature []byte) (namedHead, error) {
 }
 
 // Open reads a signed note and returns the checkpoint if the log signed it. Signatures
-// that are not the log's are skipped: [Log.Witnessed] looks at those of witnesses.
+// that are not the log's are skipped: [Log.Witnessed] looks at those of witnesses. The
+// error is [ErrSignature] if it is a checkpoint that the log has not signed.
 func (l *Log) Open(text []byte) (Checkpoint, error) {
-	n, err := note.Open(text, note.VerifierList(l))
-	if err != nil {
-		return Checkpoint{}, fmt.Errorf("checkpoint of %s: %w", l.origin, err)
-	}
-	c, err := parseBody(n.Text)
-	if err != nil {
-		return Checkpoint{}, err
-	}
-	at, err := l.signedAt(n)
-	c.Time = at
+	c, _, err := l.open(text)
 	return c, err
 }
 
-func (l *Log) signedAt(n *note.Note) (time.Time, error) {
-	for _, s := range n.Sigs {
-		raw, err := base64.StdEncoding.DecodeString(s.Base64)
-		if err == nil && s.Name == l.origin && s.Hash == l.hash && len(raw) > 4+timeOctets {
-			return time.UnixMilli(int64(binary.BigEndian.Uint64(raw[4:]))).UTC(), nil
-		}
+// open reads a note that the log signed and returns it with the signatures of the log
+// and of witnesses that verify.
+func (l *Log) open(text []byte, witnesses ...note.Verifier) (Checkpoint, *note.Note, error) {
+	c, n, err := openNote(text, append(witnesses, l))
+	if err != nil {
+		return Checkpoint{}, nil, fmt.Errorf("checkpoint of %s: %w", l.origin, err)
 	}
-	return time.Time{}, fmt.Errorf("checkpoint of %s: without the log's signature", l.origin)
+	i := slices.IndexFunc(n.Sigs, func(s note.Signature) bool { return s.Name == l.origin && s.Hash == l.hash })
+	if i < 0 {
+		return Checkpoint{}, nil, fmt.Errorf("checkpoint of %s: %w: witnesses alone have", l.origin, ErrSignature)
+	}
+	own := n.Sigs[i]
+	raw, err := base64.StdEncoding.DecodeString(own.Base64)
+	if err != nil || len(raw) < keyHashOctets+timeOctets {
+		return Checkpoint{}, nil, fmt.Errorf("checkpoint of %s: %w", l.origin, ErrSignature)
+	}
+	c.Time = time.UnixMilli(int64(binary.BigEndian.Uint64(raw[keyHashOctets:]))).UTC()
+	n.Sigs[0], n.Sigs[i] = own, n.Sigs[0]
+	return c, n, nil
 }
 
 // TreeHead returns the log's signature under a note as RFC 6962 has it (get-sth, 4.3).
 func (l *Log) TreeHead(text []byte) (*ct.SignedTreeHead, error) {
-	n, err := note.Open(text, note.VerifierList(l))
+	_, n, err := l.open(text)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := base64.StdEncoding.DecodeString(n.Sigs[0].Base64)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint of %s: %w", l.origin, err)
 	}
-	for _, s := range n.Sigs {
-		raw, err := base64.StdEncoding.DecodeString(s.Base64)
-		if err != nil || s.Name != l.origin || s.Hash != l.hash || len(raw) < 4 {
-			continue
-		}
-		sth, err := treeHead([]byte(n.Text), raw[4:])
-		if err != nil {
-			return nil, err
-		}
-		sth.LogID = ct.SHA256Hash(l.id)
-		return &sth.SignedTreeHead, nil
+	sth, err := treeHead([]byte(n.Text), raw[keyHashOctets:])
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("checkpoint of %s: without the log's signature", l.origin)
+	sth.LogID = ct.SHA256Hash(l.id)
+	return &sth.SignedTreeHead, nil
 }
 
 // Sign returns the signed note of the log's tree. key is the log's; at is cut to
