@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -116,6 +117,36 @@ func TestWitnessesAreCountedOnce(t *testing.T) {
 	}
 	if _, _, err := l.Witnessed(text, []Witness{w, alias}); err == nil || !strings.Contains(err.Error(), "count as two") {
 		t.Errorf("one key under two names: %v", err)
+	}
+}
+
+// What transparency-dev/formats v0.1.1 makes of this key at that second, ours does, to the
+// octet; and what it made verifies.
+func TestCosignatureOfOthers(t *testing.T) {
+	const (
+		skey = "PRIVATE+KEY+witness.example/w1+aa4a09d1+BAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH"
+		vkey = "witness.example/w1+aa4a09d1+BOpKbGPinFIKvvVQexMuxfmVR3auvr57kkIe6mkURtIs"
+		line = "— witness.example/w1 qkoJ0QAAAABrA+XjfAUxrHR4WIOXtLL0YzqpTcpbFq2hRcfVNb+HRkTvklngZk6bBhSNHLQMKYLcjUKvSaLqTsbz1/+A4LD11q9KCw==\n"
+	)
+	at := time.Unix(1795417571, 0)
+	empty := Checkpoint{Origin: "test.example/log", Root: EmptyRoot()}
+	s, err := NewCosigner(skey)
+	if err != nil || s.Witness().String() != vkey {
+		t.Fatalf("%v, %v", s, err)
+	}
+	if ours, err := s.Cosign(empty, at); err != nil || string(ours) != line {
+		t.Errorf("ours is\n%s%v", ours, err)
+	}
+	w, err := NewWitness(vkey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := note.Open([]byte(empty.Body()+"\n"+line), note.VerifierList(w))
+	if err != nil {
+		t.Fatalf("theirs does not verify: %v", err)
+	}
+	if got, err := cosignedAt(n.Sigs[0]); err != nil || !got.Equal(at) {
+		t.Errorf("of %v, %v", got, err)
 	}
 }
 
