@@ -38,6 +38,9 @@ const (
 	RoleSelf Rule = "role.self"
 	// RoleLast: a role that is ended leaves an administrator who can act.
 	RoleLast Rule = "role.last"
+	// RoleRoot: the role is one for a whole customer, and is given only at an
+	// organisation without parent.
+	RoleRoot Rule = "role.root"
 	// OrganisationKnown: the organisation number is registered already.
 	OrganisationKnown Rule = "organisation.known"
 	// OrganisationDepth: a branch stands too far below its customer.
@@ -147,6 +150,14 @@ const (
 	RequestRepeated Rule = "request.repeated"
 	// RevokeScope: the certificate is not one that the caller may revoke.
 	RevokeScope Rule = "revoke.scope"
+	// RevokeList: a list of what to revoke has something in it that is not the
+	// organisation's, or is too long.
+	RevokeList Rule = "revoke.list"
+	// RevokeApprover: who ordered that many are revoked does not approve it, and
+	// nobody does once the order is not in force any more.
+	RevokeApprover Rule = "revoke.approver"
+	// RevokeState: the mass revocation is not in a state for this.
+	RevokeState Rule = "revoke.state"
 )
 
 // The service as a whole.

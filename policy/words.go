@@ -264,6 +264,9 @@ const (
 	RoleReserve Role = "reserve-administrator"
 	// RoleReader sees orders and cards and changes nothing.
 	RoleReader Role = "reader"
+	// RoleAuditor reads both logs of the installation and what orders rest on, and
+	// changes nothing. It is given at organisations without parent.
+	RoleAuditor Role = "auditor"
 )
 
 // Provenance is what is known of where a key was made.

@@ -8,6 +8,7 @@ import (
 	"sigill/internal/adminclient"
 	"sigill/internal/wire"
 	"sigill/orders/register"
+	"sigill/policy"
 )
 
 type roleCmd struct {
@@ -19,7 +20,7 @@ type roleCmd struct {
 // roleFlags say whose role.
 type roleFlags struct {
 	Person string `required:"" placeholder:"ID" help:"Person id (per_…) or HSA-id."`
-	Role   string `required:"" enum:"administrator,reserve-administrator,reader" help:"${enum}."`
+	Role   string `required:"" enum:"administrator,reserve-administrator,reader,auditor" help:"${enum}."`
 }
 
 type roleGrantCmd struct {
@@ -57,6 +58,9 @@ func (c *roleGrantCmd) Run(g *globals) error {
 			return err
 		}
 		would := fmt.Sprintf("Give %s the role %s of %s and the branches below it.", clean(who), c.Role, clean(org))
+		if c.Role == string(policy.RoleAuditor) {
+			would = fmt.Sprintf("Give %s the role %s of %s: sight of every order, certificate and act of the installation.", clean(who), c.Role, clean(org))
+		}
 		if err := s.confirm(c.yesFlag, would); err != nil {
 			return err
 		}
