@@ -67,6 +67,7 @@ func (c *initCmd) Run(g *globals) error {
   sigill.yaml     the configuration, every key explained
   root/           the root's key: take it offline before production
   keys/           the issuing keys, encrypted
+  logs/           the keys of the transparency logs, encrypted
   officers/       the two officers' cards, for the bootstrap
   profiles/       what the CAs may issue
 
@@ -106,14 +107,8 @@ type serveCmd struct {
 }
 
 func (c *serveCmd) Run(g *globals) error {
-	prompt := func() (keys.Passphrase, error) {
-		in, ok := g.stdin.(*os.File)
-		if !ok {
-			return keys.Passphrase{}, errors.New("no terminal to ask for the passphrase on")
-		}
-		return keys.FromPrompt(in, g.stderr, "Passphrase of the issuing keys: ")
-	}
-	a, err := app.Open(g.ctx, c.Dir, app.Options{Log: g.logFrom(c.LogLevel), Now: time.Now, Prompt: prompt, RevokeSigners: c.RevokeSigners})
+	a, err := app.Open(g.ctx, c.Dir, app.Options{Log: g.logFrom(c.LogLevel), Now: time.Now, RevokeSigners: c.RevokeSigners,
+		Prompt: g.passphrase("Passphrase of the issuing keys: "), PromptLogs: g.passphrase("Passphrase of the logs' keys: ")})
 	if err != nil {
 		return err
 	}
@@ -131,6 +126,17 @@ Next:    sigill ceremony found --help    the first organisation and its administ
 Stop with Ctrl-C.
 `, c.Dir, "status", at.Status, "card", at.Card, "ops", at.Ops, a.Hierarchy.CertificatePath(keys.RootID)))
 	})
+}
+
+// passphrase asks on the terminal.
+func (g *globals) passphrase(text string) func() (keys.Passphrase, error) {
+	return func() (keys.Passphrase, error) {
+		in, ok := g.stdin.(*os.File)
+		if !ok {
+			return keys.Passphrase{}, errors.New("no terminal to ask for the passphrase on")
+		}
+		return keys.FromPrompt(in, g.stderr, text)
+	}
 }
 
 type migrateCmd struct{ dirFlag }

@@ -31,6 +31,7 @@ import (
 	"sigill/internal/service"
 	"sigill/internal/store"
 	"sigill/internal/target"
+	"sigill/internal/translog"
 	"sigill/orders"
 	"sigill/orders/issue"
 	"sigill/policy"
@@ -45,6 +46,8 @@ type Options struct {
 	Now func() time.Time
 	// Prompt is asked for the passphrase where the configuration says prompt.
 	Prompt func() (keys.Passphrase, error)
+	// PromptLogs is asked likewise for that of the logs' keys.
+	PromptLogs func() (keys.Passphrase, error)
 	// RevokeSigners revokes, when serving begins, the OCSP signers that earlier
 	// processes of this installation had.
 	RevokeSigners bool
@@ -58,6 +61,7 @@ type App struct {
 	DB        *store.DB
 	Issuers   issue.Issuers
 	Sequencer *audit.Sequencer
+	Logs      *translog.Service
 	Publisher *publish.Publisher
 	// Modes knows the conditions that the service works under, Lane who issues.
 	Modes *mode.Keeper
@@ -128,7 +132,7 @@ func Open(ctx context.Context, dir string, o Options) (app *App, err error) {
 	if err := a.openIssuers(ctx, pass); err != nil {
 		return nil, err
 	}
-	return a, a.wire()
+	return a, a.wire(ctx, o)
 }
 
 // Migrate brings the database of the installation in dir to this program's schema
@@ -273,7 +277,7 @@ func (a *App) openIssuers(ctx context.Context, pass keys.Passphrase) error {
 	return nil
 }
 
-func (a *App) wire() error {
+func (a *App) wire(ctx context.Context, o Options) error {
 	bureaus, err := a.bureaus()
 	if err != nil {
 		return err
@@ -286,6 +290,9 @@ func (a *App) wire() error {
 	if err := errors.Join(a.watch(), a.lane()); err != nil {
 		return err
 	}
+	if err := a.openLogs(ctx, o.PromptLogs); err != nil {
+		return err
+	}
 	lists, err := weakLists(a.Config)
 	if err != nil {
 		return err
@@ -295,7 +302,7 @@ func (a *App) wire() error {
 	d := a.Config.Download
 	a.Services, err = service.New(service.Config{
 		Stores: stores, Issuers: a.Issuers, For: issuesFor, CardCA: keys.CardCA, Bureaus: bureaus, Provenance: provenance, WeakKeys: lists,
-		Owner: a.owner, Dead: a.dead, Now: a.now,
+		Owner: a.owner, Dead: a.dead, Now: a.now, Log: a.Logs,
 		PendingTTL: time.Duration(d.PendingTTL), ArmedFor: time.Duration(d.ArmedFor), OrderOpen: time.Duration(d.OrderOpen), Validity: time.Duration(d.Validity),
 	})
 	if err != nil {
@@ -312,7 +319,6 @@ func (a *App) wire() error {
 	if a.mirrors, err = openTargets(a.Config, a.Hierarchy, a.now, a.log); err != nil {
 		return err
 	}
-	a.Sequencer = &audit.Sequencer{Store: mode.Watch(a.Modes, a.DB.Audit()), Failed: func(err error) { a.log.Error("sequencer", "err", err) }}
 	a.Publisher = &publish.Publisher{Store: mode.Watch(a.Modes, a.DB.Revocation()), Dir: a.Hierarchy.PublicDir(), Now: a.now, Log: a.log,
 		Lint: a.linter, Lifetime: time.Duration(a.Config.CRL.Lifetime), FullEvery: time.Duration(a.Config.CRL.FullEvery), AnnounceNext: a.Config.CRL.AnnounceNext}
 	a.Publisher.Last = a.authorities.last

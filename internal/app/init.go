@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/audit"
 	"sigill/internal/config"
 	"sigill/internal/durable"
 	"sigill/internal/keys"
@@ -29,10 +30,11 @@ type InitOptions struct {
 	Settings config.Settings
 	Log      *slog.Logger
 	Now      func() time.Time
-	// Passphrase and RootPassphrase protect the keys; in a TEST installation
-	// with passphrase "file" both are made and written if they are not given.
+	// Passphrase, RootPassphrase and LogPassphrase protect the keys; in a TEST installation
+	// with passphrase "file" all are made and written if they are not given.
 	Passphrase     keys.Passphrase
 	RootPassphrase keys.Passphrase
+	LogPassphrase  keys.Passphrase
 	// OfficerPIN gives the PIN of each officer's card; nil (TEST only): random
 	// ones, written beside the cards.
 	OfficerPIN func(officer int) (string, error)
@@ -98,6 +100,10 @@ func Init(ctx context.Context, o InitOptions) (made *Made, err error) {
 	return made, nil
 }
 
+func given(p keys.Passphrase) func() (keys.Passphrase, error) {
+	return func() (keys.Passphrase, error) { return p, nil }
+}
+
 func officerFile(i int) string { return fmt.Sprintf("officer-%d.json", i+1) }
 
 func build(ctx context.Context, dir string, o *InitOptions) (*Made, error) {
@@ -135,11 +141,15 @@ func build(ctx context.Context, dir string, o *InitOptions) (*Made, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Progress("keys of the transparency logs")
+	if _, err := CreateLogs(ctx, cfg, keys.LogsPlan{Passphrase: o.LogPassphrase}); err != nil {
+		return nil, err
+	}
 	o.Progress("database")
 	if err := store.Create(ctx, store.Config{URL: cfg.DatabaseURL()}); err != nil {
 		return nil, err
 	}
-	a, err := Open(ctx, dir, Options{Log: o.Log, Now: o.Now, Prompt: func() (keys.Passphrase, error) { return o.Passphrase, nil }})
+	a, err := Open(ctx, dir, Options{Log: o.Log, Now: o.Now, Prompt: given(o.Passphrase), PromptLogs: given(o.LogPassphrase)})
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +206,9 @@ func (a *App) officers(ctx context.Context, dir string, o *InitOptions) error {
 		if err := tx.PutCeremony(cer); err != nil {
 			return err
 		}
-		return tx.Events.Append(issue.NewEvent("init", a.now(), "system", issue.F("root", a.Hierarchy.Root.Certificate.Subject.CommonName),
+		root := a.Hierarchy.Root.Certificate
+		return tx.Events.Append(issue.NewEvent(audit.Initialised, a.now(), "system", issue.F("root", root.Subject.CommonName),
+			issue.F("certificate", ca.FingerprintOf(root.Raw).String()), issue.F("environment", a.Config.Environment),
 			issue.F("officer1", cer.Officers[0].String()), issue.F("officer2", cer.Officers[1].String())))
 	})
 }

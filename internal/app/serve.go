@@ -155,6 +155,7 @@ func (a *App) background(ctx context.Context, wg *sync.WaitGroup, technical []re
 			a.log.Error("sequencer ended", "err", err)
 		}
 	})
+	wg.Go(func() { a.keepHeadsFresh(ctx) })
 	wg.Go(func() { a.Publisher.Run(ctx) })
 	wg.Go(func() { a.ocsp.run(ctx) })
 	wg.Go(func() { a.tellTail(ctx) })

@@ -36,6 +36,8 @@ type Config struct {
 	// certificates.
 	For    map[orders.Kind]ca.IssuerID
 	CardCA ca.IssuerID
+	// Log is the certificate log; nil: none.
+	Log ca.Log
 	// WeakKeys are the lists of weak keys that the operator put in place; nil:
 	// none.
 	WeakKeys *weakkeys.Lists
@@ -94,7 +96,7 @@ func New(c Config) (*Services, error) {
 	if err != nil {
 		return nil, err
 	}
-	base := issue.Config{Issuers: c.Issuers, Certificates: &issue.Verifier{Issuers: c.Issuers}, Owner: c.Owner, SignTimeout: c.SignTimeout, Now: monotonic(c.Now)}
+	base := issue.Config{Issuers: c.Issuers, Certificates: &issue.Verifier{Issuers: c.Issuers}, Owner: c.Owner, SignTimeout: c.SignTimeout, Log: c.Log, Now: monotonic(c.Now)}
 	s := &Services{Issue: &issue.Service{Config: base, Store: c.Issue}}
 	s.Register = &register.Service{Config: base, Store: c.Register, Issue: s.Issue, CardCA: c.CardCA, Bureaus: c.Bureaus, Products: c.Products, ArmedFor: c.ArmedFor,
 		TransportKeys: KeyRules(c.WeakKeys)}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,6 +13,9 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/orders/issue"
+	"sigill/orders/register"
+	"sigill/policy"
 )
 
 func TestCreateOpenMigrate(t *testing.T) {
@@ -98,7 +102,12 @@ func TestMigrateFromTheFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer pool.Close()
-		for _, undo := range []string{`DROP TABLE list_copies`, `DROP TABLE tails`, `DELETE FROM schema_migrations WHERE version = 4`,
+		for _, undo := range []string{`DROP TABLE event_people`, `DROP TABLE erasures`, `ALTER TABLE persons DROP COLUMN erased_at`,
+			`DROP INDEX cards_kept`, `ALTER TABLE cards DROP COLUMN erased_at`, `DROP INDEX orders_of_card`, `DROP INDEX downloads_of_card`,
+			`DROP INDEX grants_of_person`, `DROP INDEX statements_of_certificate`, `DROP INDEX statements_kept`, `DELETE FROM schema_migrations WHERE version = 7`,
+			oldRoles[d.name], `DELETE FROM schema_migrations WHERE version = 6`,
+			`DROP TABLE log_leaves`, `DROP TABLE log_tiles`, `DROP TABLE log_heads`, `DELETE FROM schema_migrations WHERE version = 5`,
+			`DROP TABLE list_copies`, `DROP TABLE tails`, `DELETE FROM schema_migrations WHERE version = 4`,
 			`DROP INDEX revocations_by_end`, `ALTER TABLE revocations DROP COLUMN line`, `ALTER TABLE publications DROP COLUMN kept_from`,
 			`DELETE FROM schema_migrations WHERE version = 3`, `DROP TABLE queued_revocations`, `DROP TABLE incident_certificates`, `DROP TABLE incidents`,
 			`DROP TABLE blocked_keys`, `DROP INDEX certificates_of_key`, `DELETE FROM schema_migrations WHERE version = 2`,
@@ -108,6 +117,7 @@ func TestMigrateFromTheFirst(t *testing.T) {
 			}
 		}
 		old := revokedBefore(t, pool)
+		grantedBefore(t, pool)
 		if db, err := Open(ctx, cfg); err == nil {
 			db.Close()
 			t.Error("an older database was opened")
@@ -127,6 +137,7 @@ func TestMigrateFromTheFirst(t *testing.T) {
 		if err := db.view(ctx, func(tx *tx) error { _, err := tx.QueuedOpen(1); return err }); err != nil {
 			t.Errorf("the new tables: %v", err)
 		}
+		grantsKept(t, db)
 		for _, r := range old {
 			want, err := ca.EncodeRevoked(r)
 			if err != nil {
@@ -144,6 +155,62 @@ func TestMigrateFromTheFirst(t *testing.T) {
 			}
 		}
 	})
+}
+
+// oldRoles is the table of grants as the first release made it.
+var oldRoles = map[string]string{
+	"sqlite": `DROP TABLE grants; CREATE TABLE grants (person TEXT NOT NULL REFERENCES persons (id), organisation TEXT NOT NULL REFERENCES organisations (id),
+		role TEXT NOT NULL CHECK (role IN ('administrator', 'reserve-administrator', 'reader')), statement TEXT, granted_at INTEGER NOT NULL, ended_at INTEGER) STRICT;
+		CREATE UNIQUE INDEX grants_in_force ON grants (person, organisation, role) WHERE ended_at IS NULL;
+		CREATE INDEX grants_of_organisation ON grants (organisation, person) WHERE ended_at IS NULL;`,
+	"postgres": `DROP TABLE grants; CREATE TABLE grants (person TEXT COLLATE "C" NOT NULL REFERENCES persons (id), organisation TEXT COLLATE "C" NOT NULL REFERENCES organisations (id),
+		role TEXT COLLATE "C" NOT NULL CHECK (role IN ('administrator', 'reserve-administrator', 'reader')), statement TEXT COLLATE "C", granted_at BIGINT NOT NULL, ended_at BIGINT);
+		CREATE UNIQUE INDEX grants_in_force ON grants (person, organisation, role) WHERE ended_at IS NULL;
+		CREATE INDEX grants_of_organisation ON grants (organisation, person) WHERE ended_at IS NULL;`,
+}
+
+// grantedBefore writes a role that ended and was given again, before there were auditors.
+func grantedBefore(t *testing.T, pool *sql.DB) {
+	t.Helper()
+	for _, statement := range []string{
+		`INSERT INTO organisations (id, number, name, signing_allowed, created_at) VALUES ('org_a', '5560000001', 'A', 0, 1)`,
+		`INSERT INTO persons (id, number, number_kind, given_name, surname, protected, created_at) VALUES ('per_a', '197001019990', 'personnummer', 'A', 'B', 0, 1)`,
+		`INSERT INTO grants (person, organisation, role, statement, granted_at, ended_at) VALUES ('per_a', 'org_a', 'reader', 'st_1', 1, 2)`,
+		`INSERT INTO grants (person, organisation, role, granted_at) VALUES ('per_a', 'org_a', 'reader', 3)`,
+	} {
+		if _, err := pool.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+}
+
+// grantsKept looks for what grantedBefore wrote, and for the index over it.
+func grantsKept(t *testing.T, db *DB) {
+	t.Helper()
+	err := db.update(t.Context(), func(tx *tx) error {
+		found, err := tx.GrantsOf("per_a")
+		if err != nil || len(found) != 1 || found[0].Statement != "" || found[0].GrantedAt != time.UnixMicro(3).UTC() {
+			t.Errorf("grants in force are %+v, %v", found, err)
+		}
+		var n int64
+		if _, err := tx.one("counting", `SELECT count(*) FROM grants WHERE statement = 'st_1' AND ended_at = 2`, nil, &n); err != nil || n != 1 {
+			t.Errorf("%d ended grants, %v", n, err)
+		}
+		if err := tx.InsertGrant(found[0]); !errors.Is(err, issue.ErrConflict) {
+			t.Errorf("the same role again: %v, want a conflict", err)
+		}
+		found[0].Role = policy.RoleAuditor
+		return tx.InsertGrant(found[0])
+	})
+	if err != nil {
+		t.Errorf("a role that is new: %v", err)
+	}
+	err = db.update(t.Context(), func(tx *tx) error {
+		return tx.InsertGrant(register.Grant{Person: "per_a", Organisation: "org_a", Role: "emperor", GrantedAt: time.UnixMicro(4)})
+	})
+	if err == nil {
+		t.Error("a role that is in no list was stored")
+	}
 }
 
 // revokedBefore writes revocations as programs did that kept no lines.

@@ -90,32 +90,51 @@ func CheckSCT(log *checkpoint.Log, list []byte, p ca.PreCert) (ca.LogLeaf, error
 	return ca.LogLeaf{}, errors.New("no SCT of the log")
 }
 
-// Await implements [ca.Log].
+// Await implements [ca.Log]. Who waits does the work: the first runs the sequencer's pass
+// for all that are recorded by then, and who comes meanwhile waits for the next. So a wait
+// depends on no loop in the background, and one pass serves as many as there are.
 func (s *Service) Await(ctx context.Context, leaf ca.LogLeaf) error {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Patience)
 	defer cancel()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
+	baton := s.baton
+	var failed error
 	for {
 		kept, bell := s.kept(leaf.Hash)
 		if kept {
 			return nil
 		}
-		s.config.Wake()
 		select {
-		case <-bell:
-		case <-look.C:
-			kept, err := s.lookFor(ctx, leaf.Hash)
-			if err != nil {
-				return err
-			}
-			if kept {
+		case baton <- struct{}{}:
+			failed = s.passFor(ctx, leaf.Hash)
+			<-s.baton
+			baton = nil // not at once again: it came to nothing, or the next bell tells
+			if kept, _ := s.kept(leaf.Hash); kept {
 				return nil
 			}
+		case <-bell:
+			baton = s.baton
+		case <-look.C:
+			baton = s.baton
+			if kept, err := s.lookFor(ctx, leaf.Hash); kept {
+				return nil
+			} else if err != nil {
+				failed = err
+			}
 		case <-ctx.Done():
-			return fmt.Errorf("the leaf is not in the log: %w", context.Cause(ctx))
+			return errors.Join(fmt.Errorf("the leaf is not in the log: %w", context.Cause(ctx)), failed)
 		}
 	}
+}
+
+// passFor passes unless the leaf got into the log while its waiter took the baton.
+func (s *Service) passFor(ctx context.Context, leaf tlog.Hash) error {
+	if kept, _ := s.kept(leaf); kept {
+		return nil
+	}
+	_, err := s.config.Pass(context.WithoutCancel(ctx)) // others wait for it too
+	return err
 }
 
 // kept reports whether this process knows that a stored head covers the leaf, and returns

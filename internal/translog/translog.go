@@ -73,8 +73,9 @@ type Config struct {
 	Store        Store
 	Acts         Keyed
 	Certificates Keyed
-	// Wake wakes the sequencer: somebody waits.
-	Wake func()
+	// Pass numbers what is committed, extends the trees and has their heads signed:
+	// [audit.Sequencer.Pass], of a sequencer whose Grown and Heads are this service's.
+	Pass func(context.Context) (int, error)
 	Now  func() time.Time
 	// Patience is how long a leaf may take to get into its log; 0 means ten seconds.
 	Patience time.Duration
@@ -91,6 +92,8 @@ type Service struct {
 	previous map[tlog.Hash]int64 // those before them
 	covered  int64               // leaves of certificates under a stored head
 	bell     chan struct{}       // closed when covered grows
+
+	baton chan struct{} // held by who passes for all that wait
 }
 
 const (
@@ -108,7 +111,7 @@ const (
 
 // New returns a service. It signs nothing yet.
 func New(c Config) (*Service, error) {
-	if c.Store == nil || c.Acts.Log == nil || c.Certificates.Log == nil || c.Acts.Signer == nil || c.Certificates.Signer == nil || c.Wake == nil || c.Now == nil {
+	if c.Store == nil || c.Acts.Log == nil || c.Certificates.Log == nil || c.Acts.Signer == nil || c.Certificates.Signer == nil || c.Pass == nil || c.Now == nil {
 		return nil, errors.New("translog: store, log, key, clock or sequencer is missing")
 	}
 	if c.Acts.ID() == c.Certificates.ID() {
@@ -119,7 +122,7 @@ func New(c Config) (*Service, error) {
 		c.Patience = defaultPatience
 	}
 	return &Service{Reader: Reader{Store: c.Store, Acts: c.Acts.Log, Certificates: c.Certificates.Log}, config: c,
-		numbers: map[tlog.Hash]int64{}, bell: make(chan struct{})}, nil
+		numbers: map[tlog.Hash]int64{}, bell: make(chan struct{}), baton: make(chan struct{}, 1)}, nil
 }
 
 // Grown is told which leaves were numbered: [audit.Sequencer.Grown].

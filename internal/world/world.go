@@ -27,7 +27,9 @@ type Config struct {
 	// Linter replaces the real one; nil: the real one.
 	Linter     ca.Linter
 	Partitions int // 0: 1
-	Now        func() time.Time
+	// Log is the certificate log; nil: none.
+	Log ca.Log
+	Now func() time.Time
 }
 
 // World is one installation.
@@ -117,7 +119,7 @@ func (w *World) Restart() error {
 		Stores: w.config.Stores, Issuers: w.Issuers, For: kinds, CardCA: CardCA,
 		Bureaus:    map[string]crypto.PublicKey{"bureau": w.bureau.Public()},
 		Provenance: map[policy.LoA]policy.Provenance{2: policy.Session, 3: policy.Session},
-		Owner:      owner, Dead: func(o string) bool { return o != owner }, Now: w.Now,
+		Owner:      owner, Dead: func(o string) bool { return o != owner }, Now: w.Now, Log: w.config.Log,
 	})
 	return err
 }
