@@ -163,6 +163,9 @@ func (a *App) background(ctx context.Context, wg *sync.WaitGroup, technical []re
 	wg.Go(func() {
 		a.Downloads.Run(ctx, recoverEvery, func(err error) { a.log.Error("background", "err", err) })
 	})
+	wg.Go(func() {
+		a.Downloads.RunMass(ctx, recoverEvery, func(err error) { a.log.Error("background", "err", err) })
+	})
 	for _, r := range technical {
 		wg.Go(func() { r.keep(ctx, a.log) })
 	}

@@ -91,6 +91,8 @@ type Tx struct {
 	orders.Tx
 	Downloads
 	Due
+	Masses
+	Bulk
 }
 
 // issue and register return the views that the packages below work in.

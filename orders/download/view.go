@@ -202,7 +202,7 @@ func (s *Service) Revoke(ctx context.Context, c register.Caller, serial ca.Seria
 		if err := reasonOfPeople(reason); err != nil {
 			return err
 		}
-		if err := s.revokeEID(tx, cert, reason, c.Name()); err != nil {
+		if err := s.revokeEID(tx, cert, reason, ruleRevoked, c.Name()); err != nil {
 			return err
 		}
 		v, err = s.derive(tx, cert)
@@ -219,20 +219,23 @@ func reasonOfPeople(reason ca.Reason) error {
 	return nil
 }
 
+// ruleRevoked is the cause of what is revoked by itself.
+const ruleRevoked = "eid.revoked"
+
 // revokeEID revokes a certificate; with the authentication certificate that
 // stands for an eID goes the eID's signing certificate, whether current or not
 // yet confirmed; not the one of the eID that will replace it. A signing certificate alone takes nothing with it.
-func (s *Service) revokeEID(tx *Tx, cert *issue.Certificate, reason ca.Reason, by string) error {
+func (s *Service) revokeEID(tx *Tx, cert *issue.Certificate, reason ca.Reason, rule, by string) error {
 	now := s.now()
 	stood, err := stands(tx, cert, policy.Authentication)
 	if err != nil {
 		return err
 	}
-	if _, err := issue.Revoke(tx.issue(), cert, reason, "eid.revoked", by, now); err != nil {
+	if _, err := issue.Revoke(tx.issue(), cert, reason, rule, by, now); err != nil {
 		return err
 	}
 	if stood { // else it is pending or replaced, and not what the signing certificate belongs to
-		if err := s.revokeSigning(tx, cert, reason, by); err != nil {
+		if err := s.revokeSigning(tx, cert, reason, rule, by); err != nil {
 			return err
 		}
 	}
@@ -249,7 +252,7 @@ func (s *Service) revokeEID(tx *Tx, cert *issue.Certificate, reason ca.Reason, b
 	return s.endOpen(tx, card, begun, by)
 }
 
-func (s *Service) revokeSigning(tx *Tx, eid *issue.Certificate, reason ca.Reason, by string) error {
+func (s *Service) revokeSigning(tx *Tx, eid *issue.Certificate, reason ca.Reason, rule, by string) error {
 	list, err := tx.StandingsOfCard(eid.Card)
 	if err != nil {
 		return err
@@ -267,7 +270,7 @@ func (s *Service) revokeSigning(tx *Tx, eid *issue.Certificate, reason ca.Reason
 		} else if next {
 			continue
 		}
-		if _, err := issue.Revoke(tx.issue(), signing, reason, "eid.revoked", by, s.now()); err != nil {
+		if _, err := issue.Revoke(tx.issue(), signing, reason, rule, by, s.now()); err != nil {
 			return err
 		}
 	}
