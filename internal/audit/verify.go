@@ -30,6 +30,9 @@ const (
 	Malformed Kind = "malformed"
 	// Cut: the chain ends before a head that was kept elsewhere.
 	Cut Kind = "cut"
+	// Erased: an event's body is gone, and no act of retention covers it, or one
+	// erased before its time.
+	Erased Kind = "erased"
 	// Forked: the chain has another hash at the number of a head kept elsewhere.
 	Forked Kind = "forked"
 )
@@ -53,6 +56,7 @@ type Summary struct {
 	Findings   int64
 	Personal   int64 // personal values that agree with their commitments
 	Erased     int64 // commitments whose value is gone
+	Bodies     int64 // events whose body retention erased
 	Unnumbered int   // events not yet chained, counted up to one page
 	// Proven is the highest number whose hash is that of a head kept elsewhere;
 	// 0 if there is none.
@@ -72,6 +76,9 @@ func (s Summary) Unproven() []string {
 	}
 	if s.Unnumbered > 0 {
 		out = append(out, fmt.Sprintf("%d or more events are not numbered yet: the chain says nothing about them", s.Unnumbered))
+	}
+	if s.Bodies > 0 {
+		out = append(out, fmt.Sprintf("%d events of the class %s are erased: what they said cannot be told any more", s.Bodies, Access))
 	}
 	if s.Erased > 0 {
 		out = append(out, fmt.Sprintf("%d personal values are erased: what they were cannot be told, nor whether retention or somebody else erased them", s.Erased))
@@ -101,49 +108,53 @@ func Verify(ctx context.Context, store Store, kept []Head, report func(Finding))
 	}
 	// From below zero, not from 0: a row hidden under number 0 is a finding too.
 	for after := int64(math.MinInt64); ; after = w.last.Number {
-		recs, links, err := page(ctx, store, after)
+		p, err := readPage(ctx, store, after)
 		if err != nil {
 			return w.sum, fmt.Errorf("verifying the chain after number %d: %w", w.last.Number, err)
 		}
-		if len(links) == 0 {
-			break
+		for i := range p.links {
+			w.step(p.links[i], p.recs[i])
 		}
-		for i := range links {
-			w.step(links[i], recs[i])
+		if len(p.links) == 0 {
+			w.finish(head, p.unnumbered)
+			return w.sum, nil
 		}
 	}
-	w.finish(head)
-	err = store.View(ctx, func(tx *Tx) error {
-		recs, err := tx.Unnumbered(verifyPage)
-		w.sum.Unnumbered = len(recs)
-		return err
-	})
-	if err != nil {
-		return w.sum, fmt.Errorf("verifying the chain: counting unnumbered events: %w", err)
-	}
-	return w.sum, nil
 }
 
-// page reads one page and holds the store to its contract, so that a broken
+// page is one snapshot: a page of the chain, or, where it has ended, the events that
+// are not numbered yet. They are read in the snapshot that shows the end: what is
+// numbered between two snapshots would be in neither.
+type page struct {
+	recs       []Record
+	links      []Link
+	unnumbered []Record
+}
+
+// readPage reads one page and holds the store to its contract, so that a broken
 // store is an error and not an endless walk.
-func page(ctx context.Context, store Store, after int64) (recs []Record, links []Link, err error) {
+func readPage(ctx context.Context, store Store, after int64) (p page, err error) {
 	err = store.View(ctx, func(tx *Tx) (err error) {
-		recs, links, err = tx.Linked(after, verifyPage)
+		p = page{}
+		if p.recs, p.links, err = tx.Linked(after, verifyPage); err != nil || len(p.links) > 0 {
+			return err
+		}
+		p.unnumbered, err = tx.Unnumbered(verifyPage)
 		return err
 	})
 	if err != nil {
-		return nil, nil, err
+		return p, err
 	}
-	if len(recs) != len(links) {
-		return nil, nil, fmt.Errorf("the store returned %d events for %d links", len(recs), len(links))
+	if len(p.recs) != len(p.links) {
+		return p, fmt.Errorf("the store returned %d events for %d links", len(p.recs), len(p.links))
 	}
-	for _, l := range links {
+	for _, l := range p.links {
 		if l.Number <= after {
-			return nil, nil, fmt.Errorf("the store returned number %d, which does not follow %d", l.Number, after)
+			return p, fmt.Errorf("the store returned number %d, which does not follow %d", l.Number, after)
 		}
 		after = l.Number
 	}
-	return recs, links, nil
+	return p, nil
 }
 
 // walk is the state of one verification.
@@ -152,6 +163,7 @@ type walk struct {
 	report func(Finding)
 	last   Link
 	sum    Summary
+	erased Coverage
 }
 
 func (w *walk) find(kind Kind, number int64, event, format string, args ...any) {
@@ -189,6 +201,10 @@ func (w *walk) event(link Link, rec Record) {
 	if rec.ID != link.Event {
 		w.find(Changed, link.Number, link.Event, "the link names another event than the row %s", rec.ID)
 	}
+	if len(rec.Body) == 0 && rec.Leaf == link.Leaf {
+		w.gone(link, rec)
+		return
+	}
 	if LeafHash(rec.Body) != link.Leaf {
 		w.find(Changed, link.Number, link.Event, "the event's body is not the one that was chained")
 		return // what the changed body says proves nothing more
@@ -210,6 +226,35 @@ func (w *walk) event(link Link, rec Record) {
 		}
 	}
 	w.personal(link, body, rec.Personal)
+	w.covers(body, link)
+}
+
+// gone judges an event without its body: retention has taken it, of a class whose
+// bodies it takes, with all values, and says so in an act of its own.
+func (w *walk) gone(link Link, rec Record) {
+	switch {
+	case ClassOf(rec.Act) != Access:
+		w.find(Erased, link.Number, link.Event, "the body of %s is gone, which is kept as long as the log", rec.Act)
+	case len(rec.Personal) > 0:
+		w.find(PersonalChanged, link.Number, link.Event, "the body is gone and personal values are there")
+	}
+	w.sum.Bodies++
+	w.erased.Found(link.Number)
+}
+
+// covers notes what an act says that it erased.
+func (w *walk) covers(body *Body, link Link) {
+	if body.Act != RetentionErased {
+		return
+	}
+	e, err := ErasureOf(body)
+	if err != nil {
+		w.find(Erased, link.Number, link.Event, "%v", err)
+		return
+	}
+	if e.What == string(Access) {
+		w.erased.Act(e)
+	}
 }
 
 // personal judges the values that are still kept. A value that is gone is no
@@ -254,8 +299,18 @@ func (w *walk) compare(link Link) {
 	}
 }
 
-// finish judges the end: head is what the store called the head before the walk.
-func (w *walk) finish(head Link) {
+// finish judges the end: head is what the store called the head before the walk,
+// unnumbered are the events that have no number yet.
+func (w *walk) finish(head Link, unnumbered []Record) {
+	w.sum.Unnumbered = len(unnumbered)
+	for _, rec := range unnumbered { // what was erased just now is told by an act that waits for its number
+		if body, err := ParseBody(rec.Body); err == nil && LeafHash(rec.Body) == rec.Leaf {
+			w.covers(body, Link{Event: rec.ID})
+		}
+	}
+	w.erased.Uncovered(func(from, to int64) {
+		w.find(Erased, from, "", "bodies from %d to %d are gone, and no act of retention covers them all", from, to)
+	})
 	w.sum.Head = Head{Number: max(w.last.Number, 0), Hash: w.last.Hash}
 	if head.Number > w.last.Number {
 		w.find(Missing, head.Number, head.Event, "the store names this head, but the rows after %d cannot be read", w.sum.Head.Number)

@@ -25,6 +25,9 @@ func (t *tx) Append(e audit.Event) error {
 		return err
 	}
 	t.changed++
+	if err := t.index(seq, e); err != nil {
+		return err
+	}
 	for i, p := range r.Personal {
 		_, err := t.exec("inserting personal field", `INSERT INTO event_personal (event, position, name, value, salt)
 			VALUES ($1, $2, $3, $4, $5)`, seq, int64(i), p.Name, p.Value, p.Salt[:])

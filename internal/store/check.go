@@ -134,10 +134,13 @@ var sqliteRules = []rule{
 	{code: "file.reference", query: `SELECT "table", rowid, parent FROM pragma_foreign_key_check`},
 }
 
+// allRules are those of every database.
+func allRules() []rule { return append(rules[:len(rules):len(rules)], erasedRules()...) }
+
 // CheckCodes returns the codes of all violations that Check looks for, in order.
 func CheckCodes() []string {
 	var codes []string
-	for _, r := range append(rules[:len(rules):len(rules)], sqliteRules...) {
+	for _, r := range append(allRules(), sqliteRules...) {
 		codes = append(codes, r.code)
 	}
 	return codes
@@ -147,9 +150,9 @@ func CheckCodes() []string {
 // returns an error if it could not look. It reads everything: at millions of
 // certificates it takes minutes, and on PostgreSQL holds back vacuum for as long.
 func (db *DB) Check(ctx context.Context, found func(Violation)) error {
-	all := rules
+	all := allRules()
 	if db.dialect.name == "sqlite" {
-		all = append(all[:len(all):len(all)], sqliteRules...)
+		all = append(all, sqliteRules...)
 	}
 	now := db.now().UnixMicro()
 	return db.scan(ctx, func(t *tx) error {

@@ -17,6 +17,7 @@ func recorded() map[string]string {
 	return map[string]string{
 		"events":         refusal,
 		"event_personal": `event IN (SELECT seq FROM events WHERE ` + refusal + `)`,
+		"event_people":   `event IN (SELECT seq FROM events WHERE ` + refusal + `)`,
 	}
 }
 
