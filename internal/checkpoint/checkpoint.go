@@ -21,8 +21,8 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// maxSize bounds what is believed to be a tree: 2^48 leaves are more than there will be.
-const maxSize = 1 << 48
+// MaxSize bounds what is believed to be a tree: 2^48 leaves are more than there will be.
+const MaxSize = 1 << 48
 
 // Checkpoint is the size and root of a log's Merkle tree (RFC 6962, 2.1) at a time.
 type Checkpoint struct {
@@ -49,7 +49,7 @@ func parseBody(text string) (Checkpoint, error) {
 		return Checkpoint{}, errors.New("checkpoint: not three lines")
 	}
 	size, err := strconv.ParseInt(lines[1], 10, 64)
-	if err != nil || size < 0 || size > maxSize {
+	if err != nil || size < 0 || size > MaxSize {
 		return Checkpoint{}, errors.New("checkpoint: size is not a count")
 	}
 	root, err := base64.StdEncoding.DecodeString(lines[2])

@@ -5,7 +5,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +117,26 @@ func TestParseBody(t *testing.T) {
 		"o\n1\n" + root + "\nextension\n", "o\n1\n" + root[1:] + "\n", "o\n0\n" + root + "\n", "o\n999999999999999999\n" + root + "\n"} {
 		if c, err := parseBody(bad); err == nil {
 			t.Errorf("%q: read as %+v", bad, c)
+		}
+	}
+}
+
+func TestReadLog(t *testing.T) {
+	l, key := newLog(t, "test.example/log")
+	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: l.SPKI()})
+	got, err := ReadLog("test.example/log", text)
+	if err != nil || got.KeyHash() != l.KeyHash() {
+		t.Errorf("%v, %v", got, err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string][]byte{"nothing": nil, "DER": l.SPKI(), "two keys": append(text, text...), "cut off": text[:len(text)/2],
+		"a private key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
+		"no key":        pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: private})} {
+		if _, err := ReadLog("test.example/log", bad); err == nil {
+			t.Errorf("%s was taken", name)
 		}
 	}
 }

@@ -68,7 +68,7 @@ func (w Witness) Verify(body, signature []byte) bool {
 		return false
 	}
 	at := binary.BigEndian.Uint64(signature)
-	return at <= maxSize && ed25519.Verify(w.key[:], cosigned(at, string(body)), signature[timeOctets:])
+	return at <= MaxSize && ed25519.Verify(w.key[:], cosigned(at, string(body)), signature[timeOctets:])
 }
 
 // cosigned is what a witness signs.
@@ -135,7 +135,7 @@ func (s *Cosigner) Cosign(c Checkpoint, at time.Time) ([]byte, error) {
 	if _, err := parseBody(body); err != nil {
 		return nil, err
 	}
-	if at.Unix() < 0 || at.Unix() > maxSize {
+	if at.Unix() < 0 || at.Unix() > MaxSize {
 		return nil, fmt.Errorf("the time %s cannot stand in a cosignature", at)
 	}
 	raw := binary.BigEndian.AppendUint32(nil, s.witness.hash)

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -8,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
@@ -63,6 +65,19 @@ func NewLog(origin string, key crypto.PublicKey) (*Log, error) {
 	return l, nil
 }
 
+// ReadLog returns the log of that name and of a public key in PEM ("PUBLIC KEY").
+func ReadLog(origin string, text []byte) (*Log, error) {
+	block, rest := pem.Decode(text)
+	if block == nil || block.Type != "PUBLIC KEY" || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, fmt.Errorf("log %s: its key is not one public key in PEM", origin)
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("log %s: its key: %w", origin, err)
+	}
+	return NewLog(origin, key)
+}
+
 // Origin names the log.
 func (l *Log) Origin() string { return l.origin }
 
@@ -108,7 +123,7 @@ func treeHead(body, signature []byte) (namedHead, error) {
 	if err != nil || len(rest) > 0 {
 		return namedHead{}, errors.New("checkpoint: not the signature of a tree head")
 	}
-	if sth.Timestamp > maxSize {
+	if sth.Timestamp > MaxSize {
 		return namedHead{}, errors.New("checkpoint: its time is out of range")
 	}
 	return sth, nil

@@ -53,7 +53,7 @@ func ParseProof(text []byte) (Proof, error) {
 		return Proof{}, errors.New("proof: with extra data")
 	case len(read.Hashes) > MaxHashes:
 		return Proof{}, fmt.Errorf("proof: more than %d hashes", MaxHashes)
-	case read.Index > maxSize:
+	case read.Index > MaxSize:
 		return Proof{}, errors.New("proof: no log has so many leaves")
 	case len(read.Checkpoint) > MaxNote:
 		return Proof{}, fmt.Errorf("proof: the note has more than %d octets", MaxNote)
