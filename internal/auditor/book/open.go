@@ -1,14 +1,16 @@
 package book
 
+import "errors"
+
 // Open kinds of things that something to come must settle.
 const (
 	WantLeaf    = "leaf"    // an intent whose leaf was not seen: serial
 	WantIntent  = "intent"  // a leaf whose intent was not seen: serial
 	WantFinal   = "final"   // a certificate said to be issued that the log did not show: serial
+	WantIssued  = "issued"  // a certificate that the log shows and no act issued: serial
 	WantEnd     = "end"     // a certificate that must be revoked: serial
 	WantErasure = "erasure" // an erased entry that no act covers yet: tree/number
 	WantPublic  = "public"  // an ended serial that relying parties did not see yet: serial
-	WantOrder   = "order"   // an order whose evidence was not judged: order
 )
 
 // Thing is one of them: at is the time of what opened it, by act or leaf number.
@@ -74,15 +76,24 @@ func (t *Tx) Findings(fn func(Finding) error) error {
 	})
 }
 
-// PutErasure keeps that an act covers the erasing of entries first to last of a tree.
-func (t *Tx) PutErasure(tree string, first, last, number int64) error {
-	_, err := t.exec(`INSERT INTO erasures (tree, first, last, number) VALUES (?,?,?,?)`, tree, first, last, number)
+// PutErasure keeps that an act, number, says that it erased count of the entries first to
+// last of a tree.
+func (t *Tx) PutErasure(tree string, first, last, count, number int64) error {
+	_, err := t.exec(`INSERT OR REPLACE INTO erasures (number, tree, first, last, remaining) VALUES (?,?,?,?,?)`, number, tree, first, last, count)
 	return err
 }
 
-// ErasedBy reports whether an act covers the erasing of an entry.
-func (t *Tx) ErasedBy(tree string, number int64) (bool, error) {
-	var n int
-	err := t.one(`SELECT COUNT(*) FROM erasures WHERE tree = ? AND first <= ? AND last >= ?`, []any{tree, number, number}, &n)
-	return n > 0, err
+// TakeErasure reports whether an act covers that an entry is erased, and counts it as one
+// of those that the act erased: it covers no more than it says. Entries come in ascending
+// order, and each once.
+func (t *Tx) TakeErasure(tree string, number int64) (bool, error) {
+	var act int64
+	err := t.one(`SELECT number FROM erasures WHERE tree = ? AND first <= ? AND last >= ? AND remaining > 0 ORDER BY last LIMIT 1`, []any{tree, number, number}, &act)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	_, err = t.exec(`UPDATE erasures SET remaining = remaining - 1 WHERE number = ?`, act)
+	return err == nil, err
 }

@@ -158,6 +158,15 @@ func (s *Issuers) Certificate(keyHash [sha256.Size]byte) []byte {
 	return nil
 }
 
+// All returns the certificates, DER.
+func (s *Issuers) All() [][]byte {
+	var out [][]byte
+	for _, i := range s.byKey {
+		out = append(out, i.cert.Raw)
+	}
+	return out
+}
+
 // of returns the CA whose signature a certificate carries, nil if it is none of ours.
 func (s *Issuers) of(cert *x509.Certificate) *issuer {
 	for _, i := range s.byKey {

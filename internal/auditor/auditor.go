@@ -1,0 +1,162 @@
+// Package auditor follows the two logs of an installation as somebody who does not
+// believe it: with public keys and access to the logs, and nothing else. It verifies
+// that the logs only grow, that what is shown is what was signed, derives every
+// certificate anew, joins the acts into the story that must stand behind each, and
+// says what does not fit.
+//
+// It owns the judgement. Where the logs are fetched from is behind [Source], what is
+// kept between two looks in package book, what a certificate may say in package
+// rederive. It must not know the service's database, its orders or how it makes
+// certificates: what it shares with them is forms (statements, events, checkpoints).
+package auditor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"sigill/ca"
+	"sigill/internal/auditor/book"
+	"sigill/internal/auditor/rederive"
+	"sigill/internal/checkpoint"
+)
+
+// Tree names one of the two logs.
+type Tree string
+
+// The logs of an installation.
+const (
+	Certificates Tree = book.Certificates
+	Acts         Tree = book.Acts
+)
+
+// What a Source answers for what it has not.
+var (
+	// ErrErased: retention has deleted it; that it was there is in the log.
+	ErrErased = errors.New("erased at the end of its retention")
+	// ErrUnshown: the log does not show what must be there.
+	ErrUnshown = errors.New("the log does not show it")
+	// ErrNoAnswer: the source could not be asked. Nothing is concluded from it.
+	ErrNoAnswer = errors.New("no answer")
+)
+
+// Leaf is an entry of the log of certificates.
+type Leaf struct {
+	Input []byte // MerkleTreeLeaf (RFC 6962, 3.4)
+	Final []byte // the certificate that was made of it; nil: none is stored
+}
+
+// Evidence is what an order rests on.
+type Evidence struct {
+	Order      []byte
+	Statements []rederive.Statement
+}
+
+// Source is where the logs are read. Nothing that it answers is believed. Its methods
+// are called concurrently.
+type Source interface {
+	// Checkpoint returns the newest signed note of a tree.
+	Checkpoint(ctx context.Context, tree Tree) ([]byte, error)
+	// Tile returns the hashes of a tile (height 8).
+	Tile(ctx context.Context, tree Tree, tile tlog.Tile) ([]byte, error)
+	// Acts returns the first width bodies of bundle n; an empty one was erased. All or
+	// ErrUnshown.
+	Acts(ctx context.Context, n int64, width int) ([][]byte, error)
+	// Certificates returns entries from first on, at least one and at most count;
+	// ErrErased if the first of them was.
+	Certificates(ctx context.Context, first int64, count int) ([]Leaf, error)
+	// Evidence returns what an order rests on; ErrErased if it was, ErrUnshown if there
+	// is none.
+	Evidence(ctx context.Context, order string) (*Evidence, error)
+}
+
+// Status is what relying parties are told. It is asked for what the log of acts says.
+type Status interface {
+	// List fetches a CRL from its address.
+	List(ctx context.Context, address string) ([]byte, error)
+	// OCSP asks for a certificate by the address in it.
+	OCSP(ctx context.Context, address string, request []byte) ([]byte, error)
+}
+
+// Config is what an Auditor works with.
+type Config struct {
+	Source  Source
+	Book    *book.Book
+	Logs    map[Tree]*checkpoint.Log
+	Issuers *rederive.Issuers
+	// Profiles that all certificates are held against; nil: those that the log of acts
+	// recorded, each in its time.
+	Profiles ca.Profiles
+	// Witnesses whose cosignatures count; nil: none are looked at.
+	Witnesses []checkpoint.Witness
+	// Status; nil: relying parties' view is not compared.
+	Status Status
+	// Late is how long after its cause a revocation may come; 0: a minute.
+	Late time.Duration
+	// Public is how long after its act a revocation may be missing for relying parties;
+	// 0: an hour.
+	Public time.Duration
+	// Grace is how far the two logs may be apart; 0: five minutes.
+	Grace time.Duration
+	// Progress is told how far it is; nil: nobody.
+	Progress func(stage string, done, total int64)
+	Now      func() time.Time
+}
+
+// Auditor follows one installation. It is used by one goroutine at a time.
+type Auditor struct {
+	Config
+}
+
+// New returns an auditor.
+func New(c Config) (*Auditor, error) {
+	if c.Source == nil || c.Book == nil || c.Issuers == nil || c.Now == nil {
+		return nil, errors.New("auditor: something to audit with is missing")
+	}
+	for _, tree := range []Tree{Certificates, Acts} {
+		if c.Logs[tree] == nil {
+			return nil, fmt.Errorf("auditor: no key of the log of %s", tree)
+		}
+	}
+	for d, standard := range map[*time.Duration]time.Duration{&c.Late: time.Minute, &c.Public: time.Hour, &c.Grace: 5 * time.Minute} {
+		if *d == 0 {
+			*d = standard
+		}
+	}
+	if c.Progress == nil {
+		c.Progress = func(string, int64, int64) {}
+	}
+	return &Auditor{c}, nil
+}
+
+// Seen is how far a tree was followed.
+type Seen struct {
+	Log  Tree      `json:"log"`
+	Size int64     `json:"size"`
+	Root string    `json:"root"`
+	Time time.Time `json:"time"` // by the log's clock
+	New  int64     `json:"new"`  // entries since the last look
+	// Witnessed is the largest size that enough witnesses have cosigned; 0: none was seen.
+	Witnessed int64 `json:"witnessed"`
+}
+
+// Report is what one look has found.
+type Report struct {
+	Logs     []Seen    `json:"logs"`
+	Findings []Finding `json:"findings"`
+	// Certificates that were derived anew in this look.
+	Rederived int64 `json:"rederived"`
+}
+
+// Clean reports whether nothing was found that somebody must look at.
+func (r *Report) Clean() bool {
+	for _, f := range r.Findings {
+		if f.Severity != Note {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,164 @@
+package auditor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"sigill/internal/auditor/book"
+	"sigill/internal/checkpoint"
+)
+
+// errStop ends the look at a log after a finding that leaves nothing to go on with. The
+// state is not advanced: who looks again finds it again.
+var errStop = errors.New("the log cannot be followed further")
+
+// head fetches the newest checkpoint of a log and holds it against the last one that was
+// verified. It returns the tree under it, whose beginning is what was seen before.
+func (r *run) head(name Tree) (*tree, book.Head, error) {
+	last, err := r.Book.Head(r.ctx, string(name))
+	if errors.Is(err, book.ErrNotFound) {
+		last = book.Head{Root: checkpoint.EmptyRoot()}
+	} else if err != nil {
+		return nil, last, err
+	}
+	note, err := r.Source.Checkpoint(r.ctx, name)
+	if err != nil {
+		return nil, last, fmt.Errorf("checkpoint of the log of %s: %w", name, err)
+	}
+	c, seen, err := r.Logs[name].Witnessed(note, r.Witnesses)
+	if err != nil {
+		return nil, last, r.stop(Finding{Kind: Unsigned, Severity: Critical, Log: name, Index: -1,
+			Text: "the newest checkpoint is not signed by the log's key"}, evidence{"checkpoint", note})
+	}
+	t := newTree(r.ctx, r.Source, name, c)
+	if err := r.grown(t, last, note); err != nil {
+		return nil, last, err
+	}
+	next := book.Head{Size: c.Size, Root: c.Root, At: micro(c.Time), Note: note, Done: last.Done, Witnessed: last.Witnessed, WitnessedAt: last.WitnessedAt}
+	if len(r.Witnesses) > 0 && len(seen) == len(r.Witnesses) && c.Size >= next.Witnessed {
+		next.Witnessed, next.WitnessedAt = c.Size, micro(c.Time)
+	}
+	if err := r.accept(name, next, last); err != nil {
+		return nil, last, err
+	}
+	return t, next, nil
+}
+
+// grown judges whether the tree is the one of before, grown or the same.
+func (r *run) grown(t *tree, last book.Head, note []byte) error {
+	both := []evidence{{"before", last.Note}, {"after", note}}
+	c := t.head
+	if c.Size < last.Size {
+		return r.stop(Finding{Kind: RolledBack, Severity: Critical, Log: t.name, Index: -1,
+			Text: fmt.Sprintf("the log had %d entries and shows %d: restored from an older copy, or cut", last.Size, c.Size)}, both...)
+	}
+	if last.Size == 0 {
+		return nil
+	}
+	root, err := t.root(last.Size)
+	if errors.Is(err, errTiles) {
+		return r.stop(Finding{Kind: Tiles, Severity: Critical, Log: t.name, Index: -1,
+			Text: fmt.Sprintf("the hashes shown do not lead to the signed root of %d entries", c.Size)}, both...)
+	} else if err != nil {
+		return err
+	}
+	if root != tlog.Hash(last.Root) {
+		return r.stop(Finding{Kind: Forked, Severity: Critical, Log: t.name, Index: -1,
+			Text: fmt.Sprintf("the log of %d entries does not begin with the %d that were seen before: it was written anew, or somebody else is shown another one", c.Size, last.Size)}, both...)
+	}
+	return nil
+}
+
+// accept keeps a checkpoint that was verified.
+func (r *run) accept(name Tree, next, last book.Head) error {
+	if err := r.Book.Update(r.ctx, func(tx *book.Tx) error { return tx.PutHead(string(name), next) }); err != nil {
+		return err
+	}
+	if err := r.Book.SaveNote(string(name), next.Note); err != nil {
+		return err
+	}
+	r.report.Logs = append(r.report.Logs, Seen{Log: name, Size: next.Size, Root: tlog.Hash(next.Root).String(), Time: moment(next.At),
+		New: next.Size - last.Done, Witnessed: next.Witnessed})
+	if len(r.Witnesses) == 0 {
+		return nil
+	}
+	// What is newest was signed just now, and witnesses are asked after it. What they
+	// lag behind is told by the log's own times.
+	if behind := moment(next.At).Sub(moment(next.WitnessedAt)); next.Witnessed < next.Size && behind > r.Public {
+		text := "no checkpoint with the witnesses' cosignatures was seen"
+		if next.WitnessedAt > 0 {
+			text = "witnesses have cosigned nothing newer for more than " + r.Public.String()
+		}
+		return r.Book.Update(r.ctx, func(tx *book.Tx) error {
+			return r.find(tx, Finding{Kind: Unwatched, Severity: Warning, Log: name, Index: -1, Text: text})
+		})
+	}
+	return nil
+}
+
+// evidence is a file that is kept beside a finding.
+type evidence struct {
+	name string
+	text []byte
+}
+
+// stop reports a finding after which a log is not followed further.
+func (r *run) stop(f Finding, kept ...evidence) error {
+	for _, e := range kept {
+		path, err := r.Book.SaveEvidence(fmt.Sprintf("%s-%s-%s-%s", r.Now().UTC().Format("20060102T150405.000000"), f.Log, f.Kind, e.name), e.text)
+		if err != nil {
+			return err
+		}
+		f.Evidence = append(f.Evidence, path)
+	}
+	k, err := f.kept()
+	if err != nil {
+		return err
+	}
+	// It is reported at every look, as long as it is so.
+	r.report.Findings = append(r.report.Findings, f)
+	err = r.Book.Update(r.ctx, func(tx *book.Tx) error {
+		_, err := tx.PutFinding(k)
+		return err
+	})
+	return errors.Join(err, errStop)
+}
+
+// run is one look.
+type run struct {
+	*Auditor
+	ctx    context.Context
+	report *Report
+	orders *orderCache
+	named  map[string]string // issuing CAs and their keys
+	rules  *ruleBook
+	signed time.Time // when the log of acts was signed
+	latest int64     // time of the newest act so far
+}
+
+// find keeps a finding, and reports it if it was not found before.
+func (r *run) find(tx *book.Tx, f Finding) error {
+	k, err := f.kept()
+	if err != nil {
+		return err
+	}
+	if len(k.Subject) > maxSubject {
+		k.Subject = k.Subject[:maxSubject]
+	}
+	fresh, err := tx.PutFinding(k)
+	if fresh {
+		r.report.Findings = append(r.report.Findings, f)
+	}
+	return err
+}
+
+const maxSubject = 2048
+
+// micro and moment write times as the book keeps them.
+func micro(t time.Time) int64 { return t.UnixMicro() }
+
+func moment(at int64) time.Time { return time.UnixMicro(at).UTC() }

@@ -1,0 +1,249 @@
+package auditor
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"math/big"
+	"strings"
+
+	"golang.org/x/crypto/ocsp"
+
+	"sigill/ca"
+	"sigill/internal/auditor/book"
+	"sigill/internal/auditor/rederive"
+)
+
+// asked is how many serials OCSP is asked for in one look: lists are compared whole.
+const asked = 100
+
+// public compares what relying parties are told with what the log of acts says: lists
+// whole, both ways, and OCSP for what was revoked since the last look.
+func (r *run) public() error {
+	if r.Status == nil {
+		return nil
+	}
+	now := r.Now()
+	var addresses []string
+	var fresh []*book.Certificate
+	err := r.Book.View(r.ctx, func(tx *book.Tx) (err error) {
+		if addresses, err = tx.CRLs(micro(now)); err != nil {
+			return err
+		}
+		things, err := tx.Opened(book.WantPublic, "", asked)
+		for _, o := range things {
+			c, err := tx.Certificate(o.ID)
+			if err != nil {
+				return err
+			}
+			fresh = append(fresh, c)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range fresh {
+		if err := r.answered(c); err != nil {
+			return err
+		}
+	}
+	for i, address := range addresses {
+		r.Progress("lists", int64(i), int64(len(addresses)))
+		if err := r.list(address); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// issuerOf returns the issuing CA that has signed something, as check says.
+func (r *run) issuerOf(check func(*x509.Certificate) error) *x509.Certificate {
+	for _, der := range r.Issuers.All() {
+		if cert, err := x509.ParseCertificate(der); err == nil && check(cert) == nil {
+			return cert
+		}
+	}
+	return nil
+}
+
+func (r *run) told(f Finding) error {
+	return r.Book.Update(r.ctx, func(tx *book.Tx) error { return r.find(tx, f) })
+}
+
+// list compares one CRL with the acts.
+func (r *run) list(address string) error {
+	unusable := func(text string) error {
+		return r.told(Finding{Kind: StatusGone, Severity: Warning, Index: -1, Text: text, IDs: ids("list", address)})
+	}
+	text, err := r.Status.List(r.ctx, address)
+	if err != nil {
+		if r.ctx.Err() != nil {
+			return r.ctx.Err()
+		}
+		return unusable("the list cannot be fetched")
+	}
+	list, err := x509.ParseRevocationList(text)
+	if err != nil {
+		return unusable("the list cannot be read")
+	}
+	if r.issuerOf(list.CheckSignatureFrom) == nil {
+		return unusable("the list is not signed by one of the CAs")
+	}
+	if r.Now().After(list.NextUpdate) {
+		return unusable("the list has expired")
+	}
+	public := make(map[string]bool, len(list.RevokedCertificateEntries))
+	for _, e := range list.RevokedCertificateEntries {
+		if s, ok := ca.SerialOf(e.SerialNumber); ok {
+			public[s.String()] = true
+		}
+	}
+	return r.Book.Update(r.ctx, func(tx *book.Tx) error {
+		if err := r.listed(tx, address, public); err != nil {
+			return err
+		}
+		return r.unlogged(tx, list)
+	})
+}
+
+// listed reports what was ended and is not in its list.
+func (r *run) listed(tx *book.Tx, address string, public map[string]bool) error {
+	var seen, missing []*book.Certificate
+	err := tx.EndedOn(address, micro(r.Now()), func(c *book.Certificate) error {
+		if public[c.Serial] {
+			seen = append(seen, c)
+		} else {
+			missing = append(missing, c)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range seen {
+		if _, err := tx.Settle(book.WantPublic, c.Serial); err != nil && !errors.Is(err, book.ErrNotFound) {
+			return err
+		}
+	}
+	for _, c := range missing {
+		if r.Now().Sub(moment(c.EndedAt)) <= r.Public {
+			continue
+		}
+		if err := r.find(tx, Finding{Kind: Unpublic, Severity: Critical, Log: Acts, Index: c.Ended, Text: "it was revoked, and its list does not say so",
+			IDs: ids("serial", c.Serial, "card", c.Card)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unlogged reports what a list says and no act.
+func (r *run) unlogged(tx *book.Tx, list *x509.RevocationList) error {
+	for _, e := range list.RevokedCertificateEntries {
+		if e.RevocationTime.After(r.signed.Add(-r.Grace)) {
+			continue // its act may be in the log by the next look
+		}
+		s, ok := ca.SerialOf(e.SerialNumber)
+		c, err := tx.Certificate(s.String())
+		if err != nil && !errors.Is(err, book.ErrNotFound) {
+			return err
+		}
+		if err == nil && c.Ended >= 0 {
+			continue
+		}
+		id := s.String()
+		if !ok {
+			id = e.SerialNumber.Text(16)
+		}
+		if err := r.find(tx, Finding{Kind: Unlogged, Severity: Critical, Index: -1, Text: "a list says that it is revoked, and no act does", IDs: ids("serial", id)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answered asks OCSP for a serial that was ended.
+func (r *run) answered(c *book.Certificate) error {
+	base, _, ok := strings.Cut(c.CRL, "/crl/")
+	if !ok {
+		return nil // a certificate without addresses: nobody asks
+	}
+	serial, err := ca.ParseSerial(c.Serial)
+	if err != nil {
+		return nil // said of its leaf
+	}
+	key, err := r.issuerKey(c.Issuer)
+	if err != nil {
+		return err
+	}
+	cert, err := x509.ParseCertificate(r.Issuers.Certificate(key))
+	if err != nil {
+		return nil // said of its leaf
+	}
+	request, err := ocsp.CreateRequest(&x509.Certificate{SerialNumber: serial.Int()}, cert, nil)
+	if err != nil {
+		return err
+	}
+	f := Finding{Kind: StatusGone, Severity: Warning, Log: Acts, Index: c.Ended, IDs: ids("serial", c.Serial)}
+	text, err := r.Status.OCSP(r.ctx, base+"/ocsp", request)
+	if r.ctx.Err() != nil {
+		return r.ctx.Err()
+	}
+	if err != nil {
+		f.Text = "OCSP does not answer"
+		return r.told(f)
+	}
+	answer, err := ocsp.ParseResponseForCert(text, &x509.Certificate{SerialNumber: new(big.Int).Set(serial.Int())}, cert)
+	switch {
+	case err != nil:
+		f.Text = "OCSP's answer cannot be used"
+	case answer.Status == ocsp.Revoked:
+		return nil
+	case r.Now().Sub(moment(c.EndedAt)) <= r.Public && answer.Status != ocsp.Good:
+		return nil
+	case r.Now().Sub(moment(c.EndedAt)) <= r.Grace:
+		return nil
+	default:
+		f.Kind, f.Severity, f.Text = Unpublic, Critical, "it was revoked, and OCSP does not say so"
+	}
+	return r.told(f)
+}
+
+// issuerKey returns the hash of the key of the CA of that name, as certificates tell.
+func (r *run) issuerKey(name string) (key [sha256.Size]byte, err error) {
+	err = r.Book.View(r.ctx, func(tx *book.Tx) error {
+		text, err := tx.Meta(issuerMeta + name)
+		if b, bad := hex.DecodeString(text); bad == nil {
+			copy(key[:], b)
+		}
+		return err
+	})
+	return key, err
+}
+
+// issuerMeta is what the book's words about CAs begin with.
+const issuerMeta = "issuer "
+
+// issuer holds the key of a certificate's CA against the name that the acts give it.
+func (r *run) issuer(tx *book.Tx, l *logged) error {
+	name, key := l.row.Issuer, hex.EncodeToString(l.entry.Leaf.TimestampedEntry.PrecertEntry.IssuerKeyHash[:])
+	if name == "" || r.named[name] == key {
+		return nil
+	}
+	is, err := tx.Meta(issuerMeta + name)
+	switch {
+	case err != nil:
+		return err
+	case is == "":
+		if err := tx.PutMeta(issuerMeta+name, key); err != nil {
+			return err
+		}
+	case is != key:
+		return r.find(tx, Finding{Kind: "certificate." + Kind(rederive.Claim), Severity: Critical, Log: Certificates, Index: l.index,
+			Text: "another CA has made it than the others of this name", IDs: ids("serial", l.row.Serial, "issuer", name)})
+	}
+	r.named[name] = key
+	return nil
+}
