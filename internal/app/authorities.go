@@ -41,6 +41,7 @@ type Ended struct {
 	Why    string      `json:"why"` // revoked or closed
 	Since  time.Time   `json:"since"`
 	Reason string      `json:"reason,omitempty"` // of the root, where it is revoked
+	By     string      `json:"-"`                // account of who closed it
 }
 
 func (e Ended) text() string {
@@ -56,7 +57,7 @@ func endedCAs(h *keys.Hierarchy) (out map[ca.IssuerID]Ended, closed map[ca.Issue
 	out = map[ca.IssuerID]Ended{}
 	closed, err = h.Closings()
 	for id, c := range closed {
-		out[id] = Ended{Issuer: id, Why: "closed", Since: c.At.UTC()}
+		out[id] = Ended{Issuer: id, Why: "closed", Since: c.At.UTC(), By: c.By}
 	}
 	list, unread := h.RootCRL()
 	if unread != nil {
@@ -183,7 +184,7 @@ func (s *authorities) count(ctx context.Context, c keys.Closing) {
 	if n.Good > 0 || n.Valid > 0 && !early {
 		return
 	}
-	s.tell(ctx, audit.CALast, Ended{Issuer: c.Issuer, Why: "closed", Since: c.At})
+	s.tell(ctx, audit.CALast, Ended{Issuer: c.Issuer, Why: "closed", Since: c.At, By: c.By})
 	s.mu.Lock()
 	s.final[c.Issuer] = true
 	s.mu.Unlock()
@@ -291,7 +292,7 @@ func (a *App) watchAuthorities() {
 func (a *App) recordEnded(ctx context.Context, act string, e Ended) error {
 	return a.DB.Issue().Update(ctx, func(tx *issue.Tx) error {
 		return tx.Events.Append(issue.NewEvent(act, a.now(), "operator", issue.F("issuer", string(e.Issuer)),
-			issue.F("since", e.Since.UTC().Format(time.RFC3339)), issue.F("reason", e.Reason)))
+			issue.F("since", e.Since.UTC().Format(time.RFC3339)), issue.F("reason", e.Reason), issue.F("account", e.By)))
 	})
 }
 

@@ -75,7 +75,7 @@ func (a *App) recordOutage(ctx context.Context, act mode.Act, n mode.Notice) err
 	}
 	at := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 	fields := []audit.Field{issue.F("outage", n.ID), issue.F("account", n.By), issue.F("begun", at(n.Begun)), issue.F("until", at(n.Until)),
-		issue.F("reason-sv", n.ReasonSV), issue.F("reason-en", n.ReasonEN)}
+		{Name: "reason-sv", Value: n.ReasonSV}, {Name: "reason-en", Value: n.ReasonEN}} // as announced, and not cut
 	if act == mode.Ended {
 		fields = append(fields, issue.F("ended", at(n.Ended)))
 	}

@@ -67,10 +67,19 @@ func EventID(act string, subject ...string) string {
 
 // Seal checks an event and returns it as it is stored: with its canonical body,
 // the body's leaf hash and a fresh salt for every personal field. At is cut to
-// microseconds, the precision that both databases keep.
+// microseconds, the precision that both databases keep. An event without the fields
+// of its act is refused, see [Check].
 //
 // Sealing one event twice gives two different records, because salts are drawn.
 func Seal(e Event) (Record, error) {
+	if err := Check(e); err != nil {
+		return Record{}, err
+	}
+	return seal(e)
+}
+
+// seal is Seal for events with any fields.
+func seal(e Event) (Record, error) {
 	b := Body{ID: e.ID, At: e.At.UTC().Truncate(time.Microsecond), Act: e.Act, By: e.By, Public: e.Public}
 	r := Record{ID: b.ID, At: b.At, Act: b.Act, By: b.By}
 	for _, f := range e.Personal {
@@ -128,7 +137,7 @@ func (b *Body) check() error {
 	if !strings.HasPrefix(b.ID, "evt_") || len(b.ID) > maxID || !isName(b.ID) {
 		return fmt.Errorf("id %q is not an event id", b.ID)
 	}
-	if !slices.Contains(Acts(), b.Act) {
+	if _, ok := shapes[b.Act]; !ok {
 		return errors.New("act is not in the list")
 	}
 	if b.By == "" || len(b.By) > maxID || !utf8.ValidString(b.By) {

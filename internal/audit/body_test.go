@@ -18,7 +18,7 @@ func TestSeal(t *testing.T) {
 		Act: CardBlocked, By: "officer:1",
 		Public:   []Field{{"card", "9752000000000000001"}, {"detail", "a \"quote\", \\ and\ttab\x01 <&> å\u2028"}},
 		Personal: []Field{{"number", "197001019990"}}}
-	r, err := Seal(e)
+	r, err := seal(e)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestSeal(t *testing.T) {
 	if bytes.Contains(r.Body, []byte("197001019990")) {
 		t.Error("Body holds a personal value")
 	}
-	again, err := Seal(e)
+	again, err := seal(e)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestSealRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			e := told(1)
 			tt.change(&e)
-			if r, err := Seal(e); err == nil {
+			if r, err := seal(e); err == nil {
 				t.Errorf("sealed: %s", r.Body)
 			}
 		})
@@ -116,7 +116,7 @@ func TestSealRefuses(t *testing.T) {
 }
 
 func TestParseBodyIsStrict(t *testing.T) {
-	r, err := Seal(told(1))
+	r, err := seal(told(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestParseBodyIsStrict(t *testing.T) {
 }
 
 func FuzzParseBody(f *testing.F) {
-	r, err := Seal(told(1))
+	r, err := seal(told(1))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func TestClip(t *testing.T) {
 		}
 		e := told(1)
 		e.Public[0].Value = got
-		if _, err := Seal(e); err != nil {
+		if _, err := seal(e); err != nil {
 			t.Errorf("a clipped value is refused: %v", err)
 		}
 	}

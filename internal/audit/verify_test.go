@@ -55,7 +55,7 @@ func TestTampering(t *testing.T) {
 	resealed := func(i int, change func(*Event)) Record {
 		e := told(i)
 		change(&e)
-		r, err := Seal(e)
+		r, err := seal(e)
 		if err != nil {
 			t.Fatal(err)
 		}

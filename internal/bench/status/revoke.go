@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"sigill/ca"
+	"sigill/internal/audit"
 	"sigill/internal/bench/figure"
 	"sigill/internal/bench/httpload"
 	"sigill/internal/bench/population"
@@ -277,7 +278,7 @@ func (s *Session) bareWrites(ctx context.Context, n int) (took time.Duration, er
 	err = figure.Each(few, massAtOnce, func(int) error {
 		return db.Issue().Update(ctx, func(tx *issue.Tx) error {
 			for range rowsOfRevocation {
-				if err := tx.Events.Append(issue.NewEvent("intent.recorded", time.Now(), "system", issue.F("serial", "0"))); err != nil {
+				if err := tx.Events.Append(issue.NewEvent(audit.OrderExpired, time.Now(), "system", issue.F("order", "ord_0"), issue.F("card", "0"))); err != nil {
 					return err
 				}
 			}

@@ -248,10 +248,8 @@ func testEvents(t *testing.T, db *store.DB) {
 }
 
 func testChain(t *testing.T, db *store.DB) {
-	bare := Event("evt_c")
-	bare.Personal = nil
 	update(t, db, func(tx *download.Tx) error {
-		return errors.Join(tx.Events.Append(Event("evt_b")), tx.Events.Append(bare), tx.Events.Append(Event("evt_a")))
+		return errors.Join(tx.Events.Append(Refusal("evt_b")), tx.Events.Append(Event("evt_c")), tx.Events.Append(Imported("evt_a")))
 	})
 	links := append(link(t, db, 2), link(t, db, 2)...)
 	view := func(fn func(*audit.Tx) error) {
@@ -265,7 +263,7 @@ func testChain(t *testing.T, db *store.DB) {
 		same(t, head, err, &links[2])
 		records, got, err := tx.Linked(0, 10)
 		same(t, got, err, links)
-		same(t, ids(records, func(r audit.Record) int { return len(r.Personal) }), err, []int{2, 0, 2})
+		same(t, ids(records, func(r audit.Record) int { return len(r.Personal) }), err, []int{1, 0, 9})
 		for i, r := range records {
 			if r.ID != links[i].Event || r.Leaf != links[i].Leaf || audit.LeafHash(r.Body) != r.Leaf {
 				t.Errorf("record %d = %+v", i, r)
@@ -273,7 +271,7 @@ func testChain(t *testing.T, db *store.DB) {
 		}
 		body, err := audit.ParseBody(records[2].Body)
 		for i, p := range records[2].Personal {
-			if p.Name != Event("").Personal[i].Name || p.Value != Event("").Personal[i].Value || audit.Commit(p) != body.Commitments[i].HMAC {
+			if want := Imported("").Personal[i]; p.Name != want.Name || p.Value != want.Value || audit.Commit(p) != body.Commitments[i].HMAC {
 				t.Errorf("personal field %+v is not the committed one", p)
 			}
 		}

@@ -137,9 +137,26 @@ func EventID(n byte, version int) string {
 	return "evt_" + string('a'+rune(n)) + string('0'+rune(version))
 }
 
+// Event is an event without personal fields.
 func Event(id string) audit.Event {
-	return audit.Event{ID: id, At: T0, Act: "certificate.revoked", By: "system", Public: []audit.Field{{Name: "serial", Value: "40"}},
-		Personal: []audit.Field{{Name: "name", Value: "Åsa"}, {Name: "number", Value: "198001011239"}}}
+	return audit.Event{ID: id, At: T0, Act: audit.CertificateRevoked, By: "system", Public: []audit.Field{{Name: "serial", Value: "40"},
+		{Name: "issuer", Value: "test"}, {Name: "reason", Value: "superseded"}, {Name: "rule", Value: "test"}, {Name: "partition", Value: "0"}}}
+}
+
+// Refusal is an event with a personal field.
+func Refusal(id string) audit.Event {
+	return audit.Event{ID: id, At: T0, Act: audit.RequestRefused, By: "system", Public: []audit.Field{{Name: "rule", Value: "test"}},
+		Personal: []audit.Field{{Name: "detail", Value: "Åsa, 198001011239"}}}
+}
+
+// Imported is an event with several personal fields.
+func Imported(id string) audit.Event {
+	e := audit.Event{ID: id, At: T0, Act: audit.PersonImported, By: "system",
+		Public: []audit.Field{{Name: "person", Value: "per_1"}, {Name: "organisation", Value: "org_1"}, {Name: "result", Value: "created"}}}
+	for _, name := range []string{"number", "givenName", "surname", "hsaId", "email", "upn", "sid", "protected", "endsAt"} {
+		e.Personal = append(e.Personal, audit.Field{Name: name, Value: "Åsa's " + name})
+	}
+	return e
 }
 
 // Base inserts organisation, person, card, order.
