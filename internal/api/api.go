@@ -1,5 +1,6 @@
-// Package api is HTTP in, calls, HTTP out: the card protocol (/card/v1) and the
-// administrators' API (/api/v1) on the card listener. It owns the mapping of
+// Package api is HTTP in, calls, HTTP out: the card protocol (/card/v1), the
+// administrators' API (/api/v1) and the door to what auditors read (/log), on the card
+// listener. It owns the mapping of
 // requests to calls and of errors to problem documents, and no rule.
 //
 // Who calls is judged on every request, from the certificate whose key this very
@@ -21,6 +22,7 @@ import (
 	"path"
 	"time"
 
+	"sigill/internal/logapi"
 	"sigill/internal/strictjson"
 	"sigill/orders"
 	"sigill/orders/download"
@@ -51,6 +53,8 @@ type Config struct {
 	Conditions Conditions
 	// Lane bounds how many issue at once; nil: it is not bounded.
 	Lane Lane
+	// Logs is how auditors read the logs; nil: there is nothing to read.
+	Logs *logapi.Service
 	// Seen is how who revokes waits until it is seen everywhere; nil: nobody can.
 	Seen Seen
 }
@@ -157,6 +161,18 @@ func New(c Config) http.Handler {
 	card("GET /api/v1/incidents/{id}", h.incident)
 	card("POST /api/v1/people/{id}/end-assignment", h.endAssignment)
 	card("POST /api/v1/people/{id}/revoke", h.revokePerson)
+
+	card("GET /log/acts/checkpoint", h.readLog)
+	card("GET /log/acts/tile/{tile...}", h.readLog)
+	card("GET /log/certificates/checkpoint", h.readLog)
+	card("GET /log/certificates/tile/{tile...}", h.readLog)
+	card("GET /log/certificates/ct/v1/get-sth", h.readLog)
+	card("GET /log/certificates/ct/v1/get-sth-consistency", h.readLog)
+	card("GET /log/certificates/ct/v1/get-proof-by-hash", h.readLog)
+	card("GET /log/certificates/ct/v1/get-entries", h.readLog)
+	card("GET /log/certificates/ct/v1/get-entry-and-proof", h.readLog)
+	card("GET /log/certificates/ct/v1/get-roots", h.readLog)
+	card("GET /log/evidence/{id}", h.readLog)
 	none := h.serve(classOf("/"), func(*call) (any, error) { return nil, errNoRoute }, maxBody)
 	mux.Handle("/", none)
 	return h.guard(asWritten(mux, none))
@@ -222,7 +238,7 @@ func (h *handler) serve(cl class, fn func(*call) (any, error), limit int64) http
 		if err == nil {
 			var result any
 			if result, err = h.run(cl, &call{r, c, http.NewResponseController(w)}, fn); err == nil {
-				h.write(w, http.StatusOK, "application/json", result)
+				h.result(w, result)
 				return
 			}
 		}

@@ -1,11 +1,14 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"sigill/internal/lanes"
+	"sigill/internal/logapi"
 	"sigill/internal/texts"
 	"sigill/internal/wire"
 	"sigill/orders/download"
@@ -57,6 +60,9 @@ func (h *handler) problem(w http.ResponseWriter, r *http.Request, err error) {
 	} else if after := askAgain(policy.Rule(p.Rule)); after != "" {
 		w.Header().Set("Retry-After", after)
 	}
+	if strings.Contains(r.Pattern, "/ct/v1/") {
+		p.ErrorMessage = cmp.Or(p.Detail, p.Title)
+	}
 	w.Header().Set("Content-Language", lang)
 	h.write(w, p.Status, "application/problem+json", p)
 }
@@ -78,6 +84,8 @@ func (h *handler) problemFor(lang string, err error) *wire.Problem {
 		return named(http.StatusForbidden, "cross-origin")
 	case errors.Is(err, errNoRoute), errors.Is(err, issue.ErrNotFound):
 		return named(http.StatusNotFound, "not-found")
+	case errors.Is(err, logapi.ErrErased):
+		return named(http.StatusGone, "erased")
 	case errors.Is(err, download.ErrBusy):
 		return named(http.StatusConflict, "busy")
 	case errors.Is(err, issue.ErrConflict), errors.Is(err, issue.ErrState):

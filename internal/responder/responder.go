@@ -11,6 +11,7 @@
 //	GET        /ocsp/<request in base64>
 //	GET        /crl/<issuer>/<partition>.crl, /crl/<issuer>/full.crl
 //	GET        /aia/<issuer>.cer
+//	GET        /log/… (what of the logs is for everybody; not this package's)
 package responder
 
 import (
@@ -55,8 +56,10 @@ type Config struct {
 	OCSP Answerer
 	// Dir is the public directory with crl/ and aia/ below it.
 	Dir string
-	Now func() time.Time
-	Log *slog.Logger
+	// Logs answers what is below /log/; nil: nothing is there.
+	Logs http.Handler
+	Now  func() time.Time
+	Log  *slog.Logger
 }
 
 // Handler serves the status listener. It must be mounted as the server's handler
@@ -65,6 +68,7 @@ type Config struct {
 type Handler struct {
 	ocsp Answerer
 	dir  string
+	logs http.Handler
 	now  func() time.Time
 	log  *slog.Logger
 
@@ -83,7 +87,7 @@ func New(c Config) (*Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("status listener: %w", err)
 	}
-	return &Handler{ocsp: c.OCSP, dir: c.Dir, now: c.Now, log: c.Log,
+	return &Handler{ocsp: c.OCSP, dir: c.Dir, logs: c.Logs, now: c.Now, log: c.Log,
 		failed: rate.Sometimes{Interval: time.Second}, unreadable: rate.Sometimes{Interval: time.Second}}, dir.Close()
 }
 
@@ -93,6 +97,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := sentPath(r)
 	if text, ok := strings.CutPrefix(path, "/ocsp"); ok && (text == "" || text[0] == '/') {
 		h.serveOCSP(w, r, strings.TrimPrefix(text, "/"))
+		return
+	}
+	if h.logs != nil && strings.HasPrefix(path, "/log/") {
+		h.logs.ServeHTTP(w, r)
 		return
 	}
 	name, mediaType, ok := publicFile(path)

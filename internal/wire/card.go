@@ -15,6 +15,8 @@ type Problem struct {
 	Next   string `json:"next,omitempty"` // what to do now
 	// Request names the request in the server's log.
 	Request string `json:"request,omitempty"`
+	// ErrorMessage is for clients of certificate logs (RFC 6962, 4).
+	ErrorMessage string `json:"error_message,omitempty"`
 }
 
 func (p *Problem) Error() string {

@@ -107,6 +107,10 @@ func network(from string) netip.Prefix {
 	return p
 }
 
+// Allow counts an answer of another kind that costs as much as unknown does, from the
+// same allowance, and reports false if it is one too many. from is a remote address.
+func (a *Addresses) Allow(from string, now time.Time) bool { return a.allow(from, now) }
+
 // spent reports whether a client has had all it may have at the moment.
 func (a *Addresses) spent(from string, now time.Time) bool {
 	if a == nil {
