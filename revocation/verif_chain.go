@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"sigill/revocation/logged"
 )
 
 // Level is a level of assurance. The zero Level is none.
@@ -51,6 +53,7 @@ type Demand struct {
 	ExtKeyUsages []x509.ExtKeyUsage // all of them, by name
 	KeyUsage     x509.KeyUsage      // all of these bits
 	Kind         Kind
+	Log          logged.Demand // of transparency logs
 }
 
 // An HSA-id is SE, the ten digits of the organisation that answers for the
@@ -262,12 +265,13 @@ func (j *judgement) purpose(c chain) (Cause, error) {
 		return CausePurpose, errors.New("purpose: the key is not for the demanded use")
 	}
 	if demand.Kind != "" && j.result.Identifier.Kind != demand.Kind {
-		return CauseIdentifier, fmt.Errorf("identifier: %s is demanded, and the subject has %s", demand.Kind, kindWord(j.result.Identifier.Kind))
+		return CauseIdentifier, fmt.Errorf("identifier: %s is demanded, and the subject has %s", demand.Kind, j.result.Identifier.Kind.Word())
 	}
 	return causeNone, nil
 }
 
-func kindWord(k Kind) string {
+// Word names the kind for people.
+func (k Kind) Word() string {
 	if k == "" {
 		return "none, or more than one"
 	}

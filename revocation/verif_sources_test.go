@@ -2,8 +2,6 @@ package revocation_test
 
 import (
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -244,31 +242,6 @@ func TestVerifySkew(t *testing.T) {
 	w.want(w.judge(), revocation.Good, revocation.CauseGood)
 	w.leaf = young(revtest.Start.Add(2 * time.Minute))
 	w.want(w.judge(), revocation.Unknown, revocation.CauseNotYet)
-}
-
-func TestVerifySCT(t *testing.T) {
-	w := newWeb(t)
-	if got := w.judge(); got.SCT != revocation.SCTAbsent {
-		t.Errorf("none: %q", got.SCT)
-	}
-	logged := *w.leaf
-	logged.ExtraExtensions = []pkix.Extension{{Id: []int{1, 3, 6, 1, 4, 1, 11129, 2, 4, 2}, Value: []byte{4, 2, 'x', 'y'}}}
-	w.leaf = revtest.Sign(t, &logged, w.inner.Cert, w.leaf.PublicKey, w.inner.Key)
-	if got := w.judge(); got.Status != revocation.Good || got.SCT != revocation.SCTNotChecked {
-		t.Errorf("nobody checks: %s, %q", got.Status, got.SCT)
-	}
-	var failure error
-	w.v.SCTs = func(cert, issuer *x509.Certificate, list []byte) error {
-		if !cert.Equal(w.leaf) || !issuer.Equal(w.inner.Cert) || string(list) != "xy" {
-			t.Errorf("asked of %x", list)
-		}
-		return failure
-	}
-	if got := w.judge(); got.Status != revocation.Good || got.SCT != revocation.SCTBelieved {
-		t.Errorf("believed: %s, %q", got.Status, got.SCT)
-	}
-	failure = errors.New("unknown log")
-	w.want(w.judge(), revocation.Unknown, revocation.CauseLog)
 }
 
 // An answer without an end would be in force for ever: it is not merely stale.

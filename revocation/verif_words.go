@@ -2,9 +2,6 @@ package revocation
 
 import (
 	"fmt"
-	"strings"
-	"time"
-	"unicode"
 
 	"sigill/ca"
 )
@@ -34,7 +31,8 @@ const (
 	CauseLevel
 	CausePurpose
 	CauseIdentifier
-	CauseLog
+	CauseNotPromised // by no log that is known
+	CauseNotLogged   // or not under enough witnesses' eyes
 	CauseFuture
 	CausePast // what is said today proves nothing of then
 )
@@ -84,19 +82,22 @@ func (c Cause) words() words {
 func (c Cause) wordsOfChain(askEN, askSV string) words {
 	const newEN, newSV = "Holder: ask your ID administrator for a new eID.", "Innehavaren: be din ID-administratör om en ny e-legitimation."
 	const otherEN, otherSV = "Holder: choose another of your eIDs.", "Innehavaren: välj en annan av dina e-legitimationer."
+	const logEN = "Operator: the steps say what is missing. If the log was reached and does not have the certificate, tell the issuer: it may be forged."
+	const logSV = "Driften: stegen visar vad som saknas. Om loggen nåddes och inte har certifikatet, meddela utgivaren: det kan vara förfalskat."
 	w := map[Cause]words{
-		CauseExpired:    {name: "expired", en: "The certificate has expired.", nextEN: newEN, sv: "Certifikatet har gått ut.", nextSV: newSV},
-		CauseNotYet:     {name: "not-yet-valid", en: "The certificate is not valid yet.", nextEN: "Operator: see whether the clock here is right.", sv: "Certifikatet gäller inte än.", nextSV: "Driften: se om klockan här går rätt."},
-		CauseUntrusted:  {name: "untrusted", en: "The certificate's issuer is not trusted here.", nextEN: "Operator: add the issuer's root to the trust list if its cards shall be taken, and see that the issuing CA's certificate comes along.", sv: "Utgivaren av certifikatet är inte betrodd här.", nextSV: "Driften: lägg till utgivarens rot i listan över betrodda om dess kort ska godtas, och se till att den utfärdande CA:ns certifikat följer med."},
-		CauseChain:      {name: "chain", en: "The chain of certificates is not in order.", nextEN: askEN, sv: "Certifikatkedjan är inte i sin ordning.", nextSV: askSV},
-		CausePolicy:     {name: "policy", en: "The certificate was not issued under a policy that is demanded here.", nextEN: otherEN, sv: "Certifikatet är inte utfärdat enligt en policy som krävs här.", nextSV: otherSV},
-		CauseTwoLevels:  {name: "two-levels", en: "The certificate names two levels of assurance.", nextEN: askEN, sv: "Certifikatet anger två tillitsnivåer.", nextSV: askSV},
-		CauseLevel:      {name: "level", en: "The level of assurance is too low.", nextEN: otherEN, sv: "Tillitsnivån är för låg.", nextSV: otherSV},
-		CausePurpose:    {name: "purpose", en: "The certificate is for another purpose.", nextEN: otherEN, sv: "Certifikatet är till för något annat.", nextSV: otherSV},
-		CauseIdentifier: {name: "identifier", en: "The certificate has another kind of identifier than is demanded here.", nextEN: otherEN, sv: "Certifikatet har en annan sorts identitet än den som krävs här.", nextSV: otherSV},
-		CauseLog:        {name: "log", en: "The timestamps of the transparency log are not believed.", nextEN: askEN, sv: "Transparensloggens tidsstämplar går inte att lita på.", nextSV: askSV},
-		CauseFuture:     {name: "future", en: "Nobody can tell of the future.", nextEN: "Ask of another time.", sv: "Ingen kan svara om framtiden.", nextSV: "Fråga om en annan tid."},
-		CausePast:       {name: "past", en: "What is said today proves nothing of that time.", nextEN: "Look for an answer or a list that was kept from then.", sv: "Det som sägs i dag bevisar inget om den tiden.", nextSV: "Leta efter ett svar eller en lista som sparats från den tiden."},
+		CauseExpired:     {name: "expired", en: "The certificate has expired.", nextEN: newEN, sv: "Certifikatet har gått ut.", nextSV: newSV},
+		CauseNotYet:      {name: "not-yet-valid", en: "The certificate is not valid yet.", nextEN: "Operator: see whether the clock here is right.", sv: "Certifikatet gäller inte än.", nextSV: "Driften: se om klockan här går rätt."},
+		CauseUntrusted:   {name: "untrusted", en: "The certificate's issuer is not trusted here.", nextEN: "Operator: add the issuer's root to the trust list if its cards shall be taken, and see that the issuing CA's certificate comes along.", sv: "Utgivaren av certifikatet är inte betrodd här.", nextSV: "Driften: lägg till utgivarens rot i listan över betrodda om dess kort ska godtas, och se till att den utfärdande CA:ns certifikat följer med."},
+		CauseChain:       {name: "chain", en: "The chain of certificates is not in order.", nextEN: askEN, sv: "Certifikatkedjan är inte i sin ordning.", nextSV: askSV},
+		CausePolicy:      {name: "policy", en: "The certificate was not issued under a policy that is demanded here.", nextEN: otherEN, sv: "Certifikatet är inte utfärdat enligt en policy som krävs här.", nextSV: otherSV},
+		CauseTwoLevels:   {name: "two-levels", en: "The certificate names two levels of assurance.", nextEN: askEN, sv: "Certifikatet anger två tillitsnivåer.", nextSV: askSV},
+		CauseLevel:       {name: "level", en: "The level of assurance is too low.", nextEN: otherEN, sv: "Tillitsnivån är för låg.", nextSV: otherSV},
+		CausePurpose:     {name: "purpose", en: "The certificate is for another purpose.", nextEN: otherEN, sv: "Certifikatet är till för något annat.", nextSV: otherSV},
+		CauseIdentifier:  {name: "identifier", en: "The certificate has another kind of identifier than is demanded here.", nextEN: otherEN, sv: "Certifikatet har en annan sorts identitet än den som krävs här.", nextSV: otherSV},
+		CauseNotPromised: {name: "not-promised", en: "No transparency log that is known here has promised to show the certificate.", nextEN: logEN, sv: "Ingen transparenslogg som är känd här har lovat att visa certifikatet.", nextSV: logSV},
+		CauseNotLogged:   {name: "not-logged", en: "It is not proved that the certificate is in a transparency log that witnesses watch.", nextEN: "Holder: try again in a while. " + logEN, sv: "Det är inte bevisat att certifikatet står i en transparenslogg som vittnen bevakar.", nextSV: "Innehavaren: försök igen om en stund. " + logSV},
+		CauseFuture:      {name: "future", en: "Nobody can tell of the future.", nextEN: "Ask of another time.", sv: "Ingen kan svara om framtiden.", nextSV: "Fråga om en annan tid."},
+		CausePast:        {name: "past", en: "What is said today proves nothing of that time.", nextEN: "Look for an answer or a list that was kept from then.", sv: "Det som sägs i dag bevisar inget om den tiden.", nextSV: "Leta efter ett svar eller en lista som sparats från den tiden."},
 	}[c]
 	if w.name == "" {
 		w = words{name: "none", en: "Nothing was judged.", nextEN: askEN, sv: "Inget har bedömts.", nextSV: askSV}
@@ -135,110 +136,4 @@ func (r Verification) Next(language string) string {
 		return w.nextSV
 	}
 	return w.nextEN
-}
-
-// TranscriptOptions say what a transcript tells.
-type TranscriptOptions struct {
-	Language string // "sv" or "en", of summary and advice; steps are in English
-	// Subject has the certificate's subject told. It is the only personal data in
-	// a transcript; without it the serial tells which certificate it was.
-	Subject bool
-}
-
-// Transcript tells a judgement so that a help desk can read it and copy it into a
-// case: what was asked where, what was answered, by whose clock, the verdict, and
-// what to do next. p is what was judged and now our clock at that time.
-func (r Verification) Transcript(p Presented, now time.Time, o TranscriptOptions) string {
-	var b strings.Builder
-	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-12s %s\n", name+":", oneLine(fmt.Sprintf(format, args...)))
-	}
-	cert := p.Certificate
-	if o.Subject {
-		line("subject", "%s", cert.Subject)
-	}
-	line("serial", "%x", cert.SerialNumber)
-	line("issuer", "%s", cert.Issuer)
-	line("valid", "%s to %s", stamp(cert.NotBefore), stamp(cert.NotAfter))
-	if len(r.PolicyOIDs) > 0 {
-		line("policies", "%s", strings.Join(r.PolicyOIDs, " "))
-	}
-	if r.Level != (Level{}) {
-		line("level", "%s", strings.TrimSpace(fmt.Sprintf("%d %s", r.Level.Number, r.Level.Name)))
-	}
-	line("identifier", "%s", kindWord(r.Identifier.Kind))
-	if r.SCT != "" {
-		line("log", "%s", r.SCT)
-	}
-	line("our clock", "%s", stamp(now))
-	if !r.Judged.Equal(now) {
-		line("asked of", "%s", stamp(r.Judged))
-	}
-	b.WriteString("\n")
-	for i, step := range r.Steps {
-		fmt.Fprintf(&b, "%2d. %s\n", i+1, oneLine(step.Text))
-		if step.Exchange != nil {
-			step.Exchange.write(&b, now)
-		}
-	}
-	fmt.Fprintf(&b, "\n%-12s %s\n%-12s %s\n", "verdict:", oneLine(r.verdict(o.Language)), "next:", r.Next(o.Language))
-	return b.String()
-}
-
-func (r Verification) verdict(language string) string {
-	text := strings.ToUpper(string(r.Status)) + ". " + r.Summary(language)
-	if r.Soft {
-		text += " (" + r.SoftWhy + ")"
-	}
-	return text
-}
-
-// write tells an exchange in lines below its step.
-func (x *Exchange) write(b *strings.Builder, now time.Time) {
-	line := func(name, format string, args ...any) {
-		fmt.Fprintf(b, "      %-12s %s\n", name, oneLine(fmt.Sprintf(format, args...)))
-	}
-	switch {
-	case x.Address != "" && x.Kind != FromCache:
-		line("asked", "%s (%s, %d octets)", x.Address, x.Took.Round(time.Microsecond), x.Octets)
-	case x.Kind == FromCache:
-		line("kept", "%d octets, nothing was fetched now", x.Octets)
-	default:
-		line("at hand", "%d octets", x.Octets)
-	}
-	if !x.ThisUpdate.IsZero() {
-		line("this update", "%s, %s", stamp(x.ThisUpdate), ago(now.Sub(x.ThisUpdate)))
-	}
-	if !x.NextUpdate.IsZero() {
-		line("next update", "%s, %s", stamp(x.NextUpdate), ago(now.Sub(x.NextUpdate)))
-	}
-	if !x.ProducedAt.IsZero() {
-		line("made at", "%s by its clock, %s by ours", stamp(x.ProducedAt), ago(now.Sub(x.ProducedAt)))
-	}
-	if x.Signer != "" {
-		line("signed by", "%q", x.Signer)
-	}
-	if x.Number != "" {
-		line("list", "number %s, %d entries, for %s", x.Number, x.Entries, x.Scope)
-	}
-}
-
-// oneLine keeps what strangers wrote, in a certificate or an answer, on its line: a
-// name with a line break could otherwise add a verdict of its own.
-func oneLine(text string) string {
-	return strings.Map(func(c rune) rune {
-		if !unicode.IsPrint(c) {
-			return unicode.ReplacementChar
-		}
-		return c
-	}, text)
-}
-
-// ago tells how long ago something was, or how soon it will be: where it should
-// be past, a clock is wrong.
-func ago(d time.Duration) string {
-	if d < 0 {
-		return "in " + (-d).Round(time.Second).String()
-	}
-	return d.Round(time.Second).String() + " ago"
 }

@@ -11,6 +11,7 @@ import (
 	"sigill/ca"
 	"sigill/internal/revtest"
 	"sigill/revocation"
+	"sigill/revocation/transcript"
 )
 
 // Each cause has a name of its own, and words in both languages.
@@ -41,7 +42,7 @@ func TestTranscript(t *testing.T) {
 	p := revocation.Presented{Certificate: w.leaf}
 	p.Issuers = append(p.Issuers, w.inner.Cert)
 	got := w.v.Judge(t.Context(), p)
-	text := got.Transcript(p, revtest.Start, revocation.TranscriptOptions{Language: "sv", Subject: true})
+	text := transcript.Text(got, p, revtest.Start, transcript.Options{Language: "sv", Subject: true})
 	for _, want := range []string{"subject:     CN=Åsa Öberg", "identifier:  none, or more than one", "our clock:   2026-03-14T09:26:53Z",
 		"signed by    \"TEST root\"", "list         number 1, 0 entries, for all certificates", "OCSP for the certificate", ": revoked at 2026-03-14T09:25:53Z as keyCompromise",
 		"this update  2026-03-14T09:21:53Z, 5m0s ago", "verdict:     REVOKED. Certifikatet är spärrat. Det spärrades 2026-03-14T09:25:53Z (keyCompromise).", "nyckeln har varit i fel händer"} {
@@ -50,19 +51,19 @@ func TestTranscript(t *testing.T) {
 		}
 	}
 	// Without the subject nothing names the holder, and nothing else does anyway.
-	text = got.Transcript(p, revtest.Start, revocation.TranscriptOptions{})
+	text = transcript.Text(got, p, revtest.Start, transcript.Options{})
 	if strings.Contains(text, "Åsa") || !strings.Contains(text, "The certificate is revoked.") {
 		t.Errorf("without subject:\n%s", text)
 	}
 	// The clock of who answered is ahead: both clocks are told.
 	w.ocsp = w.forge(w.inner.OCSPCert, w.inner.OCSPKey, func(a *answer) { a.this = revtest.Start.Add(30 * time.Second) })
 	got = w.v.Judge(t.Context(), p)
-	if text := got.Transcript(p, revtest.Start, revocation.TranscriptOptions{}); !strings.Contains(text, "in 30s") {
+	if text := transcript.Text(got, p, revtest.Start, transcript.Options{}); !strings.Contains(text, "in 30s") {
 		t.Errorf("ahead:\n%s", text)
 	}
 	w.ocsp = w.forge(w.inner.OCSPCert, w.inner.OCSPKey, func(a *answer) { a.this = revtest.Start.Add(10 * time.Minute) })
 	got = w.v.Judge(t.Context(), p)
-	if text := got.Transcript(p, revtest.Start, revocation.TranscriptOptions{}); !strings.Contains(text, "its clock is ahead of ours by 10m0s or more") {
+	if text := transcript.Text(got, p, revtest.Start, transcript.Options{}); !strings.Contains(text, "its clock is ahead of ours by 10m0s or more") {
 		t.Errorf("far ahead:\n%s", text)
 	}
 }
@@ -83,7 +84,7 @@ func TestTranscriptKeepsStrangersOnTheirLine(t *testing.T) {
 	delete(w.crl, leafList)
 	got := w.v.Judge(t.Context(), p)
 	w.want(got, revocation.Good, revocation.CauseSoft)
-	text := got.Transcript(p, revtest.Start, revocation.TranscriptOptions{Subject: true})
+	text := transcript.Text(got, p, revtest.Start, transcript.Options{Subject: true})
 	if strings.Count(text, "\nverdict:") != 1 || strings.ContainsAny(text, "\r\x1b\u202e\u2028") || strings.Count(text, "[2J") < 3 {
 		t.Errorf("%q", text)
 	}

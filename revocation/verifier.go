@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"sigill/ca"
-	"sigill/revocation/read"
+	"sigill/revocation/logged"
 )
 
 // Status is a relying party's judgement of a certificate.
@@ -34,19 +34,7 @@ const (
 	FromCRL     Source = "crl"
 	FromCache   Source = "cache"
 	FromAIA     Source = "issuer" // of an issuer's certificate, not of a status
-)
-
-// SCTState says what is known of the certificate's signed timestamps of a
-// transparency log. A timestamp is a promise of the log to show the certificate,
-// not yet a proof that it does.
-type SCTState string
-
-// The zero value stands for a certificate that was not looked at.
-const (
-	SCTAbsent     SCTState = "absent"
-	SCTNotChecked SCTState = "present, not checked"
-	SCTBelieved   SCTState = "present, signed by a known log"
-	SCTRefused    SCTState = "present, not believed"
+	FromLog     Source = "log"    // of a proof, not of a status
 )
 
 // Verification is what a Verifier found.
@@ -61,6 +49,9 @@ type Verification struct {
 	Soft    bool
 	SoftWhy string
 	Source  Source // of the certificate's own status
+	// Log is what transparency logs promise and prove of the certificate, of whatever
+	// status, once there is a chain. It decides nothing but what is demanded of it.
+	Log logged.Finding
 	// Judged is the time that the judgement is about, by our clock unless the
 	// question named one.
 	Judged time.Time
@@ -76,7 +67,6 @@ type Verification struct {
 	PolicyOIDs []string
 	Level      Level
 	Identifier Identifier
-	SCT        SCTState
 
 	// Steps tell what was checked, with what result, in order.
 	Steps []Step
@@ -156,7 +146,7 @@ const maxChains = 8
 // otherwise. Answers and lists are read by other code than what writes them here.
 //
 // A Verifier is not changed by use. Its methods may be called concurrently if
-// Fetch and SCTs may.
+// Fetch may.
 type Verifier struct {
 	// Anchors are the certificates that are trusted, each with the meaning of its
 	// policies: one's own root, roots or issuing CAs of other organisations.
@@ -193,10 +183,11 @@ type Verifier struct {
 	// where the certificate says that it is. Off unless asked for: anybody can make a
 	// certificate with any address in it, and have a service ask there.
 	FetchIssuers bool
-	// SCTs verifies the list of signed certificate timestamps in cert, as RFC 6962
-	// encodes it in the extension's OCTET STRING. Nil: they are not checked, and
-	// the Verification says so.
-	SCTs func(cert, issuer *x509.Certificate, list []byte) error
+	// Logs knows transparency logs and their witnesses; nil: none are known, and
+	// whatever is demanded of logs is not met.
+	Logs *logged.Judge
+	// AskLogs has proofs fetched that are not demanded.
+	AskLogs bool
 }
 
 // Presented is what somebody shows, and with it the question.
@@ -205,6 +196,7 @@ type Presented struct {
 	Issuers     []*x509.Certificate // between it and an anchor, in any order
 	OCSP        [][]byte            // answers that came along, as a TLS client staples them
 	CRLs        [][]byte            // lists that are at hand, in DER
+	Proofs      [][]byte            // of inclusion in a log that came along, as c2sp.org/tlog-proof@v1
 	// At asks of a past time; zero: of now. See the steps of the Verification for
 	// what today's answers can prove of then.
 	At time.Time
@@ -281,9 +273,14 @@ func (j *judgement) along(c chain) Verification {
 	if cause, err := j.purpose(c); err != nil {
 		return j.end(cause, "%v", err)
 	}
-	if err := j.timestamps(c.certs); err != nil {
-		return j.end(CauseLog, "transparency log: %v", err)
-	}
+	j.statuses(c)
+	j.logs(c.certs)
+	return *r
+}
+
+// statuses judges what every certificate's issuer says of it.
+func (j *judgement) statuses(c chain) {
+	r := &j.result
 	// From the anchor down: what a revoked CA says of its certificates is nothing.
 	for i := len(c.certs) - 2; i >= 0; i-- {
 		f := j.one(target{cert: c.certs[i], issuer: c.certs[i+1], leaf: i == 0})
@@ -296,14 +293,13 @@ func (j *judgement) along(c chain) Verification {
 		if f.status != Good {
 			r.Status, r.Reason, r.At, r.Cause = f.status, f.reason, f.at, f.cause
 			r.Soft, r.SoftWhy = false, ""
-			return *r
+			return
 		}
 	}
 	r.Status, r.Cause = Good, CauseGood
 	if r.Soft {
 		r.Cause = CauseSoft
 	}
-	return *r
 }
 
 // end ends a judgement that proved nothing.
@@ -311,28 +307,6 @@ func (j *judgement) end(cause Cause, format string, args ...any) Verification {
 	j.say(format, args...)
 	j.result.Status, j.result.Cause = Unknown, cause
 	return j.result
-}
-
-// timestamps tells of signed certificate timestamps, and has them verified where
-// somebody can.
-func (j *judgement) timestamps(certs []*x509.Certificate) error {
-	list := read.SCTs(certs[0])
-	switch {
-	case list == nil:
-		j.result.SCT = SCTAbsent
-		return nil
-	case j.v.SCTs == nil || len(certs) < 2:
-		j.result.SCT = SCTNotChecked
-		j.say("transparency log: the certificate carries timestamps of a log; they were not checked")
-		return nil
-	}
-	if err := j.v.SCTs(certs[0], certs[1], list); err != nil {
-		j.result.SCT = SCTRefused
-		return err
-	}
-	j.result.SCT = SCTBelieved
-	j.say("transparency log: timestamps of a known log, which are its promise to show the certificate, not yet proof that it does")
-	return nil
 }
 
 // judgement is one question under way.

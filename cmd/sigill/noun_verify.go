@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -9,8 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"sigill/internal/checkpoint"
 	"sigill/internal/profiles"
 	"sigill/revocation"
+	"sigill/revocation/logged"
+	"sigill/revocation/transcript"
 )
 
 type verifyCmd struct {
@@ -34,6 +38,12 @@ type verifyCmd struct {
 	Fail     string        `enum:"closed,open" default:"closed" help:"open: a certificate whose status nobody tells is let pass, and the verdict says so. Never one whose status is told and not believed."`
 	At       string        `placeholder:"TIME" help:"Judge as of a past time, 2026-03-14T09:26:53Z."`
 
+	Log       []string `sep:"none" placeholder:"ORIGIN=FILE[,URL]" help:"A transparency log that is known: its name, its public key (PEM), and where it tells proofs if that is not http://ORIGIN. May be repeated."`
+	Witness   []string `sep:"none" placeholder:"VKEY" help:"A witness that is believed, by its key: name+hash+base64. May be repeated."`
+	Witnesses int      `placeholder:"N" help:"How many of the witnesses must have cosigned. Default: all of them."`
+	Require   string   `enum:"sct,logged," default:"" help:"Demand of the logs: sct, the promise of one to show the certificate; logged, proof that it is in one, as the witnesses see it."`
+	Proof     []string `placeholder:"FILE" help:"Proof of inclusion that came along (c2sp.org/tlog-proof@v1). May be repeated."`
+
 	Transcript bool `help:"Tell what was asked and answered, for a help desk to read and copy."`
 	NoSubject  bool `help:"Leave the subject, which names the holder, out of the transcript."`
 
@@ -49,6 +59,13 @@ below the trusted one was told by OCSP or a CRL. All else is 1.
   sigill verify eid.pem --roots sigill-data/public/aia/root.cer --issuer person-ca.pem
   sigill verify eid.pem --roots root.cer --issuer person-ca.pem --min-loa 3 --kind hsa-id --transcript
   sigill verify eid.pem --roots root.cer --trust siths.pem,1.2.752.74.8.512=3
+
+A timestamp of a log in the certificate (sct) is a promise, which a thief of the log's
+key can make. It is proved (logged) by the very entry under a tree head that witnesses
+have cosigned. Without --require what logs say is told and decides nothing.
+
+  sigill verify eid.pem --roots root.cer --issuer person-ca.pem --require logged \
+    --log status.example.se/log/certificates=log.pem --witness "$(cat witness.vkey)"
 
 Of a past time (--at): who is not revoked now was not revoked then, and who was
 revoked later was not revoked yet. It proves neither that the certificate was used
@@ -70,7 +87,7 @@ type verdict struct {
 	Level      int                   `json:"level,omitempty"`
 	Kind       revocation.Kind       `json:"kind,omitempty"`
 	Identifier string                `json:"identifier,omitempty"`
-	Log        revocation.SCTState   `json:"log,omitempty"`
+	Log        logged.Finding        `json:"log"`
 	Policies   []string              `json:"policies"`
 	Chain      []string              `json:"chain"` // serials, the certificate's first
 	Steps      []string              `json:"steps"`
@@ -92,7 +109,7 @@ func (c *verifyCmd) Run(g *globals) error {
 	now := v.Now()
 	v.Now = func() time.Time { return now } // the transcript tells the same clock
 	found := v.Judge(g.ctx, p)
-	text := found.Transcript(p, now, revocation.TranscriptOptions{Language: g.lang, Subject: !c.NoSubject})
+	text := transcript.Text(found, p, now, transcript.Options{Language: g.lang, Subject: !c.NoSubject})
 	if !c.Transcript {
 		text = brief(found, g.lang)
 	}
@@ -133,7 +150,73 @@ func (c *verifyCmd) verifier() (*revocation.Verifier, error) {
 			return nil, usageError{fmt.Sprintf("--policy %s is no OID", oid)}
 		}
 	}
+	if err := c.logs(v); err != nil {
+		return nil, err
+	}
 	return v, c.anchors(v)
+}
+
+// logs reads which logs and witnesses are known, and what is demanded of them.
+func (c *verifyCmd) logs(v *revocation.Verifier) error {
+	var known logged.Config
+	for _, each := range c.Log {
+		origin, rest, _ := strings.Cut(each, "=")
+		name, at, _ := strings.Cut(rest, ",")
+		if origin == "" || name == "" {
+			return usageError{fmt.Sprintf("--log: %q is not ORIGIN=FILE", each)}
+		}
+		key, err := readPublicKey(name)
+		if err != nil {
+			return err
+		}
+		l, err := checkpoint.NewLog(origin, key)
+		if err != nil {
+			return usageError{"--log: " + err.Error()}
+		}
+		known.Logs = append(known.Logs, logged.Log{Log: l, URL: at})
+	}
+	for _, vkey := range c.Witness {
+		w, err := checkpoint.NewWitness(strings.TrimSpace(vkey))
+		if err != nil {
+			return usageError{"--witness: " + err.Error()}
+		}
+		known.Witnesses = append(known.Witnesses, w)
+	}
+	known.Quorum = c.Witnesses
+	var err error
+	if v.Logs, err = logged.New(known); err != nil {
+		return usageError{err.Error()}
+	}
+	v.AskLogs = true
+	switch c.Require {
+	case "sct":
+		v.Demand.Log = logged.DemandSCT
+	case "logged":
+		v.Demand.Log = logged.DemandLogged
+		if len(c.Witness) == 0 {
+			return usageError{"--require logged wants a --witness: a log alone can show each what it likes"}
+		}
+	}
+	if v.Demand.Log != logged.DemandNone && len(c.Log) == 0 {
+		return usageError{"--require " + c.Require + " wants a --log"}
+	}
+	return nil
+}
+
+// readPublicKey reads a SubjectPublicKeyInfo, PEM or DER.
+func readPublicKey(name string) (crypto.PublicKey, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	if block, _ := pem.Decode(b); block != nil {
+		b = block.Bytes
+	}
+	key, err := x509.ParsePKIXPublicKey(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s is no public key: %w", name, err)
+	}
+	return key, nil
 }
 
 // anchors reads whom to trust, and what their policies mean.
@@ -238,6 +321,13 @@ func (c *verifyCmd) presented() (revocation.Presented, error) {
 			p.CRLs = append(p.CRLs, block.Bytes)
 		}
 	}
+	for _, name := range c.Proof {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return p, err
+		}
+		p.Proofs = append(p.Proofs, text)
+	}
 	if c.At != "" {
 		if p.At, err = time.Parse(time.RFC3339, c.At); err != nil {
 			return p, usageError{"--at wants a time such as 2026-03-14T09:26:53Z"}
@@ -275,7 +365,7 @@ func cleanLines(text string) string {
 
 func (c *verifyCmd) verdict(found revocation.Verification, language string) verdict {
 	out := verdict{Status: found.Status, Cause: found.Cause.String(), Summary: found.Summary(language), Next: found.Next(language), Soft: found.SoftWhy,
-		Source: found.Source, Judged: found.Judged, Level: found.Level.Number, Kind: found.Identifier.Kind, Log: found.SCT,
+		Source: found.Source, Judged: found.Judged, Level: found.Level.Number, Kind: found.Identifier.Kind, Log: found.Log,
 		Policies: append([]string{}, found.PolicyOIDs...), Chain: []string{}, Steps: []string{}, Exchanges: []revocation.Exchange{}}
 	if !c.NoSubject {
 		out.Identifier = found.Identifier.Value

@@ -6,6 +6,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"net/http"
@@ -18,7 +19,9 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/checkpoint"
 	"sigill/internal/revtest"
+	"sigill/revocation/logged"
 	"sigill/revocation/read"
 )
 
@@ -34,6 +37,8 @@ type party struct {
 	holder                     *x509.Certificate
 	server                     *httptest.Server
 	revoked                    *ca.Revoked
+	proofAt                    string // path of the proof, below any prefix
+	proof                      []byte // none: 404
 	rootFile, caFile, leafFile string
 }
 
@@ -137,6 +142,12 @@ func (p *party) serve(w http.ResponseWriter, r *http.Request) {
 			p.t.Error(err)
 		}
 		w.Write(p.answer(request))
+	case p.proofAt != "" && strings.HasSuffix(r.URL.Path, strings.TrimPrefix(p.proofAt, "/log/certificates")):
+		if p.proof == nil {
+			http.NotFound(w, r)
+			return
+		}
+		w.Write(p.proof)
 	case r.URL.Path == "/ca.cer":
 		w.Write(p.issuer.Cert.Raw)
 	case r.URL.Path == "/root.crl":
@@ -269,6 +280,69 @@ func TestVerifyCommandTranscript(t *testing.T) {
 	}
 	p.server.Close()
 	p.want([]string{"--roots", p.rootFile, "--transcript"}, 1, "verdict:     UNKNOWN. The status service could not be reached.", "next:        Holder: try again in a while.")
+}
+
+// logs gives the holder's certificate a timestamp of a log, whose proofs the server
+// tells, and returns the log and the flags that name it and its witness.
+func (p *party) logs() (l *revtest.Log, witness *checkpoint.Cosigner, flags []string) {
+	p.t.Helper()
+	origin := strings.TrimPrefix(p.server.URL, "http://") + "/log/certificates"
+	l, witness = revtest.NewLog(p.t, origin), revtest.NewCosigner(p.t, "witness.example/w1")
+	pre := revtest.PreCert{TBS: p.holder.RawTBSCertificate, Issuer: p.issuer.Cert, At: time.Now().Add(-time.Minute)}
+	p.holder = revtest.Embed(p.t, p.holder, p.issuer.Key, revtest.SCTList(p.t, revtest.Octets(p.t, l.SCT(pre))))
+	p.leafFile = p.pem("leaf.pem", p.holder)
+	leaf := pre.Leaf(p.t)
+	l.Add(leaf)
+	p.proofAt = "/log/certificates/proof/" + hex.EncodeToString(leaf[:])
+	return l, witness, []string{"--roots", p.rootFile, "--log", origin + "=" + p.file("log.pem", l.PublicKey()), "--witness", witness.Witness().String()}
+}
+
+// A promise is told apart from a proof, which comes along or is fetched, and either can
+// be demanded.
+func TestVerifyCommandLogged(t *testing.T) {
+	p := newParty(t, exampleLoA3)
+	l, witness, flags := p.logs()
+	with := func(more ...string) []string { return append(flags[:len(flags):len(flags)], more...) }
+	alone, cosigned := l.Proof(0, l.Head(time.Now())), l.Proof(0, l.Head(time.Now(), witness))
+	p.want([]string{"--roots", p.rootFile}, 0, "no log is known here")
+	p.want(with(), 0, "to show the certificate; that it does is not proved", p.proofAt, "The certificate is good.")
+	p.want(with("--require", "sct"), 0, "The certificate is good.")
+	p.want(with("--require", "logged"), 1, "It is not proved that the certificate is in a transparency log that witnesses watch.")
+	p.proof = alone
+	p.want(with("--require", "logged"), 1, "included, not witnessed", "0 of the 1 witnesses")
+	p.proof = cosigned
+	p.want(with("--require", "logged"), 0, "logged: entry 0 of 1", "cosigned by witness.example/w1 (proof fetched)")
+	p.want(with("--require", "logged", "--transcript"), 0, "log:         logged (", "asked        "+p.server.URL+p.proofAt, "verdict:     GOOD.")
+	p.want(with("--require", "logged", "--lang", "sv", "--witnesses", "1"), 0, "Certifikatet är giltigt.")
+	p.proof = nil
+	p.want(with("--require", "logged", "--proof", p.file("proof", cosigned)), 0, "(proof presented)")
+	p.want(with("--require", "logged", "--proof", p.leafFile), 1, "the proof that came along")
+	// A log that the certificate has no timestamp of proves nothing of it.
+	stranger := p.file("stranger.pem", revtest.NewLog(t, "stranger.example/log").PublicKey())
+	p.want([]string{"--roots", p.rootFile, "--log", "stranger.example/log=" + stranger, "--require", "sct"}, 1, "No transparency log that is known here has promised to show the certificate.")
+	// A log may tell its proofs elsewhere.
+	p.proof = cosigned
+	p.want([]string{"--roots", p.rootFile, "--log", flags[3] + "," + p.server.URL + "/else/", "--witness", flags[5], "--transcript"}, 0, p.server.URL+"/else/proof/")
+	// The list alone judges, and a proof that came along; nothing is fetched.
+	lists := []string{"--crl", p.file("root.crl", p.list(true)), "--crl", p.file("0.crl", p.list(false)), "--require", "logged"}
+	p.want(with(lists...), 1, "no proof came along, and none was fetched")
+	p.want(with(append(lists, "--proof", p.file("proof", cosigned))...), 0, "good")
+
+	var told verdict
+	if err := json.Unmarshal([]byte(p.want(with("--json"), 0).out), &told); err != nil {
+		t.Fatal(err)
+	}
+	if told.Log.State != logged.Logged || len(told.Log.Promises) != 1 || told.Log.Promises[0].Log != l.Origin() ||
+		told.Log.Promises[0].Inclusion == nil || told.Log.Promises[0].Inclusion.Witnesses[0] != "witness.example/w1" {
+		t.Errorf("%+v", told.Log)
+	}
+	for _, wrong := range [][]string{{"--log", "x"}, {"--log", "x="}, {"--log", "a b=" + stranger}, {"--witness", "x"}, {"--witness", flags[5]}, {"--witnesses", "2"}, {"--require", "all"}, {"--log", flags[3]}} {
+		p.want(with(wrong...), 2)
+	}
+	p.want([]string{"--roots", p.rootFile, "--require", "sct"}, 2, "wants a --log")
+	p.want(flags[:4:4], 0)
+	p.want(append(flags[:4:4], "--require", "logged"), 2, "wants a --witness")
+	p.want(append(flags[:2:2], "--log", "x="+p.leafFile), 1, "is no public key")
 }
 
 func requestOf(t *testing.T, cert, issuer *x509.Certificate) []byte {
