@@ -56,6 +56,7 @@ type cli struct {
 	Config  configCmd  `cmd:"" group:"service" help:"Print sigill.yaml with every key explained."`
 	Outage  outageCmd  `cmd:"" group:"service" help:"Announce planned work: issuing stops, revoking and status go on."`
 	Bench   benchCmd   `cmd:"" group:"service" help:"Measure, with the ceiling beside each figure."`
+	Witness witnessCmd `cmd:"" group:"service" help:"Be a witness of others' logs: see that they only grow, and say so."`
 	Version versionCmd `cmd:"" group:"service" help:"Print the version."`
 
 	nouns
