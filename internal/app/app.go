@@ -26,6 +26,7 @@ import (
 	"sigill/internal/keys"
 	"sigill/internal/lanes"
 	"sigill/internal/lint"
+	"sigill/internal/logapi"
 	"sigill/internal/mode"
 	"sigill/internal/profiles"
 	"sigill/internal/service"
@@ -73,6 +74,7 @@ type App struct {
 	presence *store.Presence // nil: no other process can be on the database
 	signers  status.Signers
 	ocsp     ocspService
+	logReads *logapi.Service // made with the card listener
 	crl      []publish.CRLSigner
 	linter   *lint.Linter
 	closers  []io.Closer

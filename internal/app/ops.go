@@ -35,6 +35,7 @@ func (a *App) ops() (http.Handler, error) {
 		a.laneMetrics(m),
 		a.targetMetrics(m),
 		a.ocsp.metrics(m),
+		a.logMetrics(m),
 	)
 	if err != nil {
 		return nil, err

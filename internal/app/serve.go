@@ -293,8 +293,12 @@ func (a *App) card() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	logs, err := a.auditing()
+	if err != nil {
+		return nil, err
+	}
 	return api.New(api.Config{Register: a.Register, Orders: a.Orders, Downloads: a.Downloads, Texts: catalogue, Log: a.log,
-		MinClient: MinClient, Unknown: store.ErrOutcomeUnknown, Conditions: a.Modes, Lane: a.turn, Seen: a.seen,
+		MinClient: MinClient, Unknown: store.ErrOutcomeUnknown, Conditions: a.Modes, Lane: a.turn, Seen: a.seen, Logs: logs,
 		IssuerCertificate: func(id string) []byte {
 			for _, each := range a.Hierarchy.Issuers {
 				if string(each.ID) == id {

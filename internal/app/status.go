@@ -85,7 +85,7 @@ func (a *App) status() (http.Handler, error) {
 	if a.ocsp.ahead, err = a.presigner(); err != nil {
 		return nil, err
 	}
-	return responder.New(responder.Config{OCSP: r, Dir: a.Hierarchy.PublicDir(), Now: a.now, Log: a.log})
+	return responder.New(responder.Config{OCSP: r, Dir: a.Hierarchy.PublicDir(), Logs: a.publicLogs(r.Addresses), Now: a.now, Log: a.log})
 }
 
 // closing is what is waited for when an installation is closed.
