@@ -89,6 +89,14 @@ type massRun struct {
 	scope   *massScope
 }
 
+// together is how many entries share a transaction.
+func (s *Service) together() int {
+	if s.Together > 0 {
+		return min(s.Together, Together)
+	}
+	return Together
+}
+
 // workThrough revokes what is on a list. Certificates share transactions; where one
 // fails, each of its certificates has its own, and one that fails alone waits until
 // all others are done, so that it cannot hold them up.
@@ -100,7 +108,7 @@ func (s *Service) workThrough(ctx context.Context, m *Mass) (int, error) {
 	run := &massRun{s: s, id: m.ID, entries: entries, scope: newMassScope(m.Organisation)}
 	total, alone := 0, 0
 	for ctx.Err() == nil {
-		size := Together
+		size := s.together()
 		if alone > 0 {
 			size, alone = 1, alone-1
 		}
@@ -111,7 +119,7 @@ func (s *Service) workThrough(ctx context.Context, m *Mass) (int, error) {
 		case err == nil:
 			total += n
 		case size > 1:
-			alone = Together
+			alone = size
 		default:
 			if now, err = run.passOver(ctx, err); err != nil {
 				return total, err

@@ -35,6 +35,9 @@ type Service struct {
 	Dead func(owner string) bool
 	// Gate is asked before anything new is begun or recorded; nil: open.
 	Gate Gate
+	// Together is how many certificates of a mass revocation share a transaction;
+	// 0: Together.
+	Together int
 
 	breaker  breaker
 	massBell bell
