@@ -20,11 +20,15 @@ const (
 	// ModeDiskLow: there is hardly room to write; what room there is, is kept for
 	// taking back.
 	ModeDiskLow Mode = "disk-low"
+	// ModeRestored: the database is older than what was told outside of it, or nobody
+	// can be asked whether it is. What it says may be undone, so nothing is built on it;
+	// what it knows can be taken back.
+	ModeRestored Mode = "restored"
 )
 
 // Modes returns all modes, the mildest first.
 func Modes() []Mode {
-	return []Mode{ModeNormal, ModeSignerDown, ModeIssuerEnded, ModeOutage, ModeDiskLow}
+	return []Mode{ModeNormal, ModeSignerDown, ModeIssuerEnded, ModeOutage, ModeDiskLow, ModeRestored}
 }
 
 // Work is what a request is for, as far as modes tell requests apart.
@@ -47,9 +51,14 @@ const (
 // Works returns all kinds of work.
 func Works() []Work { return []Work{WorkRead, WorkConfirm, WorkRevoke, WorkChange, WorkIssue} }
 
-// MayWork decides whether work may be done in a mode. Reading, confirming and
-// taking back always may: a service that cannot revoke is worse than none.
+// MayWork decides whether work may be done in a mode. Reading and taking back always
+// may: a service that cannot revoke is worse than none. So may confirming, but where the
+// certificate that is confirmed may have been revoked, and the old one be the only one
+// that works.
 func MayWork(m Mode, w Work) Decision {
+	if m == ModeRestored && w != WorkRead && w != WorkRevoke {
+		return Refuse(ServiceRestored, "the database may be older than what was done")
+	}
 	switch w {
 	case WorkRead, WorkConfirm, WorkRevoke:
 		return Allowed
@@ -84,5 +93,5 @@ func MayWork(m Mode, w Work) Decision {
 // OfService reports whether a rule is about the service as a whole and not about
 // who asked for what.
 func (r Rule) OfService() bool {
-	return r == ServiceOutage || r == ServiceRevokeOnly || r == ServiceBusy || r == IssuerEnded
+	return r == ServiceOutage || r == ServiceRevokeOnly || r == ServiceBusy || r == IssuerEnded || r == ServiceRestored
 }

@@ -17,6 +17,7 @@ func TestMayWork(t *testing.T) {
 		policy.ModeIssuerEnded: {yes, yes, yes, yes, policy.IssuerEnded},
 		policy.ModeOutage:      {yes, yes, yes, yes, policy.ServiceOutage},
 		policy.ModeDiskLow:     {yes, yes, yes, policy.ServiceRevokeOnly, policy.ServiceRevokeOnly},
+		policy.ModeRestored:    {yes, policy.ServiceRestored, yes, policy.ServiceRestored, policy.ServiceRestored},
 		"of another version":   {yes, yes, yes, policy.ServiceRevokeOnly, policy.ServiceRevokeOnly},
 	}
 	for _, m := range policy.Modes() {

@@ -41,6 +41,9 @@ const (
 	// RoleRoot: the role is one for a whole customer, and is given only at an
 	// organisation without parent.
 	RoleRoot Rule = "role.root"
+	// PersonActive: who has an eID, an active card, an open order or a role is not
+	// erased.
+	PersonActive Rule = "person.active"
 	// OrganisationKnown: the organisation number is registered already.
 	OrganisationKnown Rule = "organisation.known"
 	// OrganisationDepth: a branch stands too far below its customer.
@@ -167,6 +170,9 @@ const (
 	// ServiceRevokeOnly: the signer is down, or there is hardly room to write:
 	// what is there can be taken back, and nothing new is made.
 	ServiceRevokeOnly Rule = "service.revoke-only"
+	// ServiceRestored: the database is older than what was told outside of it, or
+	// nobody can be asked whether it is.
+	ServiceRestored Rule = "service.restored"
 	// IssuerEnded: the issuing CA is revoked or closed and issues nothing any more;
 	// what it has issued is served and taken back as ever.
 	IssuerEnded Rule = "issuer.ended"

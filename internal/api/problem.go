@@ -41,6 +41,7 @@ var statusOf = map[policy.Rule]int{
 	policy.IssuerEnded:        http.StatusConflict,
 	policy.ServiceOutage:      http.StatusServiceUnavailable,
 	policy.ServiceRevokeOnly:  http.StatusServiceUnavailable,
+	policy.ServiceRestored:    http.StatusServiceUnavailable,
 	policy.ServiceBusy:        http.StatusServiceUnavailable,
 }
 

@@ -56,6 +56,10 @@ const (
 	PersonExported  = "person.exported"
 	PersonErased    = "person.erased"
 
+	// The logs, after the database was restored from something old.
+	LogRestored   = "log.restored"   // it was noticed
+	LogReconciled = "log.reconciled" // what was lost was taken over
+
 	// The service.
 	ClockChecked = "clock.checked"
 	OutageBegun  = "outage.begun"
@@ -86,6 +90,7 @@ func Acts() []string {
 		CertificateIssued, CertificateSuperseded, CertificateRevoked,
 		RevocationOrdered, RevocationApproved, RevocationFinished,
 		RetentionErased, PersonExported, PersonErased,
+		LogRestored, LogReconciled,
 		ClockChecked, OutageBegun, OutageEnded, ConfigurationLoaded,
 		CARevoked, CAClosed, CALast,
 		LoginAccepted, LoginRefused, RequestRefused,

@@ -80,6 +80,12 @@ var shapes = map[string]shape{
 	PersonExported:  {must: []string{"person"}, may: with(two, "organisation", "document", "sha256")},
 	PersonErased:    {must: with(two, "person", "document"), may: []string{"organisation", "count"}},
 
+	// How many leaves the logs had here, and how many were told outside.
+	LogRestored: {must: []string{"log", "place", "size", "kept"}},
+	// The numbers that were taken over, from and to, and how many certificates were revoked
+	// because nothing but their leaf was left.
+	LogReconciled: {must: []string{"acts-kept", "certificates-kept", "revoked"}, may: []string{"acts-from", "acts-to", "certificates-from", "certificates-to"}},
+
 	ClockChecked:        {must: []string{"result"}, may: []string{"source", "offset", "kernel"}},
 	OutageBegun:         {must: outage},
 	OutageEnded:         {must: with(outage, "ended")},

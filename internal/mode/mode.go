@@ -31,8 +31,8 @@ const (
 	fullFor = 30 * time.Second
 )
 
-// Config is what a Keeper needs. All fields but Failing, Ended, Record, Disk.Paths and
-// Disk.Reserve must be set.
+// Config is what a Keeper needs. All fields but Failing, Ended, Restored, Record,
+// Disk.Paths and Disk.Reserve must be set.
 type Config struct {
 	// Dir is the installation's directory, where outages are announced.
 	Dir  string
@@ -43,6 +43,9 @@ type Config struct {
 	Failing func() []ca.IssuerID
 	// Ended returns the issuing CAs that issue nothing any more; nil: none.
 	Ended func() []ca.IssuerID
+	// Restored reports whether the database is, or may be, older than what was told
+	// outside of it; nil: it never is.
+	Restored func() bool
 	// Record makes an outage's beginning or end an event; nil: not recorded.
 	// What it does not manage it is asked to do again. It may be asked twice for
 	// the same when the process dies in between.
@@ -94,6 +97,9 @@ func New(c Config) (*Keeper, error) {
 	}
 	if c.Ended == nil {
 		c.Ended = func() []ca.IssuerID { return nil }
+	}
+	if c.Restored == nil {
+		c.Restored = func() bool { return false }
 	}
 	k := &Keeper{config: c, said: map[string]string{}}
 	k.held = c.Disk.Reserve != nil && c.Disk.Reserve.Held()
@@ -206,9 +212,12 @@ func (k *Keeper) Outage() (Notice, bool) {
 // conditions are the modes in effect that concern everybody, the strictest
 // first.
 func (k *Keeper) conditions() []policy.Mode {
+	var out []policy.Mode
+	if k.config.Restored() {
+		out = append(out, policy.ModeRestored)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var out []policy.Mode
 	if k.low {
 		out = append(out, policy.ModeDiskLow)
 	}
