@@ -132,6 +132,9 @@ var allowed = map[string][]string{
 	"internal/peers":   {},
 	"internal/mode":    {"ca", "policy", "internal/durable", "internal/strictjson"},
 	"internal/lint":    {"ca", "internal/der"},
+	// Who checks a log, and who witnesses one, must not see the inside of it.
+	"internal/checkpoint": {},
+	"internal/witness":    {"internal/checkpoint", "internal/durable"},
 	// What is kept how long is said of acts; the rows are its callers'.
 	"internal/retention": {"internal/audit"},
 	"internal/clock":     {"internal/durable", "internal/strictjson", "policy"},
