@@ -66,7 +66,7 @@ func (a *App) openLogs(ctx context.Context, prompt func() (keys.Passphrase, erro
 		return fmt.Errorf("logs: %w", err)
 	}
 	a.Sequencer = &audit.Sequencer{Store: mode.Watch(a.Modes, a.DB.Audit()), Failed: func(err error) { a.log.Error("sequencer", "err", err) }}
-	c := translog.Config{Store: mode.Watch(a.Modes, a.DB.Translog()), Pass: a.Sequencer.Pass, Now: a.now}
+	c := translog.Config{Store: mode.Watch(a.Modes, a.DB.Translog()), Now: a.now}
 	for _, each := range []struct {
 		key keys.LogKey
 		to  *translog.Keyed
@@ -82,11 +82,8 @@ func (a *App) openLogs(ctx context.Context, prompt func() (keys.Passphrase, erro
 		}
 		*each.to = translog.Keyed{Log: log, Signer: opened.Signer}
 	}
-	if a.Logs, err = translog.New(c); err != nil {
-		return err
-	}
-	a.Sequencer.Grown, a.Sequencer.Heads = a.Logs.Grown, a.Logs.Heads
-	return nil
+	a.Logs, err = translog.Attach(a.Sequencer, c)
+	return err
 }
 
 // LogReader returns the logs of an installation for reading, without their keys.

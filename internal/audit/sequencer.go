@@ -89,6 +89,7 @@ func (s *Sequencer) Pass(ctx context.Context) (int, error) {
 			continue
 		}
 		if err != nil {
+			s.signed.Store(false) // it may have been committed all the same
 			return n, err
 		}
 		return n, s.heads(ctx, n > 0)

@@ -462,6 +462,26 @@ func TestLeavesAndHeads(t *testing.T) {
 	}
 }
 
+// After a pass whose answer was lost nothing is left to number, and the heads are signed
+// all the same.
+func TestHeadsAfterALostAnswer(t *testing.T) {
+	m := &memLog{}
+	heads := 0
+	s := &Sequencer{Store: m, Heads: func(context.Context) error { heads++; return nil }}
+	if err := s.CatchUp(t.Context()); err != nil || heads != 1 {
+		t.Fatalf("%d heads, %v", heads, err)
+	}
+	m.append(told(1))
+	m.fault = func() fault { return lost }
+	if _, err := s.Pass(t.Context()); !errors.Is(err, errFault) {
+		t.Fatalf("Pass = %v", err)
+	}
+	m.fault = nil
+	if n, err := s.Pass(t.Context()); n != 0 || err != nil || heads != 2 {
+		t.Errorf("Pass = %d, %v, %d heads", n, err, heads)
+	}
+}
+
 // Events that were numbered before there were trees get into the tree, a batch a pass.
 func TestTreeCatchesUp(t *testing.T) {
 	m := &memLog{}

@@ -15,12 +15,16 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"sigill/ca"
+	"sigill/internal/audit"
 	"sigill/internal/bench/figure"
 	"sigill/internal/bench/process"
 	"sigill/internal/bench/status"
 	"sigill/internal/store"
+	"sigill/internal/translog"
 	"sigill/internal/world"
 )
 
@@ -94,7 +98,14 @@ type rig struct {
 	db      *store.DB
 	dir     string
 	holders []*world.Holder
+	// The logs, as the service has them, and what numbers for them.
+	logs      *translog.Service
+	sequencer *audit.Sequencer
+	stop      func()
 }
+
+// withoutLog is a rig whose certificates have no log. Events are numbered all the same.
+func withoutLog(c *world.Config) { c.Log = nil }
 
 func newRig(ctx context.Context, c Config, holders int, linter ca.Linter, change ...func(*world.Config)) (*rig, error) {
 	dir, err := os.MkdirTemp(c.Dir, "sigill-bench-")
@@ -105,7 +116,15 @@ func newRig(ctx context.Context, c Config, holders int, linter ca.Linter, change
 	if r.db, err = world.OpenStore(ctx, dir); err != nil {
 		return nil, err
 	}
-	wc := world.Config{Stores: world.StoresOf(r.db), Linter: linter}
+	if r.sequencer, r.logs, err = world.NewLog(r.db.Audit(), r.db.Translog(), time.Now, 0); err != nil {
+		return nil, err
+	}
+	r.sequencer.Failed = func(err error) { c.Progress("the sequencer failed: %v", err) }
+	numbering, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { r.sequencer.Run(numbering) })
+	r.stop = func() { cancel(); wg.Wait() }
+	wc := world.Config{Stores: world.StoresOf(r.db), Linter: linter, Log: r.logs}
 	for _, f := range change {
 		f(&wc)
 	}
@@ -123,6 +142,9 @@ func newRig(ctx context.Context, c Config, holders int, linter ca.Linter, change
 }
 
 func (r *rig) close() {
+	if r.stop != nil {
+		r.stop()
+	}
 	if r.db != nil {
 		r.db.Close()
 	}

@@ -26,7 +26,7 @@ func TestFigures(t *testing.T) {
 	if err := Run(t.Context(), issuing, c, func(f Figure) { got[f.Name] = f }); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"downloads", "download_p99_ms", "certificates_https", "certificates_https_no_lint",
+	for _, name := range []string{"downloads", "download_p99_ms", "certificates_https", "certificates_https_no_lint", "certificates_https_no_log", "downloads_log_share",
 		"downloads_tls", "downloads_tls_per_day", "downloads_tls_p99_ms", "downloads_tls_cpu_ms", "downloads_tls_database_kb"} {
 		f, ok := got[name]
 		if !ok || f.Value <= 0 || f.Ceiling <= 0 || f.Ratio <= 0 || f.Unit == "" || f.Note == "" {

@@ -21,7 +21,6 @@ import (
 
 	"sigill/ca"
 	"sigill/internal/api"
-	"sigill/internal/audit"
 	"sigill/internal/bench/figure"
 	"sigill/internal/lanes"
 	"sigill/internal/texts"
@@ -156,10 +155,9 @@ func (t *tlsRig) close() {
 	}
 }
 
-// background runs what a service does beside requests: it numbers events and
-// publishes what is revoked.
+// background runs what a service does beside requests and numbering: it publishes what
+// is revoked.
 func (t *tlsRig) background(ctx context.Context) error {
-	s := &audit.Sequencer{Store: t.db.Audit(), Failed: func(error) {}}
 	linter, err := world.NewLinter()
 	if err != nil {
 		return err
@@ -183,7 +181,6 @@ func (t *tlsRig) background(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { s.Run(ctx) })
 	wg.Go(func() { p.Run(ctx) })
 	t.stop = append(t.stop, func() { cancel(); wg.Wait() })
 	return nil

@@ -125,6 +125,18 @@ func New(c Config) (*Service, error) {
 		numbers: map[tlog.Hash]int64{}, bell: make(chan struct{}), baton: make(chan struct{}, 1)}, nil
 }
 
+// Attach returns a service that is driven by q and hears from it. q MUST NOT have been
+// used before.
+func Attach(q *audit.Sequencer, c Config) (*Service, error) {
+	c.Pass = q.Pass
+	s, err := New(c)
+	if err != nil {
+		return nil, err
+	}
+	q.Grown, q.Heads = s.Grown, s.Heads
+	return s, nil
+}
+
 // Grown is told which leaves were numbered: [audit.Sequencer.Grown].
 func (s *Service) Grown(leaves []audit.Numbered) {
 	s.mu.Lock()

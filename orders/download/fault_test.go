@@ -19,6 +19,7 @@ import (
 const (
 	downloadUpdates = 5 // begin, record, store, confirm, removed
 	itemUpdates     = 2 // record, store
+	logUpdates      = 2 // a pass of the sequencer, the heads
 )
 
 // journey is a download that may be cut off anywhere.
@@ -32,6 +33,7 @@ type journey struct {
 	// signing certificate.
 	certificates int
 	signs        bool
+	logged       bool
 }
 
 // fetch carries the journey out, resume goes on with it. Without an order the
@@ -74,10 +76,10 @@ func both(s *worldtest.Scene) *world.Holder {
 
 func journeys() []journey {
 	return []journey{
-		{"first", (*worldtest.Scene).Person, policy.OrderOrdinary, 0, 1, false},
-		{"renewal", (*worldtest.Scene).Holder, policy.OrderRenewal, 1, 1, false},
-		{"signing", signer, "", 1, 1, true},
-		{"renewal of both", both, policy.OrderRenewal, 1, 2, true},
+		{"first", (*worldtest.Scene).Person, policy.OrderOrdinary, 0, 1, false, false},
+		{"renewal", (*worldtest.Scene).Holder, policy.OrderRenewal, 1, 1, false, false},
+		{"signing", signer, "", 1, 1, true, false},
+		{"renewal of both", both, policy.OrderRenewal, 1, 2, true, false},
 	}
 }
 
@@ -102,6 +104,17 @@ func onBoth(t *testing.T, test func(*testing.T, func(testing.TB) *worldtest.Scen
 	})
 }
 
+// The same with a certificate log, whose two transactions a certificate are cut off too:
+// numbering the leaf, and storing the head that covers it.
+func TestLoggedDownloadCutOffAnywhere(t *testing.T) {
+	for _, j := range journeys()[1:2] {
+		j.logged = true
+		t.Run(j.name, func(t *testing.T) {
+			j.cutOffAnywhere(t, func(t testing.TB) *worldtest.Scene { return worldtest.On(t, "", worldtest.Logged) })
+		})
+	}
+}
+
 func (j journey) cutOffAnywhere(t *testing.T, world func(testing.TB) *worldtest.Scene) {
 	s := world(t)
 	h := j.begin(s)
@@ -111,7 +124,11 @@ func (j journey) cutOffAnywhere(t *testing.T, world func(testing.TB) *worldtest.
 		t.Fatal(err)
 	}
 	updates, signatures := s.Faults.Counts()
-	if want := downloadUpdates + itemUpdates*(j.certificates-1); updates != want || signatures != j.certificates {
+	want := downloadUpdates + itemUpdates*(j.certificates-1)
+	if j.logged {
+		want += logUpdates * j.certificates
+	}
+	if updates != want || signatures != j.certificates {
 		t.Fatalf("a clean run has %d transactions and %d signatures, want %d and %d", updates, signatures, want, j.certificates)
 	}
 	s.Sound()

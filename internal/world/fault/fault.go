@@ -16,11 +16,14 @@ import (
 	"sync"
 
 	"sigill/ca"
+	"sigill/internal/audit"
 	"sigill/internal/service"
 	"sigill/internal/store"
+	"sigill/internal/translog"
 	"sigill/orders"
 	"sigill/orders/download"
 	"sigill/orders/issue"
+	"sigill/orders/privacy"
 	"sigill/orders/register"
 )
 
@@ -184,7 +187,12 @@ func (in *Injector) alive() error {
 // Stores wraps all views of a store.
 func (in *Injector) Stores(s service.Stores) service.Stores {
 	return service.Stores{Downloads: wrapped[download.Tx]{s.Downloads, in}, Orders: wrapped[orders.Tx]{s.Orders, in},
-		Register: wrapped[register.Tx]{s.Register, in}, Issue: wrapped[issue.Tx]{s.Issue, in}}
+		Register: wrapped[register.Tx]{s.Register, in}, Issue: wrapped[issue.Tx]{s.Issue, in}, Privacy: wrapped[privacy.Tx]{s.Privacy, in}}
+}
+
+// Logs wraps the views that the logs work in: what they write counts with the rest.
+func (in *Injector) Logs(a audit.Store, l translog.Store) (audit.Store, translog.Store) {
+	return wrapped[audit.Tx]{a, in}, wrapped[translog.Tx]{l, in}
 }
 
 type wrapped[T any] struct {

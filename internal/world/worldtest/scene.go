@@ -16,8 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"sigill/internal/audit"
 	"sigill/internal/service"
 	"sigill/internal/store"
+	"sigill/internal/translog"
 	"sigill/internal/world"
 	"sigill/internal/world/fault"
 	"sigill/policy"
@@ -32,6 +34,9 @@ type Scene struct {
 	Store  *store.DB
 	Views  service.Stores // without faults
 	skew   *atomic.Int64
+	// Logs and Sequencer are there in a world with logs (see [Logged]).
+	Logs      *translog.Service
+	Sequencer *audit.Sequencer
 
 	raw      *sql.DB
 	postgres bool // raw is PostgreSQL
@@ -72,6 +77,18 @@ func open(t testing.TB, url string, make func(context.Context, world.Config) (*w
 	}
 	s.Faults.Clear()
 	return s
+}
+
+// Logged gives a world its logs. What they write goes through the faults too, and a leaf
+// is waited for no longer than a moment.
+func Logged(s *Scene, c *world.Config) {
+	s.T.Helper()
+	var err error
+	a, l := s.Faults.Logs(s.Store.Audit(), s.Store.Translog())
+	if s.Sequencer, s.Logs, err = world.NewLog(a, l, s.Now, 300*time.Millisecond); err != nil {
+		s.T.Fatal(err)
+	}
+	c.Log = s.Logs
 }
 
 // Now is the world's clock.
