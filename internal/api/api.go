@@ -26,6 +26,7 @@ import (
 	"sigill/internal/strictjson"
 	"sigill/orders"
 	"sigill/orders/download"
+	"sigill/orders/privacy"
 	"sigill/orders/register"
 	"sigill/policy"
 )
@@ -41,6 +42,7 @@ type Config struct {
 	Register  *register.Service
 	Orders    *orders.Service
 	Downloads *download.Service
+	Privacy   *privacy.Service // nil: nobody is told or erased
 	// IssuerCertificate returns the DER of an issuing CA's certificate.
 	IssuerCertificate func(id string) []byte
 	Texts             Texts
@@ -159,8 +161,15 @@ func New(c Config) http.Handler {
 	card("POST /api/v1/keys/block", h.blockKey)
 	card("GET /api/v1/organisations/{org}/incidents", h.incidents)
 	card("GET /api/v1/incidents/{id}", h.incident)
+	file("POST /api/v1/organisations/{org}/revocations", h.orderMass)
+	card("GET /api/v1/organisations/{org}/revocations", h.masses)
+	card("GET /api/v1/revocations/{id}", h.mass)
+	card("GET /api/v1/revocations/{id}/list", h.massList)
+	card("POST /api/v1/revocations/{id}/approve", h.approveMass)
 	card("POST /api/v1/people/{id}/end-assignment", h.endAssignment)
 	card("POST /api/v1/people/{id}/revoke", h.revokePerson)
+	card("POST /api/v1/people/{id}/export", h.exportPerson)
+	card("POST /api/v1/people/{id}/erase", h.erasePerson)
 
 	card("GET /log/acts/checkpoint", h.readLog)
 	card("GET /log/acts/tile/{tile...}", h.readLog)
@@ -234,7 +243,7 @@ func (h *handler) serve(cl class, fn func(*call) (any, error), limit int64) http
 			h.problem(w, r, stopped)
 			return
 		}
-		c, err := h.login(r, cl.pending)
+		c, err := h.login(r, cl)
 		if err == nil {
 			var result any
 			if result, err = h.run(cl, &call{r, c, http.NewResponseController(w)}, fn); err == nil {
@@ -277,12 +286,30 @@ func unhurried(fn func(*call) (any, error)) func(*call) (any, error) {
 
 var errNoCertificate = errors.New("no client certificate")
 
-func (h *handler) login(r *http.Request, confirming bool) (register.Caller, error) {
+// login judges who calls, and records it before anything is done for him.
+func (h *handler) login(r *http.Request, cl class) (register.Caller, error) {
 	if r.TLS == nil || r.TLS.DidResume || len(r.TLS.PeerCertificates) == 0 {
 		return register.Caller{}, errNoCertificate
 	}
-	return h.Register.Login(r.Context(), r.TLS.PeerCertificates[0].Raw, confirming)
+	c, err := h.Register.Login(r.Context(), r.TLS.PeerCertificates[0].Raw, cl.pending)
+	if err != nil {
+		return c, err
+	}
+	if err = h.Register.Accepted(r.Context(), c, listener); err == nil {
+		return c, nil
+	}
+	// A card is blocked although nothing of it can be noted but the block, whose
+	// event says who: and so are others served where it is known already that the
+	// database does not do all that it should.
+	if cl.work != policy.WorkRevoke && h.mayWork(policy.WorkChange) == nil {
+		return c, fmt.Errorf("recording log-in: %w", err)
+	}
+	h.Log.Warn("a log-in is not recorded", "request", r.Pattern, "err", err)
+	return c, nil
 }
+
+// listener is how log-ins name it.
+const listener = "card"
 
 func (h *handler) write(w http.ResponseWriter, status int, kind string, v any) {
 	var b bytes.Buffer
