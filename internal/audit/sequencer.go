@@ -120,6 +120,9 @@ func (s *Sequencer) pass(ctx context.Context) (int, error) {
 	moved := 0
 	err = s.Store.Update(ctx, func(tx *Tx) error {
 		links, leaves, moved = nil, nil, 0 // the closure may run more than once
+		if err := whole(tx); err != nil {
+			return err
+		}
 		made, err := next(tx, s.batch())
 		if err != nil {
 			return err
@@ -148,6 +151,20 @@ func (s *Sequencer) pass(ctx context.Context) (int, error) {
 	return moved, nil
 }
 
+// whole returns an error if the tree has leaves that the chain has not: rows were taken
+// away. To go on would be to tell other acts under numbers that were told already.
+func whole(tx *Tx) error {
+	head, err := headOrNone(tx)
+	if err != nil {
+		return err
+	}
+	size, err := tiles.Size(tx.Trees, ActTree)
+	if err == nil && head.Number < size {
+		err = fmt.Errorf("the tree of acts has %d leaves, but the chain ends at %d: rows were taken away", size, head.Number)
+	}
+	return err
+}
+
 // grow extends both trees by up to batch leaves each, and returns the certificates' and
 // the larger of both counts. That of the acts follows the numbers, so that it catches up
 // with events that were numbered before there was a tree.
@@ -155,14 +172,6 @@ func grow(tx *Tx, batch int) ([]Numbered, int, error) {
 	size, err := tiles.Size(tx.Trees, ActTree)
 	if err != nil {
 		return nil, 0, err
-	}
-	head, err := headOrNone(tx)
-	if err != nil {
-		return nil, 0, err
-	}
-	if head.Number < size {
-		// To go on would be to write other acts under numbers that were told already.
-		return nil, 0, fmt.Errorf("the tree of acts has %d leaves, but the chain ends at %d: rows were taken away", size, head.Number)
 	}
 	acts, err := tx.Trees.ActLeaves(size, batch)
 	if err != nil {
