@@ -63,7 +63,8 @@ func (a *App) watch() error {
 // stores are the store's views, with the keeper of modes looking on.
 func (a *App) stores() service.Stores {
 	return service.Stores{Downloads: mode.Watch(a.Modes, a.DB.Downloads()), Orders: mode.Watch(a.Modes, a.DB.Orders()),
-		Register: mode.Watch(a.Modes, a.DB.Register()), Issue: mode.Watch(a.Modes, a.DB.Issue())}
+		Register: mode.Watch(a.Modes, a.DB.Register()), Issue: mode.Watch(a.Modes, a.DB.Issue()),
+		Privacy: mode.Watch(a.Modes, a.DB.Privacy())}
 }
 
 // recordOutage makes events of an outage's beginning and end. Who could write the

@@ -297,7 +297,7 @@ func (a *App) card() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return api.New(api.Config{Register: a.Register, Orders: a.Orders, Downloads: a.Downloads, Texts: catalogue, Log: a.log,
+	return api.New(api.Config{Register: a.Register, Orders: a.Orders, Downloads: a.Downloads, Privacy: a.Privacy, Texts: catalogue, Log: a.log,
 		MinClient: MinClient, Unknown: store.ErrOutcomeUnknown, Conditions: a.Modes, Lane: a.turn, Seen: a.seen, Logs: logs,
 		IssuerCertificate: func(id string) []byte {
 			for _, each := range a.Hierarchy.Issuers {

@@ -45,6 +45,9 @@ const (
 // AccessThrough returns the time before which acts of the class [Access] end.
 func AccessThrough(now time.Time) time.Time { return now.UTC().AddDate(0, -accessMonths, 0) }
 
+// AccessUntil returns until when an act of the class [Access] is kept.
+func AccessUntil(at time.Time) time.Time { return at.UTC().AddDate(0, accessMonths, 0) }
+
 // ExpiredThrough returns the time before which a certificate must have expired for
 // what belongs to it to end.
 func ExpiredThrough(now time.Time) time.Time { return now.UTC().AddDate(-recordYears, 0, 0) }

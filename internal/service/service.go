@@ -16,6 +16,7 @@ import (
 	"sigill/orders"
 	"sigill/orders/download"
 	"sigill/orders/issue"
+	"sigill/orders/privacy"
 	"sigill/orders/register"
 	"sigill/policy"
 )
@@ -26,6 +27,7 @@ type Stores struct {
 	Orders    orders.Store
 	Register  register.Store
 	Issue     issue.Store
+	Privacy   privacy.Store // nil: nobody is told or erased
 }
 
 // Config is what the services need.
@@ -64,6 +66,7 @@ type Services struct {
 	Register  *register.Service
 	Orders    *orders.Service
 	Downloads *download.Service
+	Privacy   *privacy.Service // nil: the stores have none
 }
 
 // Defaults fills in the times that are not set.
@@ -105,6 +108,9 @@ func New(c Config) (*Services, error) {
 	s.Downloads = &download.Service{Config: base, Store: c.Downloads, Register: s.Register, Orders: s.Orders,
 		Keys:       KeyRules(c.WeakKeys),
 		Provenance: c.Provenance, PendingTTL: c.PendingTTL, Dead: c.Dead}
+	if c.Stores.Privacy != nil {
+		s.Privacy = &privacy.Service{Store: c.Stores.Privacy, Register: s.Register, Now: base.Now}
+	}
 	return s, nil
 }
 

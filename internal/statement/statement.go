@@ -31,11 +31,12 @@ const (
 	ActSigning  = "organisation.signing"
 	ActGrant    = "role.grant"
 	ActKeyBlock = "key.block"
+	ActErase    = "person.erase"
 	ActRevoke   = "certificates.revoke" // many at once, by a list
 )
 
 var acts = map[string]bool{ActPlace: true, ActApprove: true, ActHandOut: true, ActArm: true, ActBlock: true,
-	ActDelivery: true, ActFound: true, ActBranch: true, ActSigning: true, ActGrant: true, ActKeyBlock: true, ActRevoke: true}
+	ActDelivery: true, ActFound: true, ActBranch: true, ActSigning: true, ActGrant: true, ActKeyBlock: true, ActErase: true, ActRevoke: true}
 
 // Statement is what is signed.
 type Statement struct {

@@ -103,7 +103,7 @@ func TestMigrateFromTheFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer pool.Close()
-		for _, undo := range []string{`DROP TABLE event_people`, `DROP TABLE erasures`, `ALTER TABLE persons DROP COLUMN erased_at`,
+		for _, undo := range []string{`DROP TABLE mass_lists`, `DROP TABLE mass_revocations`, `DELETE FROM schema_migrations WHERE version = 8`, `DROP TABLE event_people`, `DROP TABLE erasures`, `ALTER TABLE persons DROP COLUMN erased_at`,
 			`DROP INDEX cards_kept`, `ALTER TABLE cards DROP COLUMN erased_at`, `DROP INDEX orders_of_card`, `DROP INDEX downloads_of_card`,
 			`DROP INDEX grants_of_person`, `DROP INDEX statements_of_certificate`, `DROP INDEX statements_kept`, `DELETE FROM schema_migrations WHERE version = 7`,
 			oldRoles[d.name], `DELETE FROM schema_migrations WHERE version = 6`,
@@ -220,8 +220,8 @@ func grantsKept(t *testing.T, db *DB) {
 func toldBefore(t *testing.T, pool *sql.DB) {
 	t.Helper()
 	for i, e := range []audit.Event{
-		{Act: audit.PersonImported, By: "per_admin", Public: []audit.Field{{Name: "person", Value: "per_a"}, {Name: "organisation", Value: "org_a"}, {Name: "result", Value: "created"}}, Personal: []audit.Field{{Name: "surname", Value: "Öst"}}},
-		{Act: audit.RequestRefused, By: "per_a", Public: []audit.Field{{Name: "rule", Value: "role.missing"}}},
+		{Act: audit.PersonImported, By: "per_admin", Public: []audit.Field{{Name: "person", Value: "per_a"}, {Name: "organisation", Value: "org_a"}, {Name: "result", Value: "created"}}, Personal: imported()},
+		{Act: audit.RequestRefused, By: "per_a", Public: []audit.Field{{Name: "rule", Value: "role.missing"}}, Personal: []audit.Field{{Name: "detail", Value: "x"}}},
 		{Act: audit.CardBlocked, By: "per_a", Public: []audit.Field{{Name: "card", Value: "9"}, {Name: "report", Value: "lost"}}},
 	} {
 		e.ID, e.At = fmt.Sprintf("evt_%d", i), time.UnixMicro(1)
@@ -232,15 +232,23 @@ func toldBefore(t *testing.T, pool *sql.DB) {
 		seq := int64(0)
 		err = pool.QueryRowContext(t.Context(), `INSERT INTO events (id, at, act, by_who, body, leaf) VALUES ($1, 1, $2, $3, $4, $5) RETURNING seq`,
 			r.ID, r.Act, r.By, r.Body, r.Leaf[:]).Scan(&seq)
-		for _, p := range r.Personal {
+		for j, p := range r.Personal {
 			if err == nil {
-				_, err = pool.ExecContext(t.Context(), `INSERT INTO event_personal (event, position, name, value, salt) VALUES ($1, 0, $2, $3, $4)`, seq, p.Name, p.Value, p.Salt[:])
+				_, err = pool.ExecContext(t.Context(), `INSERT INTO event_personal (event, position, name, value, salt) VALUES ($1, $2, $3, $4, $5)`, seq, j, p.Name, p.Value, p.Salt[:])
 			}
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// imported are the personal fields of an import.
+func imported() (fields []audit.Field) {
+	for _, name := range []string{"number", "givenName", "surname", "hsaId", "email", "upn", "sid", "protected", "endsAt"} {
+		fields = append(fields, audit.Field{Name: name, Value: name})
+	}
+	return fields
 }
 
 // peopleFound looks for whom the events of toldBefore are about.

@@ -19,5 +19,6 @@ func OpenStore(ctx context.Context, dir string) (*store.DB, error) {
 
 // StoresOf returns the views of a database that services work in.
 func StoresOf(db *store.DB) service.Stores {
-	return service.Stores{Downloads: db.Downloads(), Orders: db.Orders(), Register: db.Register(), Issue: db.Issue()}
+	return service.Stores{Downloads: db.Downloads(), Orders: db.Orders(), Register: db.Register(), Issue: db.Issue(),
+		Privacy: db.Privacy()}
 }
