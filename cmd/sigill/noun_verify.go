@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -165,11 +164,11 @@ func (c *verifyCmd) logs(v *revocation.Verifier) error {
 		if origin == "" || name == "" {
 			return usageError{fmt.Sprintf("--log: %q is not ORIGIN=FILE", each)}
 		}
-		key, err := readPublicKey(name)
+		text, err := os.ReadFile(name)
 		if err != nil {
 			return err
 		}
-		l, err := checkpoint.NewLog(origin, key)
+		l, err := checkpoint.ReadLog(origin, text)
 		if err != nil {
 			return usageError{"--log: " + err.Error()}
 		}
@@ -201,22 +200,6 @@ func (c *verifyCmd) logs(v *revocation.Verifier) error {
 		return usageError{"--require " + c.Require + " wants a --log"}
 	}
 	return nil
-}
-
-// readPublicKey reads a SubjectPublicKeyInfo, PEM or DER.
-func readPublicKey(name string) (crypto.PublicKey, error) {
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	if block, _ := pem.Decode(b); block != nil {
-		b = block.Bytes
-	}
-	key, err := x509.ParsePKIXPublicKey(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s is no public key: %w", name, err)
-	}
-	return key, nil
 }
 
 // anchors reads whom to trust, and what their policies mean.

@@ -342,7 +342,8 @@ func TestVerifyCommandLogged(t *testing.T) {
 	p.want([]string{"--roots", p.rootFile, "--require", "sct"}, 2, "wants a --log")
 	p.want(flags[:4:4], 0)
 	p.want(append(flags[:4:4], "--require", "logged"), 2, "wants a --witness")
-	p.want(append(flags[:2:2], "--log", "x="+p.leafFile), 1, "is no public key")
+	p.want(append(flags[:2:2], "--log", "x="+p.leafFile), 2, "--log: ")
+	p.want(append(flags[:2:2], "--log", "x=none.pem"), 1, "none.pem")
 }
 
 func requestOf(t *testing.T, cert, issuer *x509.Certificate) []byte {
