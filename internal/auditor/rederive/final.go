@@ -29,7 +29,10 @@ func (c *check) checkFinal() {
 	if c.issuer != nil && c.issuer.signed(cert) != nil {
 		c.find(Forged, "its issuer's signature does not verify")
 	}
-	tbs, err := x509.RemoveSCTList(cert.RawTBSCertificate)
+	tbs, err := cert.RawTBSCertificate, error(nil)
+	if cert.RawSCT != nil {
+		tbs, err = x509.RemoveSCTList(tbs)
+	}
 	if err != nil || !bytes.Equal(tbs, c.entry.TBS) {
 		c.find(Unlogged, "without its SCT list it is not what the log has")
 	}
