@@ -15,6 +15,7 @@ type nouns struct {
 	Cert         certCmd         `cmd:"" group:"nouns" help:"Certificates: show, revoke."`
 	Key          keyCmd          `cmd:"" group:"nouns" help:"Compromised keys: show, prove, block."`
 	Incident     incidentCmd     `cmd:"" group:"nouns" help:"Keys that were found in two places."`
+	Revocation   revocationCmd   `cmd:"" group:"nouns" help:"Many certificates at once: order, approve, look how far it is."`
 	EID          eidCmd          `cmd:"" name:"eid" group:"nouns" help:"The eIDs on your own card."`
 	CRL          crlCmd          `cmd:"" name:"crl" group:"nouns" help:"Revocation lists, as relying parties see them."`
 	Verify       verifyCmd       `cmd:"" group:"nouns" help:"Judge a certificate as a relying party: chain, time, OCSP, CRL."`
