@@ -44,20 +44,21 @@ type cli struct {
 	JSON bool   `name:"json" help:"Print data as JSON, one document."`
 	Lang string `enum:"sv,en," default:"" help:"Language of the server's texts: sv or en. Default: from the environment."`
 
-	Init    initCmd    `cmd:"" group:"service" help:"Make a TEST installation: keys, database, configuration. Never overwrites."`
-	Serve   serveCmd   `cmd:"" group:"service" help:"Serve an installation until interrupted."`
-	Demo    demoCmd    `cmd:"" group:"service" help:"Play the whole journey in a fresh installation and tell it as a story."`
-	Migrate migrateCmd `cmd:"" group:"service" help:"Bring the database to this program's schema. Back up first: there is no way down."`
-	Doctor  doctorCmd  `cmd:"" group:"service" help:"Examine an installation: database, event chain, CRLs, certificates."`
-	Audit   auditCmd   `cmd:"" group:"service" help:"Verify what was done."`
-	CA      caCmd      `cmd:"" name:"ca" group:"service" help:"What the CAs may issue."`
-	Log     logCmd     `cmd:"" group:"service" help:"The transparency logs: their keys."`
-	Check   checkCmd   `cmd:"" group:"service" help:"Look at a status service from outside: lists, OCSP, certificates, claims. Exit 0, 1 with warnings, 2 with failures."`
-	Config  configCmd  `cmd:"" group:"service" help:"Print sigill.yaml with every key explained."`
-	Outage  outageCmd  `cmd:"" group:"service" help:"Announce planned work: issuing stops, revoking and status go on."`
-	Bench   benchCmd   `cmd:"" group:"service" help:"Measure, with the ceiling beside each figure."`
-	Witness witnessCmd `cmd:"" group:"service" help:"Be a witness of others' logs: see that they only grow, and say so."`
-	Version versionCmd `cmd:"" group:"service" help:"Print the version."`
+	Init      initCmd      `cmd:"" group:"service" help:"Make a TEST installation: keys, database, configuration. Never overwrites."`
+	Serve     serveCmd     `cmd:"" group:"service" help:"Serve an installation until interrupted."`
+	Demo      demoCmd      `cmd:"" group:"service" help:"Play the whole journey in a fresh installation and tell it as a story."`
+	Migrate   migrateCmd   `cmd:"" group:"service" help:"Bring the database to this program's schema. Back up first: there is no way down."`
+	Doctor    doctorCmd    `cmd:"" group:"service" help:"Examine an installation: database, event chain, CRLs, certificates."`
+	Audit     auditCmd     `cmd:"" group:"service" help:"Verify what was done."`
+	CA        caCmd        `cmd:"" name:"ca" group:"service" help:"What the CAs may issue."`
+	Log       logCmd       `cmd:"" group:"service" help:"The transparency logs: their keys."`
+	Check     checkCmd     `cmd:"" group:"service" help:"Look at a status service from outside: lists, OCSP, certificates, claims. Exit 0, 1 with warnings, 2 with failures."`
+	Config    configCmd    `cmd:"" group:"service" help:"Print sigill.yaml with every key explained."`
+	Outage    outageCmd    `cmd:"" group:"service" help:"Announce planned work: issuing stops, revoking and status go on."`
+	Retention retentionCmd `cmd:"" group:"service" help:"What has been kept long enough: show it, erase it."`
+	Bench     benchCmd     `cmd:"" group:"service" help:"Measure, with the ceiling beside each figure."`
+	Witness   witnessCmd   `cmd:"" group:"service" help:"Be a witness of others' logs: see that they only grow, and say so."`
+	Version   versionCmd   `cmd:"" group:"service" help:"Print the version."`
 
 	nouns
 }

@@ -13,6 +13,8 @@ type personCmd struct {
 	List   personListCmd   `cmd:"" help:"List persons of an organisation."`
 	End    personEndCmd    `cmd:"" help:"End a person's assignment now and revoke the eIDs that hang on it."`
 	Revoke personRevokeCmd `cmd:"" help:"Revoke every eID of the organisation that a person has; the assignment stays."`
+	Export personExportCmd `cmd:"" help:"Everything that is held about a person, as JSON."`
+	Erase  personEraseCmd  `cmd:"" help:"Erase a person from the register. Two administrators sign."`
 }
 
 type orgFlag struct {

@@ -82,6 +82,7 @@ type App struct {
 
 	precedence  precedence
 	authorities *authorities
+	retained    retained
 	book        *signerBook
 	// revokeSigners: at start the signers of earlier processes are revoked.
 	revokeSigners bool

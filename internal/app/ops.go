@@ -34,6 +34,7 @@ func (a *App) ops() (http.Handler, error) {
 		a.listMetrics(m),
 		a.laneMetrics(m),
 		a.targetMetrics(m),
+		a.retentionMetrics(m),
 		a.ocsp.metrics(m),
 		a.logMetrics(m),
 	)

@@ -173,6 +173,7 @@ func (a *App) background(ctx context.Context, wg *sync.WaitGroup, technical []re
 	wg.Go(func() { a.authorities.run(ctx) })
 	wg.Go(func() { a.book.run(ctx) })
 	wg.Go(func() { a.Modes.Run(ctx) })
+	wg.Go(func() { a.retain(ctx) })
 	wg.Go(func() {
 		t := time.NewTicker(headEvery)
 		defer t.Stop()
