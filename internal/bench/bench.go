@@ -21,6 +21,7 @@ import (
 	"sigill/ca"
 	"sigill/internal/audit"
 	"sigill/internal/bench/figure"
+	"sigill/internal/bench/logs"
 	"sigill/internal/bench/process"
 	"sigill/internal/bench/status"
 	"sigill/internal/store"
@@ -50,7 +51,7 @@ func session() (all []Benchmark, end func() error) {
 		{Name: "download_p99_ms", Help: "one complete replacement download alone", Run: downloadAlone},
 		{Name: "certificates_https", Help: "certificates submitted over mutual TLS and durably stored", Run: certificatesHTTPS},
 		{Name: "downloads_tls", Help: "complete replacement downloads by the holders' program over mutual TLS, 360 sessions at once", Run: downloadsTLS},
-	}, about...), end
+	}, append(logs.Benchmarks(), about...)...), end
 }
 
 // Run runs the benchmarks named, or all.
