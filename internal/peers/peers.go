@@ -25,6 +25,7 @@ import (
 // Names of the peers.
 const (
 	Versitygw = "versitygw" // S3 over a directory
+	CTScan    = "ctscan"    // scanlog of certificate-transparency-go reads a certificate log
 	CFSSL     = "cfssl"     // its `ocspserve` answers OCSP
 	StepCRL   = "stepcrl"   // the authority of step-ca, generating CRLs
 )
