@@ -167,6 +167,25 @@ func (s *Issuers) All() [][]byte {
 	return out
 }
 
+// Signed reports whether one of the CAs has signed a certificate.
+func (s *Issuers) Signed(der []byte) bool {
+	cert, err := x509.ParseCertificate(der)
+	return !x509.IsFatal(err) && s.of(cert) != nil
+}
+
+// SerialOf returns the serial number of a certificate, 32 hexadecimal digits; "": it has
+// none that a certificate here can have.
+func SerialOf(der []byte) string {
+	cert, err := x509.ParseCertificate(der)
+	if x509.IsFatal(err) {
+		return ""
+	}
+	if serial, ok := ca.SerialOf(cert.SerialNumber); ok {
+		return serial.String()
+	}
+	return ""
+}
+
 // of returns the CA whose signature a certificate carries, nil if it is none of ours.
 func (s *Issuers) of(cert *x509.Certificate) *issuer {
 	for _, i := range s.byKey {
