@@ -528,3 +528,24 @@ func (s *Scene) Forge(der []byte) []byte {
 	s.must(err)
 	return s.resign(der, cert.RawTBSCertificate, s.key())
 }
+
+// lenient lets everything pass.
+type lenient struct{}
+
+// Lint implements [ca.Linter].
+func (lenient) Lint([]byte, ca.ProfileName) error { return nil }
+
+// Plant lets the person CA issue by a profile that was changed behind everybody's back,
+// without lints. The acts do not tell of it.
+func (s *Scene) Plant(name ca.ProfileName, change func(*ca.ProfileConfig)) {
+	s.T.Helper()
+	config := s.Profiles[name].Config()
+	change(&config)
+	planted, err := ca.NewProfile(config)
+	s.must(err)
+	all := maps.Clone(s.Profiles)
+	all[name] = planted
+	s.Issuers[PersonCA], err = ca.NewIssuer(ca.IssuerConfig{ID: PersonCA, Certificate: s.Issuers[PersonCA].Certificate(), Signer: s.Keys[PersonCA], Profiles: all,
+		MayIssue: []ca.ProfileName{policy.ProfileAuthentication, policy.ProfileSigning}, Partitions: 3, StatusURL: StatusURL, Linter: lenient{}})
+	s.must(err)
+}
