@@ -112,10 +112,11 @@ func remember(dir string, log *checkpoint.Log) (*head, error) {
 }
 
 // load reads the file. What cannot be read, or is not what the log signed, is an error
-// and never an empty memory: a witness that has forgotten would sign another history.
+// and never an empty memory: a witness that has forgotten would sign another history. So
+// is what goes back behind what this process has seen.
 func (h *head) load() error {
 	text, err := os.ReadFile(h.file)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && h.note == nil {
 		h.Checkpoint = checkpoint.Checkpoint{Origin: h.log.Origin(), Root: checkpoint.EmptyRoot()}
 		h.note, h.sure = nil, true
 		return nil
@@ -125,6 +126,9 @@ func (h *head) load() error {
 	c, err := h.log.Open(text)
 	if err != nil {
 		return fmt.Errorf("what is remembered in %s: %w", h.file, err)
+	}
+	if c.Size < h.Size {
+		return fmt.Errorf("%s has gone back from %d to %d", h.file, h.Size, c.Size)
 	}
 	h.Checkpoint, h.note, h.sure = c, text, true
 	return nil
