@@ -244,10 +244,8 @@ func next(tx *Tx, batch int) ([]Link, error) {
 	}
 	links := make([]Link, 0, len(recs))
 	for _, r := range recs {
-		link := Link{Number: head.Number + 1, Event: r.ID, Leaf: r.Leaf}
-		link.Hash = chainHash(link.Number, head.Hash, link.Leaf)
-		links = append(links, link)
-		head = link
+		head = head.Next(r.ID, r.Leaf)
+		links = append(links, head)
 	}
 	return links, nil
 }
