@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -135,7 +136,7 @@ var sqliteRules = []rule{
 }
 
 // allRules are those of every database.
-func allRules() []rule { return append(rules[:len(rules):len(rules)], erasedRules()...) }
+func allRules() []rule { return slices.Concat(rules, erasedRules(), massRules()) }
 
 // CheckCodes returns the codes of all violations that Check looks for, in order.
 func CheckCodes() []string {

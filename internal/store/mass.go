@@ -286,3 +286,18 @@ func (t *tx) insertEntries(entries []revocation.Entry) error {
 	}
 	return err
 }
+
+// massRules are about mass revocations: two people have stated each that is under
+// way, over a list, and what names one as its cause is of one that was approved.
+func massRules() []rule {
+	return []rule{
+		{code: "mass.statement", query: `SELECT m.id FROM mass_revocations m
+			WHERE NOT EXISTS (SELECT 1 FROM statements s WHERE s.id = m.ordered AND s.act = 'certificates.revoke' AND s.subject = m.id AND s.by_person = m.ordered_by)
+				OR m.approved IS NOT NULL AND NOT EXISTS (
+					SELECT 1 FROM statements s WHERE s.id = m.approved AND s.act = 'certificates.revoke' AND s.subject = m.id AND s.by_person = m.approved_by)`},
+		{code: "mass.list", query: `SELECT m.id FROM mass_revocations m WHERE NOT EXISTS (SELECT 1 FROM mass_lists l WHERE l.id = m.id)`},
+		{code: "mass.cause", query: `SELECT r.serial, r.version, r.rule FROM revocations r
+			WHERE r.rule LIKE 'revocation.approved:%' AND NOT EXISTS (
+				SELECT 1 FROM mass_revocations m WHERE m.id = substr(r.rule, 21) AND m.state <> 'ordered')`},
+	}
+}

@@ -50,7 +50,7 @@ func Run(t *testing.T, open func(*testing.T) *store.DB) {
 		"organisations": testOrganisations, "people": testPeople, "search": testSearch, "grants": testGrants,
 		"cards": testCards, "ceremony": testCeremony, "idempotency": testIdempotency, "statements": testStatements,
 		"orders": testOrders, "intents": testIntents, "certificates": testCertificates, "standings": testStandings,
-		"keys": testKeys, "blocked keys": testBlockedKeys, "incidents": testIncidents, "queue": testQueue, "population": testPopulation,
+		"keys": testKeys, "blocked keys": testBlockedKeys, "incidents": testIncidents, "queue": testQueue, "mass": testMass, "bulk": testBulk, "population": testPopulation,
 		"downloads": testDownloads, "due": testDue,
 		"revocations": testRevocations, "status": testStatus, "publications": testPublications, "entries": testEntries, "copies": testCopies, "tails": testTails,
 		"events": testEvents, "chain": testChain,
