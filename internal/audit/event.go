@@ -25,7 +25,8 @@ type Event struct {
 }
 
 // Recorder appends events inside a transaction. Append MUST write the sealed
-// event and its personal fields in the transaction it belongs to.
+// event and its personal fields in the transaction it belongs to, and MUST fail with
+// ErrTaken, and the transaction with it, if an event with the same id is there.
 type Recorder interface {
 	Append(Event) error
 }

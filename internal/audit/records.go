@@ -16,6 +16,10 @@ var ErrNotFound = errors.New("audit: not found")
 // ErrConflict is returned by AppendLinks when another sequencer was first.
 var ErrConflict = errors.New("audit: another sequencer was first")
 
+// ErrTaken is returned by a Recorder when an event with the same id is there: the act
+// was recorded before.
+var ErrTaken = errors.New("audit: an event with this id is there")
+
 // Record is an event as it is stored: Body is what the chain covers, canonical
 // JSON with the public fields and a commitment for each personal one.
 type Record struct {

@@ -340,7 +340,7 @@ func (s *Sim) checkAll() {
 			continue // anybody can make such a certificate, and rows with them; and what is wrong with the service says nothing of who asked
 		}
 		// Of each rule and caller the first ten of a minute are recorded.
-		if n := s.count(`events WHERE act IN ('request.refused', 'key.refused') AND instr(body, ?) > 0`, fmt.Sprintf("%q", rule)); n < min(told, 10) {
+		if n := s.count(`events WHERE act IN ('request.refused', 'login.refused', 'key.refused') AND instr(body, ?) > 0`, fmt.Sprintf("%q", rule)); n < min(told, 10) {
 			s.wrong("%d refusals by %s were told and %d recorded", told, rule, n)
 		}
 	}

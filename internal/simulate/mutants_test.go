@@ -121,7 +121,7 @@ func (e endless) PutDownload(d *download.Download) error {
 type silent struct{ audit.Recorder }
 
 func (r silent) Append(e audit.Event) error {
-	if e.Act == "request.refused" {
+	if e.Act == audit.RequestRefused || e.Act == audit.LoginRefused {
 		return nil
 	}
 	return r.Recorder.Append(e)

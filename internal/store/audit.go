@@ -19,7 +19,7 @@ func (t *tx) Append(e audit.Event) error {
 		ON CONFLICT DO NOTHING RETURNING seq`,
 		[]any{text(r.ID), at(r.At), text(r.Act), text(r.By), r.Body, r.Leaf[:]}, &seq)
 	if err == nil && !found {
-		err = fmt.Errorf("inserting event %s: %w", r.ID, errTaken)
+		err = fmt.Errorf("inserting event %s: %w", r.ID, audit.ErrTaken)
 	}
 	if err != nil {
 		return err

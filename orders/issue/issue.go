@@ -179,9 +179,10 @@ func AdmitKey(tx *Tx, k KeySeen) error {
 }
 
 // Refused records that rule refused something, in a transaction of its own: what
-// the refused transaction had begun is rolled back and only this remains.
-func Refused(tx *Tx, err *policy.Refusal, by string, now time.Time, fields ...audit.Field) error {
-	ev := NewEvent(audit.RequestRefused, now, by, append([]audit.Field{F("rule", string(err.Rule))}, fields...)...)
+// the refused transaction had begun is rolled back and only this remains. Act is
+// [audit.LoginRefused] or [audit.RequestRefused].
+func Refused(tx *Tx, err *policy.Refusal, act, by string, now time.Time, fields ...audit.Field) error {
+	ev := NewEvent(act, now, by, append([]audit.Field{F("rule", string(err.Rule))}, fields...)...)
 	// The detail may repeat what somebody typed: it is erasable.
 	ev.Personal = []audit.Field{F("detail", err.Detail)}
 	return tx.Events.Append(ev)

@@ -108,14 +108,14 @@ func TestLogin(t *testing.T) {
 	if err := as(der); err != nil {
 		t.Fatal(err)
 	}
-	refusals := s.Rows("events", "act = 'request.refused'")
+	refusals := s.Rows("events", "act = 'login.refused'")
 	unknown := append([]byte(nil), der...)
 	unknown[len(unknown)-1] ^= 1
 	err := as(unknown)
 	if refusal, ok := errors.AsType[*policy.Refusal](err); !ok || refusal.Rule != policy.LoginUnknown {
 		t.Errorf("a certificate that is not ours: %v", err)
 	}
-	if n := s.Rows("events", "act = 'request.refused'"); n != refusals {
+	if n := s.Rows("events", "act = 'login.refused'"); n != refusals {
 		t.Error("anybody can make rows with certificates of his own")
 	}
 	sign, err := s.AddSigning(ctx, h)

@@ -40,6 +40,7 @@ type Service struct {
 	ArmedFor time.Duration
 
 	refusals refusals
+	logins   logins
 }
 
 // Caller is who has proved possession of a card's (or officer's) key in this
@@ -69,7 +70,9 @@ func (c Caller) Name() string {
 
 // Login judges the certificate der, whose key the TLS client has proved. It is
 // called on every request: what was true a request ago may not be any more. A
-// pending certificate passes only if confirming.
+// pending certificate passes only if confirming. A refusal is recorded if the
+// certificate is one of ours, whatever is wrong with it; an unknown one is not:
+// anybody can make one, and rows with them.
 func (s *Service) Login(ctx context.Context, der []byte, confirming bool) (Caller, error) {
 	var c Caller
 	err := s.Store.View(ctx, func(tx *Tx) error {
@@ -77,9 +80,17 @@ func (s *Service) Login(ctx context.Context, der []byte, confirming bool) (Calle
 		c, err = s.judge(tx, ca.FingerprintOf(der), confirming)
 		return err
 	})
-	return c, s.Keep(ctx, err, "card:"+string(c.Card), issue.F("certificate", ca.FingerprintOf(der).String()))
+	if err == nil || c.Certificate.IsZero() {
+		return c, err
+	}
+	by := "certificate:" + c.Certificate.String()
+	if c.Card != "" {
+		by = "card:" + string(c.Card)
+	}
+	return c, s.record(ctx, err, audit.LoginRefused, by, issue.F("certificate", c.Certificate.String()), issue.F("card", string(c.Card)))
 }
 
+// judge returns the caller's certificate with every verdict on one that is stored.
 func (s *Service) judge(tx *Tx, fp ca.Fingerprint, confirming bool) (Caller, error) {
 	now := s.Now()
 	cert, err := tx.Certificate(fp)
@@ -90,7 +101,7 @@ func (s *Service) judge(tx *Tx, fp ca.Fingerprint, confirming bool) (Caller, err
 	}
 	if _, err := s.Certificates.Verify(cert); err != nil {
 		// Somebody wrote into the database: nobody is believed on that row.
-		return Caller{}, policy.Refuse(policy.LoginUnknown, "%s", err).Err()
+		return Caller{Certificate: fp}, policy.Refuse(policy.LoginUnknown, "%s", err).Err()
 	}
 	if cert.Profile == policy.ProfileOfficer {
 		return officer(tx, cert, now)
@@ -139,43 +150,48 @@ func standing(tx *Tx, cert *issue.Certificate) (revoked, current, pending bool, 
 // one of the two that the ceremony names, valid now and not revoked, for an
 // officer's key that was stolen must stop being one while the bootstrap is open.
 func officer(tx *Tx, cert *issue.Certificate, now time.Time) (Caller, error) {
+	caller := Caller{Certificate: cert.Fingerprint, Profile: policy.ProfileOfficer}
 	c, err := tx.Ceremony()
 	if err != nil {
-		return Caller{}, err
+		return caller, err
 	}
 	if _, revoked, err := tx.Revocations.Revocation(cert.Serial); err != nil {
-		return Caller{}, err
+		return caller, err
 	} else if revoked {
-		return Caller{}, policy.Refuse(policy.LoginRevoked, "officer's certificate was revoked").Err()
+		return caller, policy.Refuse(policy.LoginRevoked, "officer's certificate was revoked").Err()
 	}
 	if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
-		return Caller{}, policy.Refuse(policy.LoginExpired, "officer's certificate is not valid now").Err()
+		return caller, policy.Refuse(policy.LoginExpired, "officer's certificate is not valid now").Err()
 	}
-	fp := cert.Fingerprint
 	for i, o := range c.Officers {
-		if o == fp {
+		if o == cert.Fingerprint {
 			if !c.ClosedAt.IsZero() {
-				return Caller{}, policy.Refuse(policy.CeremonyClosed, "closed").Err()
+				return caller, policy.Refuse(policy.CeremonyClosed, "closed").Err()
 			}
-			return Caller{Certificate: fp, Profile: policy.ProfileOfficer, Officer: i + 1}, nil
+			caller.Officer = i + 1
+			return caller, nil
 		}
 	}
-	return Caller{}, policy.Refuse(policy.LoginUnknown, "not an officer of this installation").Err()
+	return caller, policy.Refuse(policy.LoginUnknown, "not an officer of this installation").Err()
 }
 
-// Keep records a refusal in a transaction of its own and returns err. An unknown
-// certificate is not recorded: anybody can make one, and rows with them. Nor is the
-// state of the service: it says nothing of the caller, and there may be no room.
+// Keep records the refusal of a request in a transaction of its own and returns err.
 func (s *Service) Keep(ctx context.Context, err error, by string, fields ...audit.Field) error {
+	return s.record(ctx, err, audit.RequestRefused, by, fields...)
+}
+
+// record records a refusal as an act and returns err. The state of the service is not
+// recorded: it says nothing of the caller, and there may be no room.
+func (s *Service) record(ctx context.Context, err error, act, by string, fields ...audit.Field) error {
 	refusal, ok := errors.AsType[*policy.Refusal](err)
-	if !ok || refusal.Rule == policy.LoginUnknown || refusal.Rule.OfService() {
+	if !ok || refusal.Rule.OfService() {
 		return err
 	}
 	if !s.refusals.first(refusal.Rule, by, s.Now()) {
 		return err
 	}
 	keep := s.Store.Update(context.WithoutCancel(ctx), func(tx *Tx) error {
-		return issue.Refused(&tx.Tx, refusal, by, s.Now(), fields...)
+		return issue.Refused(&tx.Tx, refusal, act, by, s.Now(), fields...)
 	})
 	if keep != nil { // the verdict is not told before it is durable
 		return fmt.Errorf("recording refusal %s: %w", refusal.Rule, keep)

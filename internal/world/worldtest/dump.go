@@ -8,12 +8,12 @@ import (
 )
 
 // Dump is every row of every table as text, by table, sorted; without what
-// recording a refusal writes.
+// recording a refusal or a log-in writes.
 type Dump map[string][]string
 
-// recorded are the rows that a refusal leaves, by table.
+// recorded are the rows that a refusal or a log-in leaves, by table.
 func recorded() map[string]string {
-	const refusal = `act IN ('request.refused', 'key.refused')`
+	const refusal = `act IN ('request.refused', 'login.refused', 'login.accepted', 'key.refused')`
 	return map[string]string{
 		"events":         refusal,
 		"event_personal": `event IN (SELECT seq FROM events WHERE ` + refusal + `)`,

@@ -168,7 +168,7 @@ func (s *Scene) Refused(err error, rule policy.Rule) {
 	if !ok || refusal.Rule != rule {
 		s.T.Fatalf("got %v, want a refusal by %s", err, rule)
 	}
-	if s.Rows("events", "act IN ('request.refused', 'key.refused') AND instr(body, ?) > 0", string(rule)) == 0 {
+	if s.Rows("events", "act IN ('request.refused', 'login.refused', 'key.refused') AND instr(body, ?) > 0", string(rule)) == 0 {
 		s.T.Fatalf("refusal by %s was told and not recorded", rule)
 	}
 }
