@@ -17,6 +17,12 @@ const (
 	ModeIssuerEnded Mode = "issuer-ended"
 	// ModeOutage: an outage of issuing was planned and announced.
 	ModeOutage Mode = "outage"
+	// ModeClockOff: the clock differs by more than it may from what servers of time
+	// say. Statements, challenges and what certificates say are judged by it.
+	ModeClockOff Mode = "clock-off"
+	// ModeClockBackwards: the clock was set back while the service ran, and shows again
+	// what it has shown.
+	ModeClockBackwards Mode = "clock-backwards"
 	// ModeDiskLow: there is hardly room to write; what room there is, is kept for
 	// taking back.
 	ModeDiskLow Mode = "disk-low"
@@ -28,7 +34,7 @@ const (
 
 // Modes returns all modes, the mildest first.
 func Modes() []Mode {
-	return []Mode{ModeNormal, ModeSignerDown, ModeIssuerEnded, ModeOutage, ModeDiskLow, ModeRestored}
+	return []Mode{ModeNormal, ModeSignerDown, ModeIssuerEnded, ModeOutage, ModeClockOff, ModeClockBackwards, ModeDiskLow, ModeRestored}
 }
 
 // Work is what a request is for, as far as modes tell requests apart.
@@ -74,6 +80,16 @@ func MayWork(m Mode, w Work) Decision {
 			return Allowed
 		}
 		return Refuse(ServiceOutage, "issuing is stopped for planned work")
+	case ModeClockOff:
+		if w == WorkChange {
+			return Allowed
+		}
+		return Refuse(ClockOffset, "the clock is off by more than it may")
+	case ModeClockBackwards:
+		if w == WorkChange {
+			return Allowed
+		}
+		return Refuse(ClockBackwards, "the clock was set back and has not caught up")
 	case ModeSignerDown:
 		if w == WorkChange {
 			return Allowed
@@ -93,5 +109,6 @@ func MayWork(m Mode, w Work) Decision {
 // OfService reports whether a rule is about the service as a whole and not about
 // who asked for what.
 func (r Rule) OfService() bool {
-	return r == ServiceOutage || r == ServiceRevokeOnly || r == ServiceBusy || r == IssuerEnded || r == ServiceRestored
+	return r == ServiceOutage || r == ServiceRevokeOnly || r == ServiceBusy || r == IssuerEnded || r == ServiceRestored ||
+		r == ClockOffset || r == ClockBackwards
 }

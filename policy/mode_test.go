@@ -12,13 +12,15 @@ func TestMayWork(t *testing.T) {
 	const yes = policy.Rule("")
 	want := map[policy.Mode][5]policy.Rule{
 		//                      read confirm revoke change issue
-		policy.ModeNormal:      {yes, yes, yes, yes, yes},
-		policy.ModeSignerDown:  {yes, yes, yes, yes, policy.ServiceRevokeOnly},
-		policy.ModeIssuerEnded: {yes, yes, yes, yes, policy.IssuerEnded},
-		policy.ModeOutage:      {yes, yes, yes, yes, policy.ServiceOutage},
-		policy.ModeDiskLow:     {yes, yes, yes, policy.ServiceRevokeOnly, policy.ServiceRevokeOnly},
-		policy.ModeRestored:    {yes, policy.ServiceRestored, yes, policy.ServiceRestored, policy.ServiceRestored},
-		"of another version":   {yes, yes, yes, policy.ServiceRevokeOnly, policy.ServiceRevokeOnly},
+		policy.ModeNormal:         {yes, yes, yes, yes, yes},
+		policy.ModeSignerDown:     {yes, yes, yes, yes, policy.ServiceRevokeOnly},
+		policy.ModeIssuerEnded:    {yes, yes, yes, yes, policy.IssuerEnded},
+		policy.ModeOutage:         {yes, yes, yes, yes, policy.ServiceOutage},
+		policy.ModeClockOff:       {yes, yes, yes, yes, policy.ClockOffset},
+		policy.ModeClockBackwards: {yes, yes, yes, yes, policy.ClockBackwards},
+		policy.ModeDiskLow:        {yes, yes, yes, policy.ServiceRevokeOnly, policy.ServiceRevokeOnly},
+		policy.ModeRestored:       {yes, policy.ServiceRestored, yes, policy.ServiceRestored, policy.ServiceRestored},
+		"of another version":      {yes, yes, yes, policy.ServiceRevokeOnly, policy.ServiceRevokeOnly},
 	}
 	for _, m := range policy.Modes() {
 		if _, ok := want[m]; !ok {

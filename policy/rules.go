@@ -173,6 +173,10 @@ const (
 	// ServiceRestored: the database is older than what was told outside of it, or
 	// nobody can be asked whether it is.
 	ServiceRestored Rule = "service.restored"
+	// ClockOffset: the clock is off by more than a minute.
+	ClockOffset Rule = "clock.offset"
+	// ClockBackwards: the clock was set back while the service ran.
+	ClockBackwards Rule = "clock.backwards"
 	// IssuerEnded: the issuing CA is revoked or closed and issues nothing any more;
 	// what it has issued is served and taken back as ever.
 	IssuerEnded Rule = "issuer.ended"

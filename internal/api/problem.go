@@ -45,6 +45,8 @@ var statusOf = map[policy.Rule]int{
 	policy.ServiceOutage:      http.StatusServiceUnavailable,
 	policy.ServiceRevokeOnly:  http.StatusServiceUnavailable,
 	policy.ServiceRestored:    http.StatusServiceUnavailable,
+	policy.ClockOffset:        http.StatusServiceUnavailable,
+	policy.ClockBackwards:     http.StatusServiceUnavailable,
 	policy.ServiceBusy:        http.StatusServiceUnavailable,
 }
 

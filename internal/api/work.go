@@ -145,6 +145,8 @@ func askAgain(r policy.Rule) string {
 		return "2"
 	case policy.ServiceRevokeOnly:
 		return "5"
+	case policy.ClockOffset, policy.ClockBackwards:
+		return "60"
 	}
 	return ""
 }

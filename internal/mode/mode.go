@@ -31,7 +31,7 @@ const (
 	fullFor = 30 * time.Second
 )
 
-// Config is what a Keeper needs. All fields but Failing, Ended, Restored, Record,
+// Config is what a Keeper needs. All fields but Failing, Ended, Restored, Clock, Record,
 // Disk.Paths and Disk.Reserve must be set.
 type Config struct {
 	// Dir is the installation's directory, where outages are announced.
@@ -46,6 +46,8 @@ type Config struct {
 	// Restored reports whether the database is, or may be, older than what was told
 	// outside of it; nil: it never is.
 	Restored func() bool
+	// Clock returns the modes that the clock is a reason for; nil: none ever.
+	Clock func() []policy.Mode
 	// Record makes an outage's beginning or end an event; nil: not recorded.
 	// What it does not manage it is asked to do again. It may be asked twice for
 	// the same when the process dies in between.
@@ -94,6 +96,9 @@ func New(c Config) (*Keeper, error) {
 	}
 	if c.Failing == nil {
 		c.Failing = func() []ca.IssuerID { return nil }
+	}
+	if c.Clock == nil {
+		c.Clock = func() []policy.Mode { return nil }
 	}
 	if c.Ended == nil {
 		c.Ended = func() []ca.IssuerID { return nil }
@@ -216,11 +221,13 @@ func (k *Keeper) conditions() []policy.Mode {
 	if k.config.Restored() {
 		out = append(out, policy.ModeRestored)
 	}
+	clock := k.config.Clock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.low {
 		out = append(out, policy.ModeDiskLow)
 	}
+	out = append(out, clock...)
 	if k.notice.Active() {
 		out = append(out, policy.ModeOutage)
 	}
