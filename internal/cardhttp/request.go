@@ -66,7 +66,7 @@ func (r Request) encode() (Request, error) {
 }
 
 // Do makes a request and reads its answer into out; nil: the answer is not looked
-// at. It tries again, with the same octets, when the answer is lost and when the
+// at; a *[]byte: it is taken as it is. It tries again, with the same octets, when the answer is lost and when the
 // server says so (Retry-After, RFC 9110, 10.2.3). What the server refuses is a
 // [*wire.Problem] and final; what the card refuses is the card's own error.
 func (s *Session) Do(ctx context.Context, r Request, out any) error {
@@ -172,6 +172,10 @@ func (s *Session) read(b []byte, out any) error {
 	}
 	if int64(len(b)) > s.config.MaxAnswer {
 		return fmt.Errorf("%w: larger than %d octets", ErrAnswer, s.config.MaxAnswer)
+	}
+	if raw, ok := out.(*[]byte); ok {
+		*raw = b
+		return nil
 	}
 	if err := json.Unmarshal(b, out); err != nil {
 		return fmt.Errorf("%w: %w", ErrAnswer, err)
