@@ -5,13 +5,19 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha1"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/pem"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	ct "github.com/google/certificate-transparency-go"
+	"github.com/google/certificate-transparency-go/tls"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -104,6 +110,43 @@ func TestShortSignature(t *testing.T) {
 		if _, err := l.TreeHead([]byte(bad)); err == nil {
 			t.Fatalf("tree head with %d octets", n)
 		}
+	}
+}
+
+// The library that reads tree heads takes other hashes and octets behind the signature.
+func TestTreeHeadHasOneText(t *testing.T) {
+	l, key := newLog(t, "test.example/log")
+	c := Checkpoint{Origin: "test.example/log", Size: 7, Root: tlog.RecordHash(nil)}
+	sth := ct.SignedTreeHead{TreeSize: 7, Timestamp: 1, SHA256RootHash: ct.SHA256Hash(c.Root)}
+	input, err := ct.SerializeSTHSignatureInput(sth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	note := func(hash tls.HashAlgorithm, digest, behind []byte) []byte {
+		signature, err := ecdsa.SignASN1(rand.Reader, key, digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sth.TreeHeadSignature = ct.DigitallySigned{Algorithm: tls.SignatureAndHashAlgorithm{Hash: hash, Signature: tls.ECDSA}, Signature: append(signature, behind...)}
+		if err := l.Signatures().VerifySTHSignature(sth); err != nil {
+			t.Fatalf("the library is stricter than it was: %v", err)
+		}
+		signed, err := tls.Marshal(sth.TreeHeadSignature)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(nil, l.KeyHash()), 1)
+		return []byte(c.Body() + "\n— test.example/log " + base64.StdEncoding.EncodeToString(append(raw, signed...)) + "\n")
+	}
+	sum, weak := sha256.Sum256(input), sha1.Sum(input)
+	if _, err := l.Open(note(tls.SHA256, sum[:], nil)); err != nil {
+		t.Error(err)
+	}
+	if _, err := l.Open(note(tls.SHA256, sum[:], []byte{0})); !errors.Is(err, ErrSignature) {
+		t.Errorf("an octet behind it: %v", err)
+	}
+	if _, err := l.Open(note(tls.SHA1, weak[:], nil)); !errors.Is(err, ErrSignature) {
+		t.Errorf("by SHA-1: %v", err)
 	}
 }
 

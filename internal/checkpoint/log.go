@@ -35,6 +35,7 @@ const (
 type Log struct {
 	origin   string
 	id       [sha256.Size]byte
+	key      *ecdsa.PublicKey
 	spki     []byte
 	hash     uint32
 	verifier *ct.SignatureVerifier
@@ -45,7 +46,8 @@ func NewLog(origin string, key crypto.PublicKey) (*Log, error) {
 	if err := CheckOrigin(origin); err != nil {
 		return nil, err
 	}
-	if _, ok := key.(*ecdsa.PublicKey); !ok {
+	public, ok := key.(*ecdsa.PublicKey)
+	if !ok {
 		return nil, fmt.Errorf("log %s: a key of type %T does not sign logs: it must be ECDSA", origin, key)
 	}
 	spki, err := x509.MarshalPKIXPublicKey(key)
@@ -56,7 +58,7 @@ func NewLog(origin string, key crypto.PublicKey) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("log %s: %w", origin, err)
 	}
-	l := &Log{origin: origin, id: sha256.Sum256(spki), spki: spki, verifier: v}
+	l := &Log{origin: origin, id: sha256.Sum256(spki), key: public, spki: spki, verifier: v}
 	h := sha256.New()
 	h.Write([]byte(origin))
 	h.Write([]byte{'\n', sthSignature})
@@ -87,7 +89,8 @@ func (l *Log) ID() [sha256.Size]byte { return l.id }
 // SPKI returns the log's SubjectPublicKeyInfo. It must not be changed.
 func (l *Log) SPKI() []byte { return l.spki }
 
-// Signatures verifies SCTs and tree heads of the log.
+// Signatures verifies SCTs and tree heads of the log, less strictly than
+// [Log.VerifySignature].
 func (l *Log) Signatures() *ct.SignatureVerifier { return l.verifier }
 
 // Name implements [note.Verifier].
@@ -100,7 +103,25 @@ func (l *Log) KeyHash() uint32 { return l.hash }
 // signature of an RFC 6962 tree head (3.5) for the body.
 func (l *Log) Verify(body, signature []byte) bool {
 	sth, err := treeHead(body, signature)
-	return err == nil && sth.origin == l.origin && l.verifier.VerifySTHSignature(sth.SignedTreeHead) == nil
+	if err != nil || sth.origin != l.origin {
+		return false
+	}
+	input, err := ct.SerializeSTHSignatureInput(sth.SignedTreeHead)
+	return err == nil && l.VerifySignature(input, sth.TreeHeadSignature) == nil
+}
+
+// VerifySignature returns nil if the log signed input as [DigitallySign] does. It is
+// stricter than the library's verifier, which takes the hash that the signature names,
+// MD5 too, and skips octets behind it: anybody could write one signature in many ways.
+func (l *Log) VerifySignature(input []byte, signed ct.DigitallySigned) error {
+	if signed.Algorithm != (tls.SignatureAndHashAlgorithm{Hash: tls.SHA256, Signature: tls.ECDSA}) {
+		return fmt.Errorf("log %s signs by SHA-256 and ECDSA", l.origin)
+	}
+	sum := sha256.Sum256(input)
+	if !ecdsa.VerifyASN1(l.key, sum[:], signed.Signature) {
+		return fmt.Errorf("log %s: the signature is false", l.origin)
+	}
+	return nil
 }
 
 type namedHead struct {
