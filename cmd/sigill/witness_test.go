@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -66,7 +67,7 @@ func newGrownLog(t *testing.T, origin string) (*grownLog, []byte) {
 	if l.Log, err = checkpoint.NewLog(origin, key.Public()); err != nil {
 		t.Fatal(err)
 	}
-	for i := range int64(20) {
+	for i := range int64(200) {
 		more, err := tlog.StoredHashes(i, fmt.Append(nil, i), l)
 		if err != nil {
 			t.Fatal(err)
@@ -178,6 +179,56 @@ func TestWitnessIsKilled(t *testing.T) {
 		if !json.Valid([]byte(line)) {
 			t.Errorf("the log is not JSON: %s", line)
 		}
+	}
+}
+
+// TestWitnessNeverForgetsWhatItSigned kills the program while it cosigns one tree after
+// the other. Started again it is never behind a cosignature that somebody has got.
+func TestWitnessNeverForgetsWhatItSigned(t *testing.T) {
+	dir := t.TempDir()
+	l, key := newGrownLog(t, "ca.example/log/acts")
+	if err := os.WriteFile(filepath.Join(dir, "acts.pem"), key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	home := filepath.Join(dir, "witness")
+	decoded[madeWitness](t, program(t, "", "--json", "witness", "init", "--dir", home, "--name", "w.example"))
+	signed := int64(0)
+	for round := range 5 {
+		s := serveWitness(t, "--dir", home, "--log", "ca.example/log/acts="+filepath.Join(dir, "acts.pem"))
+		at := int64(0)
+		_, err := s.client.Add(t.Context(), l.Log, 0, nil, l.note(t, 1))
+		if conflict, ok := errors.AsType[*witness.ConflictError](err); ok {
+			at = conflict.Size
+		} else if err == nil {
+			at = 1
+		} else {
+			t.Fatal(err)
+		}
+		if at < signed || at > signed+1 {
+			t.Fatalf("round %d: the witness is at %d, and %d was signed", round, at, signed)
+		}
+		told := make(chan int64)
+		go func() {
+			defer close(told)
+			for size := at + 1; size <= 200; size++ {
+				if _, err := s.client.Submit(t.Context(), l.Log, size-1, l.note(t, size), l.prove); err != nil {
+					return // killed
+				}
+				told <- size
+			}
+		}()
+		for size := range told {
+			signed = size
+			if size == at+int64(3+5*round) {
+				if err := s.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		s.Wait()
+	}
+	if signed < 5*3 || signed == 200 {
+		t.Errorf("%d trees were signed", signed)
 	}
 }
 
