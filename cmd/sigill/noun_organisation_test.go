@@ -101,6 +101,16 @@ func (d *desk) roles(org, branch string, both, lars, åsa card, second []string)
 		!strings.Contains(got.err, "SE2321000016-NONE") {
 		t.Errorf("to nobody: %+v", got)
 	}
+	auditor := append([]string{"role", "grant", "--person", "SE2321000016-A4O2", "--role", "auditor", "--yes"}, second...)
+	if got := d.as(both, "", append(auditor, "--org", branch)...); got.code != exitFailed || !strings.Contains(got.err, "role.root") {
+		t.Errorf("an auditor in a branch: %+v", got)
+	}
+	if got := d.as(both, "", auditor...); got.code != 0 || !strings.Contains(got.out, "auditor") {
+		t.Errorf("an auditor: %+v", got)
+	}
+	if got := d.as(lars, "y\n", "role", "end", "--person", "SE2321000016-A4O2", "--role", "auditor"); got.code != 0 {
+		t.Errorf("an auditor no more: %+v", got)
+	}
 	end := append([]string{"role", "end"}, who...)
 	if got := d.typed(lars, lars.pin+"\nn\n", end...); got.code != exitFailed || !strings.Contains(got.err, "Nothing was done") {
 		t.Errorf("declined: %+v", got)
