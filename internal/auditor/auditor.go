@@ -92,6 +92,11 @@ type Config struct {
 	Profiles ca.Profiles
 	// Witnesses whose cosignatures count; nil: none are looked at.
 	Witnesses []checkpoint.Witness
+	// Quorum is how many of them must have cosigned; 0: all.
+	Quorum int
+	// Proof returns the public proof of a leaf, under the newest checkpoint that witnesses
+	// have cosigned; nil: only the newest checkpoint is looked at for cosignatures.
+	Proof func(ctx context.Context, tree Tree, leaf tlog.Hash) ([]byte, error)
 	// Status; nil: relying parties' view is not compared.
 	Status Status
 	// Late is how long after its cause a revocation may come; 0: a minute.
@@ -125,6 +130,12 @@ func New(c Config) (*Auditor, error) {
 		if *d == 0 {
 			*d = standard
 		}
+	}
+	if c.Quorum == 0 {
+		c.Quorum = len(c.Witnesses)
+	}
+	if c.Quorum < 0 || c.Quorum > len(c.Witnesses) {
+		return nil, fmt.Errorf("auditor: %d of %d witnesses cannot be demanded", c.Quorum, len(c.Witnesses))
 	}
 	if c.Progress == nil {
 		c.Progress = func(string, int64, int64) {}

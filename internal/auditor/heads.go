@@ -39,8 +39,10 @@ func (r *run) head(name Tree) (*tree, book.Head, error) {
 		return nil, last, err
 	}
 	next := book.Head{Size: c.Size, Root: c.Root, At: micro(c.Time), Note: note, Done: last.Done, Witnessed: last.Witnessed, WitnessedAt: last.WitnessedAt}
-	if len(r.Witnesses) > 0 && len(seen) == len(r.Witnesses) && c.Size >= next.Witnessed {
-		next.Witnessed, next.WitnessedAt = c.Size, micro(c.Time)
+	if err := r.watched(t, &next, last, note, len(seen)); errors.Is(err, errTiles) {
+		return nil, last, r.stop(untrue(t), evidence{"after", note})
+	} else if err != nil {
+		return nil, last, err
 	}
 	if err := r.accept(name, next, last); err != nil {
 		return nil, last, err
@@ -61,8 +63,7 @@ func (r *run) grown(t *tree, last book.Head, note []byte) error {
 	}
 	root, err := t.root(last.Size)
 	if errors.Is(err, errTiles) {
-		return r.stop(Finding{Kind: Tiles, Severity: Critical, Log: t.name, Index: -1,
-			Text: fmt.Sprintf("the hashes shown do not lead to the signed root of %d entries", c.Size)}, both...)
+		return r.stop(untrue(t), both...)
 	} else if err != nil {
 		return err
 	}
@@ -71,6 +72,12 @@ func (r *run) grown(t *tree, last book.Head, note []byte) error {
 			Text: fmt.Sprintf("the log of %d entries does not begin with the %d that were seen before: it was written anew, or somebody else is shown another one", c.Size, last.Size)}, both...)
 	}
 	return nil
+}
+
+// untrue is that a log's hashes are not those of its signed head.
+func untrue(t *tree) Finding {
+	return Finding{Kind: Tiles, Severity: Critical, Log: t.name, Index: -1,
+		Text: fmt.Sprintf("the hashes shown do not lead to the signed root of %d entries", t.head.Size)}
 }
 
 // accept keeps a checkpoint that was verified.
@@ -83,20 +90,60 @@ func (r *run) accept(name Tree, next, last book.Head) error {
 	}
 	r.report.Logs = append(r.report.Logs, Seen{Log: name, Size: next.Size, Root: tlog.Hash(next.Root).String(), Time: moment(next.At),
 		New: next.Size - last.Done, Witnessed: next.Witnessed})
+	// What is newest was signed just now, and witnesses are asked after it. What they
+	// lag behind is told by the log's own times.
+	behind := moment(next.At).Sub(moment(next.WitnessedAt))
+	if len(r.Witnesses) == 0 || next.Witnessed == next.Size || behind <= r.Public {
+		return nil
+	}
+	text := "no checkpoint with the witnesses' cosignatures was seen"
+	if next.WitnessedAt > 0 {
+		text = "witnesses have cosigned nothing newer for more than " + r.Public.String()
+	}
+	return r.Book.Update(r.ctx, func(tx *book.Tx) error {
+		return r.find(tx, Finding{Kind: Unwatched, Severity: Warning, Log: name, Index: -1, Text: text})
+	})
+}
+
+// watched notes how far witnesses have seen the log. What they have cosigned must be the
+// log that is shown here: a fork that is shown to this auditor is not what they saw.
+func (r *run) watched(t *tree, next *book.Head, last book.Head, note []byte, seen int) error {
 	if len(r.Witnesses) == 0 {
 		return nil
 	}
-	// What is newest was signed just now, and witnesses are asked after it. What they
-	// lag behind is told by the log's own times.
-	if behind := moment(next.At).Sub(moment(next.WitnessedAt)); next.Witnessed < next.Size && behind > r.Public {
-		text := "no checkpoint with the witnesses' cosignatures was seen"
-		if next.WitnessedAt > 0 {
-			text = "witnesses have cosigned nothing newer for more than " + r.Public.String()
-		}
-		return r.Book.Update(r.ctx, func(tx *book.Tx) error {
-			return r.find(tx, Finding{Kind: Unwatched, Severity: Warning, Log: name, Index: -1, Text: text})
-		})
+	if seen >= r.Quorum {
+		next.Witnessed, next.WitnessedAt = next.Size, next.At
+		return nil
 	}
+	if r.Proof == nil || last.Size == 0 {
+		return nil
+	}
+	leaf, err := t.leaves(last.Size-1, 1)
+	if err != nil {
+		return err
+	}
+	text, err := r.Proof(r.ctx, t.name, leaf[0])
+	if err != nil {
+		return r.ctx.Err() // what is missing is told by the time
+	}
+	proof, err := checkpoint.ParseProof(text)
+	if err != nil {
+		return nil
+	}
+	c, by, err := proof.Verify(r.Logs[t.name], leaf[0], r.Witnesses)
+	if err != nil || len(by) < r.Quorum || c.Size > t.head.Size || c.Size < next.Witnessed {
+		return nil
+	}
+	root, err := t.root(c.Size)
+	if err != nil {
+		return err
+	}
+	if root != c.Root {
+		return r.stop(Finding{Kind: Forked, Severity: Critical, Log: t.name, Index: -1,
+			Text: fmt.Sprintf("witnesses have cosigned another log of %d entries than the one that is shown here", c.Size)},
+			evidence{"witnessed", proof.Note}, evidence{"shown", note})
+	}
+	next.Witnessed, next.WitnessedAt = c.Size, micro(c.Time)
 	return nil
 }
 
