@@ -22,6 +22,7 @@ import (
 
 	"sigill/ca"
 	"sigill/internal/audit"
+	"sigill/internal/clock"
 	"sigill/internal/config"
 	"sigill/internal/keys"
 	"sigill/internal/lanes"
@@ -77,12 +78,14 @@ type App struct {
 	logReads *logapi.Service // made with the card listener
 	crl      []publish.CRLSigner
 	linter   *lint.Linter
+	profiles map[ca.ProfileName][]byte // as they were read
 	closers  []io.Closer
 	mirrors  []*target.Mirror
 
 	precedence  precedence
 	authorities *authorities
 	retained    retained
+	clock       *clock.Monitor
 	book        *signerBook
 	// revokeSigners: at start the signers of earlier processes are revoked.
 	revokeSigners bool
@@ -250,10 +253,11 @@ func NewLinter(all ca.Profiles) (*lint.Linter, error) {
 }
 
 func (a *App) openIssuers(ctx context.Context, pass keys.Passphrase) error {
-	all, err := profiles.Load(a.Config.Path("profiles"))
+	all, written, err := profiles.LoadTexts(a.Config.Path("profiles"))
 	if err != nil {
 		return fmt.Errorf("profiles: %w", err)
 	}
+	a.profiles = written
 	linter, err := NewLinter(all)
 	if err != nil {
 		return err
@@ -290,7 +294,7 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	for loa, p := range a.Config.Provenance {
 		provenance[policy.LoA(loa)] = policy.Provenance(p)
 	}
-	if err := errors.Join(a.watch(), a.lane()); err != nil {
+	if err := errors.Join(a.openClock(), a.watch(), a.lane()); err != nil {
 		return err
 	}
 	if err := a.openLogs(ctx, o.PromptLogs); err != nil {

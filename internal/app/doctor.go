@@ -69,6 +69,7 @@ func Doctor(ctx context.Context, dir string, now func() time.Time) ([]Finding, e
 	if err := chainFindings(ctx, cfg, db, say); err != nil {
 		return nil, err
 	}
+	clockFindings(ctx, cfg, now, say)
 	hierarchyFindings(h, now(), say)
 	authorityFindings(h, now(), say)
 	if lists, err := weakLists(cfg); err != nil {

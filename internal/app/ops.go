@@ -35,6 +35,7 @@ func (a *App) ops() (http.Handler, error) {
 		a.laneMetrics(m),
 		a.targetMetrics(m),
 		a.retentionMetrics(m),
+		a.clockMetrics(m),
 		a.ocsp.metrics(m),
 		a.logMetrics(m),
 	)
@@ -132,6 +133,7 @@ func (a *App) ready(w http.ResponseWriter, r *http.Request) {
 	}
 	out.Degraded = append(out.Degraded, a.targetsDegraded()...)
 	out.Degraded = append(out.Degraded, a.ocsp.degraded()...)
+	out.Degraded = append(out.Degraded, a.clockDegraded()...)
 	if len(out.Degraded) > 0 {
 		out.State = "degraded"
 	}

@@ -88,11 +88,15 @@ func (a *App) Serve(ctx context.Context, ready func(Addresses)) error {
 // prepare recovers what an earlier process left and makes what a first request
 // needs: technical certificates, numbered events, CRLs.
 func (a *App) prepare(ctx context.Context, technical []renewal) error {
+	a.clock.Check(ctx)
 	a.Modes.Look(ctx) // what was announced holds from the first request on
 	if _, err := a.Downloads.Recover(ctx); err != nil {
 		return fmt.Errorf("recovering what an earlier process left: %w", err)
 	}
 	a.authorities.look(ctx) // it tells by itself what is wrong
+	if err := a.recordConfiguration(ctx); err != nil {
+		return err
+	}
 	// Nobody is answered yet: from here on no revocation of others is missed.
 	if err := a.ocsp.tail.Look(ctx); err != nil {
 		return err
@@ -174,6 +178,7 @@ func (a *App) background(ctx context.Context, wg *sync.WaitGroup, technical []re
 	wg.Go(func() { a.book.run(ctx) })
 	wg.Go(func() { a.Modes.Run(ctx) })
 	wg.Go(func() { a.retain(ctx) })
+	wg.Go(func() { a.clock.Run(ctx) })
 	wg.Go(func() {
 		t := time.NewTicker(headEvery)
 		defer t.Stop()

@@ -37,9 +37,9 @@ const (
 	// expired.
 	recordYears = 10
 	// longestYears is how long after an act a certificate that it is about can
-	// still be valid: an order waits three months at most, no certificate
-	// outlives its issuing CA, and CAs live ten years.
-	longestYears = 11
+	// still be valid: an order waits a year at most, no certificate outlives its
+	// issuing CA, and CAs live ten years. One more, because a year is not 366 days.
+	longestYears = 12
 )
 
 // AccessThrough returns the time before which acts of the class [Access] end.

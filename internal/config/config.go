@@ -58,6 +58,7 @@ type Config struct {
 	Publish           Publish           `yaml:"publish" json:"publish"`
 	Capacity          Capacity          `yaml:"capacity" json:"capacity"`
 	Disk              Disk              `yaml:"disk" json:"disk"`
+	Time              Time              `yaml:"time" json:"time"`
 }
 
 // WeakKeys are files with lists of keys whose private part others can have.
@@ -303,6 +304,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := c.checkOCSP(); err != nil {
+		return err
+	}
+	if err := c.checkTime(); err != nil {
 		return err
 	}
 	if err := c.checkPublish(); err != nil {
