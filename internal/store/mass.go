@@ -257,7 +257,7 @@ func (t *tx) appendAll(events []audit.Event) error {
 	}
 	n, err := t.exec("inserting events", insertEvents, args...)
 	if err == nil && n != rowsTogether {
-		err = fmt.Errorf("inserting events: %d of %d: %w", n, rowsTogether, errTaken)
+		err = fmt.Errorf("inserting events: %d of %d: %w", n, rowsTogether, audit.ErrTaken)
 	}
 	return err
 }

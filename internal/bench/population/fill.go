@@ -82,6 +82,9 @@ func (m *maker) fill(ctx context.Context) (err error) {
 	if err := m.certificates(ctx, w, f); err != nil {
 		return err
 	}
+	if err := m.administrators(ctx, w, f); err != nil {
+		return err
+	}
 	for i, index := range indices {
 		m.Progress(Progress{Step: fmt.Sprintf("index %d of %d", i+1, len(indices))})
 		if err := w.do(ctx, index); err != nil {
@@ -280,8 +283,24 @@ const (
 // write writes the rows of certificate i.
 func (t *tables) write(ctx context.Context, m *maker, i int, c *certificate) error {
 	issued := m.issuedAt(i)
-	card, org := cardNumber(c.holder), string(m.p.Organisation)
-	binding := []any{string(policy.Authentication), card, personID(c.holder), org, string(policy.ByHSAID), int64(3), string(policy.Session)}
+	if err := t.release(ctx, m, issued, personID(c.holder), c); err != nil {
+		return err
+	}
+	if m.isRevoked(i) {
+		return t.revoke(ctx, m, m.revokedBefore(i), issued, c)
+	}
+	return t.stand(ctx, m, issued, c)
+}
+
+// stand lets a certificate stand as current.
+func (t *tables) stand(ctx context.Context, m *maker, issued time.Time, c *certificate) error {
+	return t.standings.add(ctx, c.fingerprint[:], cardNumber(c.holder), string(m.p.Organisation), string(policy.ByHSAID), string(policy.Authentication),
+		string(issue.Current), issued.Add(delay).UnixMicro())
+}
+
+// release writes the rows of a person's certificate that every one has.
+func (t *tables) release(ctx context.Context, m *maker, issued time.Time, person string, c *certificate) error {
+	binding := []any{string(policy.Authentication), cardNumber(c.holder), person, string(m.p.Organisation), string(policy.ByHSAID), int64(3), string(policy.Session)}
 	intent := append([]any{c.serial[:], string(Issuer), int64(c.partition), string(policy.ProfileAuthentication), c.notBefore.UnixMicro(), c.notAfter.UnixMicro(),
 		c.key[:], c.tbs}, binding...)
 	intent = append(intent, string(issue.IntentSigned), owner, issued.Add(time.Minute).UnixMicro(), issued.UnixMicro(), issued.Add(delay).UnixMicro())
@@ -291,14 +310,7 @@ func (t *tables) write(ctx context.Context, m *maker, i int, c *certificate) err
 	if err := t.intents.add(ctx, intent...); err != nil {
 		return err
 	}
-	if err := t.certificates.add(ctx, stored...); err != nil {
-		return err
-	}
-	if m.isRevoked(i) {
-		return t.revoke(ctx, m, m.revokedBefore(i), issued, c)
-	}
-	return t.standings.add(ctx, c.fingerprint[:], card, org, string(policy.ByHSAID), string(policy.Authentication), string(issue.Current),
-		issued.Add(delay).UnixMicro())
+	return t.certificates.add(ctx, stored...)
 }
 
 // why are the reasons of ten revocations in a row: most certificates were

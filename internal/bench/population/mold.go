@@ -198,6 +198,7 @@ type certificate struct {
 	key                 ca.KeyFingerprint
 	tbs, der            []byte
 	fingerprint         ca.Fingerprint
+	private             *ecdsa.PrivateKey
 }
 
 // make casts, keys and signs one certificate.
@@ -213,6 +214,7 @@ func (f *foundry) make(holder int, notBefore time.Time) (c certificate, err erro
 	if c.key, err = ca.FingerprintKey(&key.PublicKey); err != nil {
 		return c, err
 	}
+	c.private = key
 	c.serial, c.holder, c.notBefore = ca.NewSerial(), holder, notBefore.UTC().Truncate(time.Second)
 	c.notAfter = c.notBefore.Add(validity)
 	c.partition = ca.PartitionOf(c.serial, len(f.molds))

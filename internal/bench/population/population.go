@@ -79,6 +79,7 @@ type Population struct {
 	Partitions     int                   `json:"partitions"`
 	Organisation   policy.OrganisationID `json:"organisation"`
 	Administrators [2]policy.PersonID    `json:"administrators"`
+	EIDs           [2]EID                `json:"eids"` // of the administrators
 	// First is the rowid of the first certificate of the population: those of
 	// the founding come before it.
 	First int64 `json:"first"`

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -47,7 +48,7 @@ func TestPopulation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *p != *made || p.Rows < 4*certs || p.Octets < certs*1000 || !strings.Contains(strings.Join(steps, "\n"), fmt.Sprintf("certificates: %d of %d", certs, certs)) {
+	if !reflect.DeepEqual(p, made) || p.Rows < 4*certs || p.Octets < certs*1000 || !strings.Contains(strings.Join(steps, "\n"), fmt.Sprintf("certificates: %d of %d", certs, certs)) {
 		t.Errorf("%+v\n%+v\n%q", p, made, steps)
 	}
 	check(t, p)

@@ -6,35 +6,22 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
 	"golang.org/x/crypto/ocsp"
 
 	"sigill/ca"
-	"sigill/internal/audit"
 	"sigill/internal/bench/figure"
 	"sigill/internal/bench/httpload"
 	"sigill/internal/bench/population"
 	"sigill/internal/bench/process"
-	"sigill/internal/store"
-	"sigill/internal/world"
-	"sigill/orders/issue"
-	"sigill/revocation"
 )
 
 const (
 	revocations = 150
 	revokeEvery = 60 * time.Millisecond
 	listedOnes  = 12
-	massAmount  = 100_000
-	massAtOnce  = 128 // what a commit of SQLite takes in
-	massLoad    = 2000
-	// A revocation writes an event and its entry, and takes a standing away.
-	rowsOfRevocation = 3
-	bareAmount       = 10_000
-	massLoadTime     = 2 * time.Second
 )
 
 // take returns n current certificates, or as many as are left: those that were
@@ -198,114 +185,6 @@ func (s *Session) listed(ctx context.Context, serve *service) ([]time.Duration, 
 		}
 	}
 	return times, nil
-}
-
-// mass: a hundred thousand certificates are revoked, and relying parties ask on.
-func (s *Session) mass(ctx context.Context, emit func(figure.Figure)) error {
-	serve, err := s.served(ctx)
-	if err != nil {
-		return err
-	}
-	questions, err := s.questions(ctx, s.few(workingSet), true, 1)
-	if err != nil {
-		return err
-	}
-	if err := s.warm(ctx, serve, questions); err != nil {
-		return err
-	}
-	before, err := s.asking(ctx, serve, questions, nil)
-	if err != nil {
-		return err
-	}
-	serials, err := s.take(ctx, s.few(massAmount))
-	if err != nil {
-		return err
-	}
-	entries, err := s.revokedByNow(ctx)
-	if err != nil {
-		return err
-	}
-	s.c.Progress("revoking %d certificates", len(serials))
-	type result struct {
-		process.Outcome
-		err error
-	}
-	done := make(chan struct{})
-	results := make(chan result, 1)
-	began := time.Now()
-	go func() {
-		defer close(done)
-		o, err := serve.ask(process.Order{Revoke: serials, AtOnce: massAtOnce})
-		results <- result{o, err}
-	}()
-	during, err := s.asking(ctx, serve, questions, done)
-	r := <-results
-	if err := orElse(r.err, err); err != nil {
-		return err
-	}
-	listed, err := serve.ask(process.Order{Listed: entries + len(serials)})
-	if err != nil {
-		return err
-	}
-	all := time.Since(began)
-	bare, err := s.bareWrites(ctx, len(serials))
-	if err != nil {
-		return err
-	}
-	emit(figure.Less("mass_revocation_100k_s", r.Took.Seconds(), "s", bare.Seconds(), fmt.Sprintf(
-		"%d certificates, each by the act of an administrator in a transaction of its own, %d at once, committed durably together; each p99 %.0f ms; in the public lists of all partitions after %.1f s, %d entries; ceiling: as many transactions from as many callers, with as many rows, as bare inserts in a database of their own, extrapolated from %d",
-		len(serials), massAtOnce, figure.Percentile(r.Times, 0.99), all.Seconds(), listed.Count, s.few(bareAmount))))
-	emit(figure.Less("ocsp_p99_during_mass_ms", figure.Milli(during.P99), "ms", figure.Milli(before.P99), fmt.Sprintf(
-		"OCSP, %d requests a second, while that went on: median %.2f ms, longest %.1f ms; ceiling: the same load before it, p99 (median %.2f ms)",
-		massLoad, figure.Milli(during.P50), figure.Milli(during.Most), figure.Milli(before.P50))))
-	return nil
-}
-
-// bareWrites measures what n transactions of a revocation's rows cost alone.
-func (s *Session) bareWrites(ctx context.Context, n int) (took time.Duration, err error) {
-	dir, err := os.MkdirTemp(s.c.Dir, "sigill-bench-")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = orElse(err, os.RemoveAll(dir)) }()
-	db, err := world.OpenStore(ctx, dir)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = orElse(err, db.Close()) }()
-	few := s.few(bareAmount)
-	began := time.Now()
-	err = figure.Each(few, massAtOnce, func(int) error {
-		return db.Issue().Update(ctx, func(tx *issue.Tx) error {
-			for range rowsOfRevocation {
-				if err := tx.Events.Append(issue.NewEvent(audit.OrderExpired, time.Now(), "system", issue.F("order", "ord_0"), issue.F("card", "0"))); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	})
-	return time.Duration(float64(time.Since(began)) * float64(n) / float64(few)), err
-}
-
-// revokedByNow counts the entries that the lists of all partitions must have.
-func (s *Session) revokedByNow(ctx context.Context) (n int, err error) {
-	db, err := store.Open(ctx, store.Config{URL: s.p.Database()})
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = orElse(err, db.Close()) }()
-	err = db.Revocation().View(ctx, func(tx *revocation.Tx) error {
-		n = 0
-		for partition := range s.p.Partitions {
-			err := tx.Lines(revocation.List{Issuer: population.Issuer, Partition: partition}, time.Unix(0, 0), func([]byte) error { n++; return nil })
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return n, err
 }
 
 // asking asks at a steady rate: once, or until done.

@@ -57,7 +57,7 @@ func Benchmarks() (list []figure.Benchmark, end func() error) {
 		{Name: "ocsp_cached_get", Help: "OCSP answers from memory, over GET and POST, and all certificates alike", Run: with(s.cached)},
 		{Name: "ocsp_fresh", Help: "OCSP answers read and signed for each request, over sockets and in process", Run: with(s.fresh)},
 		{Name: "revoke_to_ocsp_p99_ms", Help: "from revoking to OCSP saying so, in the same and in another process, and to the CRL", Run: with(s.revoke)},
-		{Name: "mass_revocation_100k_s", Help: "100,000 certificates revoked one by one, and OCSP meanwhile", Run: with(s.mass)},
+		{Name: "mass_revocation_100k_s", Help: "100,000 certificates revoked by a list, and OCSP meanwhile; some one by one", Run: with(s.mass)},
 		{Name: "peers_ocsp", Help: "CFSSL's and OpenSSL's OCSP responders, by the same generator", Run: with(s.peersOCSP)},
 		{Name: "peers_crl", Help: "step-ca's CRL", Run: with(s.peersCRL)},
 	}, s.end

@@ -59,7 +59,7 @@ func TestFigures(t *testing.T) {
 		}
 	}
 	want := []string{"crl_partition_12k_ms", "crl_full_1m_ms", "start_ms", "ocsp_cached_get", "ocsp_cached_post", "ocsp_uniform_get", "ocsp_fresh",
-		"ocsp_fresh_in_process", "revoke_to_ocsp_p99_ms", "revoke_to_ocsp_other_p99_ms", "revoke_to_crl_ms", "mass_revocation_100k_s", "ocsp_p99_during_mass_ms"}
+		"ocsp_fresh_in_process", "revoke_to_ocsp_p99_ms", "revoke_to_ocsp_other_p99_ms", "revoke_to_crl_ms", "revoke_one_by_one", "mass_revocation_100k_s", "ocsp_p99_during_mass_ms"}
 	if figure.Peak() > 0 && figure.ResetPeak() == nil {
 		want = append(want, "crl_full_1m_peak_mb", "ocsp_resident_mb")
 	}
