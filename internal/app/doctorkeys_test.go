@@ -67,7 +67,8 @@ func (p *planted) plant(pub crypto.PublicKey, card policy.CardNumber, change fun
 		if !revoked {
 			return tx.InsertCertificate(c)
 		}
-		ev := issue.NewEvent("certificate.revoked", time.Now(), "system")
+		ev := issue.NewEvent("certificate.revoked", time.Now(), "system", issue.F("serial", serial.String()), issue.F("issuer", string(c.Issuer)),
+			issue.F("reason", ca.KeyCompromise.String()), issue.F("rule", "eid.revoked"), issue.F("partition", "0"), issue.F("card", string(card)))
 		_, _, err := revocation.Revoke(tx.Revocations, revocation.Entry{Serial: serial, Issuer: c.Issuer, NotAfter: c.NotAfter, At: ev.At,
 			Reason: ca.KeyCompromise, Rule: "eid.revoked", Event: ev.ID})
 		return errors.Join(err, tx.Events.Append(ev), tx.InsertCertificate(c))

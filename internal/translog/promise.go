@@ -82,7 +82,11 @@ func CheckSCT(log *checkpoint.Log, list []byte, p ca.PreCert) (ca.LogLeaf, error
 			continue // another log's, or of another form
 		}
 		at := time.UnixMilli(int64(sct.Timestamp)).UTC()
-		if err := log.Signatures().VerifySCTSignature(sct, ct.LogEntry{Leaf: *Leaf(p, at)}); err != nil {
+		input, err := ct.SerializeSCTSignatureInput(sct, ct.LogEntry{Leaf: *Leaf(p, at)})
+		if err != nil {
+			return ca.LogLeaf{}, fmt.Errorf("SCT: %w", err)
+		}
+		if err := log.VerifySignature(input, sct.Signature); err != nil {
 			return ca.LogLeaf{}, fmt.Errorf("the log's SCT does not verify: %w", err)
 		}
 		return leafOf(p, at)
