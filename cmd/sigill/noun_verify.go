@@ -86,7 +86,7 @@ type verdict struct {
 	Level      int                   `json:"level,omitempty"`
 	Kind       revocation.Kind       `json:"kind,omitempty"`
 	Identifier string                `json:"identifier,omitempty"`
-	Log        logged.Finding        `json:"log"`
+	Log        logged.Finding        `json:"log,omitzero"`
 	Policies   []string              `json:"policies"`
 	Chain      []string              `json:"chain"` // serials, the certificate's first
 	Steps      []string              `json:"steps"`

@@ -166,11 +166,12 @@ func (j *Judge) prove(ctx context.Context, q Question, p *promise) {
 		why = append(why, "no proof came along, and none was fetched")
 	}
 	switch p.State {
-	case Promised:
-		p.Why = strings.Join(why, "; ")
+	case Logged:
+		return
 	case Included:
-		p.Why = fmt.Sprintf("%d of the %d witnesses that are known have cosigned it, and %d are demanded", len(p.Inclusion.Witnesses), j.known, max(j.quorum, 1))
+		why = append([]string{fmt.Sprintf("%d of the %d witnesses that are known have cosigned it, and %d are demanded", len(p.Inclusion.Witnesses), j.known, max(j.quorum, 1))}, why...)
 	}
+	p.Why = strings.Join(why, "; ")
 }
 
 // better takes a proof if it is the best so far, and reports whether it is enough. No

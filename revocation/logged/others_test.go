@@ -158,3 +158,26 @@ func FuzzProof(f *testing.F) {
 		}
 	})
 }
+
+// What a log-in pays for the demand: the signature of an SCT, then a proof that comes
+// along for the first time, or one that was seen before.
+func BenchmarkJudge(b *testing.B) {
+	s := newScene(b)
+	q := s.promised()
+	proof := s.log.Proof(s.fill(), s.log.Head(s.now, s.w[0], s.w[1]))
+	run := func(name string, state logged.State, judge func() *logged.Judge, proofs ...[]byte) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				q.Proofs = proofs
+				if got := judge().Judge(b.Context(), q); got.State != state {
+					b.Fatal(got)
+				}
+			}
+		})
+	}
+	kept := s.judge()
+	run("sct", logged.Promised, s.judge)
+	run("presented", logged.Logged, s.judge, proof)
+	run("kept", logged.Logged, func() *logged.Judge { return kept }, proof)
+}
