@@ -495,7 +495,9 @@ func TestPublic(t *testing.T) {
 		m.proves(w, audit.CertificateTree, tlog.Hash(m.leafOf(int64(i))), i)
 	}
 	for _, i := range []int{0, 255, 256, 299} {
-		m.proves(ask(t, h, "GET", act(i)), audit.ActTree, tlog.Hash(audit.LeafHash(m.acts[i])), i)
+		leaf := tlog.Hash(audit.LeafHash(m.acts[i]))
+		m.proves(ask(t, h, "GET", act(i)), audit.ActTree, leaf, i)
+		m.proves(ask(t, h, "GET", fmt.Sprintf("/log/acts/proof/%x?index=%d", leaf[:], i)), audit.ActTree, leaf, i)
 	}
 	for _, tree := range []tiles.Name{audit.ActTree, audit.CertificateTree} {
 		w := ask(t, h, "GET", "/log/"+string(tree)+"/checkpoint")
@@ -506,6 +508,8 @@ func TestPublic(t *testing.T) {
 	leaf := fmt.Sprintf("%x", m.leafOf(0))
 	for _, path := range append(hostilePaths, "certificates/proof/"+strings.ToUpper(leaf), "certificates/proof/"+leaf[2:], "certificates/proof/"+leaf+"00", "certificates/proof/"+leaf+"/",
 		"certificates/proof/"+leaf+"?x=1", "certificates/proof/"+strings.Repeat("0", 64), "certificates/proof/"+strings.Repeat("g", 64), "acts/proof/"+leaf, "acts/proof/"+leaf+"?event=evt_0", "acts/checkpoint?x",
+		fmt.Sprintf("acts/proof/%x?index=1", audit.LeafHash(m.acts[0])), fmt.Sprintf("acts/proof/%x?index=300", audit.LeafHash(m.acts[300])), fmt.Sprintf("acts/proof/%x?index=-1", audit.LeafHash(m.acts[0])),
+		fmt.Sprintf("acts/proof/%x?index=9223372036854775807", audit.LeafHash(m.acts[0])), fmt.Sprintf("acts/proof/%x?index=00", audit.LeafHash(m.acts[0])), fmt.Sprintf("acts/proof/%x?index=0&event=evt_0", audit.LeafHash(m.acts[0])),
 		fmt.Sprintf("acts/proof/%x?event=evt_1", audit.LeafHash(m.acts[0])), fmt.Sprintf("acts/proof/%x?event=evt_none", audit.LeafHash(m.acts[0])), fmt.Sprintf("acts/proof/%x?event=evt_0&event=evt_0", audit.LeafHash(m.acts[0])),
 		// What auditors read, and what no checkpoint covers yet.
 		"acts/tile/0/000", "acts/tile/entries/000", "certificates/ct/v1/get-sth", "certificates/ct/v1/get-entries?start=0&end=1", "evidence/ord_a",

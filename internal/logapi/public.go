@@ -44,12 +44,13 @@ type Limit interface {
 //
 //	GET /log/acts/checkpoint, /log/certificates/checkpoint
 //	GET /log/certificates/proof/<leaf>
-//	GET /log/acts/proof/<leaf>?event=<id>
+//	GET /log/acts/proof/<leaf>?index=<place>, /log/acts/proof/<leaf>?event=<id>
 //
 // A leaf is 64 hexadecimal digits. Who asks with one has the act already, or the
 // certificate: ids of events can be guessed, and whether a card was blocked is nobody's
-// business, but a leaf hashes all of what was done. The id says where to look: acts have
-// no index by leaf, which each of them would have to be written into.
+// business, but a leaf hashes all of what was done. Its place in the tree, or the event's
+// id, only says where to look: acts have no index by leaf, which each of them would have
+// to be written into.
 // It is an [http.Handler] and safe for concurrent use.
 type Public struct {
 	proofs Proofs
@@ -69,7 +70,9 @@ type question struct {
 	tree  tiles.Name
 	proof bool // of leaf; else the checkpoint
 	leaf  tlog.Hash
-	event string // whose leaf it is to be, in the log of acts
+	// Where it is to be, in the log of acts: the event's id, or else the place.
+	event string
+	index int64
 }
 
 // ServeHTTP implements [http.Handler].
@@ -124,11 +127,16 @@ func asked(path, query string) (q question, ok bool) {
 		return q, false
 	}
 	q.proof = true
-	if _, err := hex.Decode(q.leaf[:], []byte(text)); err != nil {
+	_, err := hex.Decode(q.leaf[:], []byte(text))
+	if err != nil {
 		return q, false
 	}
 	if q.tree != audit.ActTree {
 		return q, query == ""
+	}
+	if text, ok := strings.CutPrefix(query, "index="); ok {
+		q.index, err = count("index", text)
+		return q, err == nil
 	}
 	q.event, ok = strings.CutPrefix(query, "event=")
 	return q, ok && eventID.MatchString(q.event)
@@ -154,9 +162,12 @@ func (p *Public) index(ctx context.Context, q question) (int64, error) {
 	if q.tree == audit.CertificateTree {
 		return p.proofs.IndexOf(ctx, q.leaf)
 	}
-	index, err := p.proofs.ActIndex(ctx, q.event)
-	if err != nil {
-		return 0, err
+	index := q.index
+	if q.event != "" {
+		var err error
+		if index, err = p.proofs.ActIndex(ctx, q.event); err != nil {
+			return 0, err
+		}
 	}
 	width := int(index%tiles.Width) + 1
 	hashes, err := p.proofs.Tile(ctx, q.tree, 0, index/tiles.Width, width)
