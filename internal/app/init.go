@@ -154,7 +154,9 @@ func build(ctx context.Context, dir string, o *InitOptions) (*Made, error) {
 		return nil, err
 	}
 	o.Progress("two officers for the bootstrap ceremony")
-	err = a.officers(ctx, dir, o)
+	if err = a.recordConfiguration(ctx); err == nil {
+		err = a.officers(ctx, dir, o)
+	}
 	made := &Made{Root: a.Hierarchy.Root.Certificate.Subject.CommonName}
 	return made, errors.Join(err, a.Close())
 }

@@ -20,10 +20,11 @@ import (
 // Limits of an event. They keep a row readable and a page of rows small; what
 // is longer than a field belongs in a table of its own, named by its hash.
 const (
-	maxFields = 64   // public and personal together
-	maxName   = 64   // octets of a field's name
-	maxValue  = 4096 // octets of a field's value
-	maxID     = 128  // octets of ID and By
+	maxFields = 64  // public and personal together
+	maxName   = 64  // octets of a field's name
+	maxID     = 128 // octets of ID and By
+	// MaxValue is the most octets of a field's value.
+	MaxValue = 4096
 	// MaxBody is the most octets of a body: entry bundles of the log give its
 	// length in two octets.
 	MaxBody = 1<<16 - 1
@@ -172,8 +173,8 @@ func (b *Body) check() error {
 }
 
 func checkValue(f Field) error {
-	if len(f.Value) > maxValue {
-		return fmt.Errorf("%s has more than %d octets", f.Name, maxValue)
+	if len(f.Value) > MaxValue {
+		return fmt.Errorf("%s has more than %d octets", f.Name, MaxValue)
 	}
 	if !utf8.ValidString(f.Value) {
 		return fmt.Errorf("%s is not UTF-8", f.Name)

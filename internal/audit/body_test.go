@@ -95,8 +95,8 @@ func TestSealRefuses(t *testing.T) {
 		{"empty name", func(e *Event) { e.Public[0].Name = "" }},
 		{"name with a digit first", func(e *Event) { e.Public[0].Name = "1st" }},
 		{"long name", func(e *Event) { e.Public[0].Name = strings.Repeat("n", maxName+1) }},
-		{"long public value", func(e *Event) { e.Public[0].Value = strings.Repeat("v", maxValue+1) }},
-		{"long personal value", func(e *Event) { e.Personal[0].Value = strings.Repeat("v", maxValue+1) }},
+		{"long public value", func(e *Event) { e.Public[0].Value = strings.Repeat("v", MaxValue+1) }},
+		{"long personal value", func(e *Event) { e.Personal[0].Value = strings.Repeat("v", MaxValue+1) }},
 		{"public value not UTF-8", func(e *Event) { e.Public[0].Value = "\xc3" }},
 		{"personal value not UTF-8", func(e *Event) { e.Personal[0].Value = "\xc3" }},
 		{"too many fields", func(e *Event) {

@@ -173,6 +173,21 @@ func (t *memTx) Unnumbered(limit int) ([]Record, error) {
 	return out, nil
 }
 
+func (t *memTx) Event(id string) (Record, int64, error) {
+	for _, r := range t.events {
+		if r.ID != id {
+			continue
+		}
+		for _, l := range t.links {
+			if l.Event == id {
+				return r, l.Number, nil
+			}
+		}
+		return r, 0, nil
+	}
+	return Record{}, 0, ErrNotFound
+}
+
 func (t *memTx) HeadLink() (*Link, error) {
 	if len(t.links) == 0 {
 		return nil, ErrNotFound

@@ -55,6 +55,9 @@ type Log interface {
 	// order in which they were inserted as far as the database knows it;
 	// Personal is left empty.
 	Unnumbered(limit int) ([]Record, error)
+	// Event returns an event by its id, without Personal, and its number, 0 while it has
+	// none; or ErrNotFound.
+	Event(id string) (Record, int64, error)
 	// HeadLink returns the link with the highest number, or ErrNotFound.
 	HeadLink() (*Link, error)
 	// AppendLinks writes links and MUST fail with ErrConflict if one of the

@@ -23,16 +23,25 @@ import (
 var defaults embed.FS
 
 // Default returns the built-in profiles.
-func Default() (ca.Profiles, error) { return load(defaults) }
+func Default() (ca.Profiles, error) {
+	profiles, _, err := load(defaults)
+	return profiles, err
+}
 
 // Load reads every *.yaml of a directory. A file whose name is not its profile's
 // is refused, so that two files can't describe one profile.
 func Load(dir string) (ca.Profiles, error) {
-	profiles, err := load(os.DirFS(dir))
+	profiles, _, err := LoadTexts(dir)
+	return profiles, err
+}
+
+// LoadTexts is Load; it returns the files' octets too, as they were read.
+func LoadTexts(dir string) (ca.Profiles, map[ca.ProfileName][]byte, error) {
+	profiles, texts, err := load(os.DirFS(dir))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
+		return nil, nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	return profiles, nil
+	return profiles, texts, nil
 }
 
 // WriteDefaults writes the built-in profiles, comments and all, into dir, which
@@ -63,30 +72,30 @@ func writeNew(path string, text []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-func load(files fs.FS) (ca.Profiles, error) {
+func load(files fs.FS) (ca.Profiles, map[ca.ProfileName][]byte, error) {
 	names, err := fs.Glob(files, "*.yaml")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(names) == 0 {
-		return nil, errors.New("no profiles (*.yaml)")
+		return nil, nil, errors.New("no profiles (*.yaml)")
 	}
-	profiles := ca.Profiles{}
+	profiles, texts := ca.Profiles{}, map[ca.ProfileName][]byte{}
 	for _, name := range names {
 		text, err := fs.ReadFile(files, name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		p, err := Parse(text)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, nil, fmt.Errorf("%s: %w", name, err)
 		}
 		if string(p.Name()) != strings.TrimSuffix(name, ".yaml") {
-			return nil, fmt.Errorf("%s: holds the profile %q", name, p.Name())
+			return nil, nil, fmt.Errorf("%s: holds the profile %q", name, p.Name())
 		}
-		profiles[p.Name()] = p
+		profiles[p.Name()], texts[p.Name()] = p, text
 	}
-	return profiles, nil
+	return profiles, texts, nil
 }
 
 // Parse reads one profile. Unknown and repeated keys are errors: a rule that is

@@ -51,6 +51,18 @@ func (t *tx) Unnumbered(limit int) ([]audit.Record, error) {
 	return values(found), err
 }
 
+// Event implements audit.Log.
+func (t *tx) Event(id string) (audit.Record, int64, error) {
+	var r audit.Record
+	var number sql.NullInt64
+	found, err := t.one("reading event", `SELECT number, `+recordColumns+` FROM events WHERE id = $1`, []any{id},
+		append([]any{&number}, recordDest(&r)...)...)
+	if err == nil && !found {
+		err = audit.ErrNotFound
+	}
+	return r, number.Int64, err
+}
+
 // HeadLink implements audit.Log.
 func (t *tx) HeadLink() (*audit.Link, error) {
 	l := new(audit.Link)
