@@ -89,7 +89,7 @@ func (p *Publisher) learn(ctx context.Context) error {
 		if read, err = p.unknown(tx); err != nil {
 			return err
 		}
-		if len(read) > 0 {
+		if len(read) > 0 || p.ahead {
 			err := tx.UnnumberedEntries(func(e revocation.Entry) error { without = append(without, e); return nil })
 			if err != nil {
 				return err
@@ -124,7 +124,9 @@ func (p *Publisher) learn(ctx context.Context) error {
 		st.complete = p.tail < 0 || st.published.Through >= p.tail
 		p.known[list] = st
 	}
+	p.loose = map[revocation.List]map[ca.Serial]int{}
 	for _, e := range without {
+		p.noteLoose(&e)
 		for _, list := range listsOf(&e) {
 			if st := read[list]; st != nil {
 				st.unsure = append(st.unsure, change{serial: e.Serial, version: e.Version, line: e.Line})
@@ -197,6 +199,30 @@ func (p *Publisher) note(e *revocation.Numbered) {
 			st.changes = append(st.changes, change{e.Number, e.Serial, e.Version, e.NotAfter, e.Line})
 		}
 	}
+}
+
+// noteLoose remembers, while nothing is numbered, an entry that the list of its partition
+// must have all the same.
+func (p *Publisher) noteLoose(e *revocation.Entry) {
+	if !p.ahead {
+		return
+	}
+	list := listsOf(e)[0]
+	if p.loose[list] == nil {
+		p.loose[list] = map[ca.Serial]int{}
+	}
+	p.loose[list][e.Serial] = max(p.loose[list][e.Serial], e.Version)
+}
+
+// lacksLoose reports whether a list was published without such an entry, as far as this
+// process knows.
+func (p *Publisher) lacksLoose(list revocation.List) bool {
+	for serial, version := range p.loose[list] {
+		if p.known[list].ahead[serial] < version {
+			return true
+		}
+	}
+	return false
 }
 
 // sweep removes what a process that was killed has left beside the CRLs.

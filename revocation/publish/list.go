@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -102,15 +103,31 @@ func readHead(r io.Reader, s *Scope) (*ca.CRLHead, error) {
 
 // behind reports that the database is older than what is public.
 func (j *job) behind(newest int64) error {
-	number := j.elsewhere
-	if j.public != nil && (number == nil || j.public.number.Cmp(number) > 0) {
-		number = j.public.number
-	}
+	number := j.seen()
 	if number == nil || number.Cmp(big.NewInt(newest)) <= 0 {
 		return nil
 	}
 	return fmt.Errorf("the public CRL has number %v, the newest in the database is %d: the database is older than what relying parties have seen, "+
 		"probably restored; bring it up to date before anything is published", number, newest)
+}
+
+// seen returns the highest number that relying parties can have seen; nil: none.
+func (j *job) seen() *big.Int {
+	if j.public != nil && (j.elsewhere == nil || j.public.number.Cmp(j.elsewhere) > 0) {
+		return j.public.number
+	}
+	return j.elsewhere
+}
+
+// above returns the number after the newest of the table and of what is public.
+func (j *job) above(newest int64) (int64, error) {
+	if seen := j.seen(); seen != nil && seen.Cmp(big.NewInt(newest)) > 0 {
+		if !seen.IsInt64() || seen.Int64() == math.MaxInt64 {
+			return 0, fmt.Errorf("no number is above %v, which is public", seen)
+		}
+		newest = seen.Int64()
+	}
+	return newest + 1, nil
 }
 
 // remember notes what a published job leaves for the next.
@@ -143,7 +160,7 @@ func (p *Publisher) write(ctx context.Context, j *job, list ca.CRL, f io.Writer)
 	if p.head < j.published.Through {
 		return fmt.Errorf("the last CRL contains what is numbered up to %d, the newest number is %d: numbers have gone backwards", j.published.Through, p.head)
 	}
-	if j.carries(p.dirty[j.list()]) {
+	if !p.ahead && j.carries(p.dirty[j.list()]) {
 		return p.advance(ctx, j, list, f)
 	}
 	return p.rebuild(ctx, j, list, f)

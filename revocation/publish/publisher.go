@@ -84,8 +84,14 @@ type Publisher struct {
 	// process first publishes the list: a machine that was restored with its disks
 	// knows no better than its database.
 	Elsewhere func(context.Context, revocation.List) *big.Int
-	Now       func() time.Time // of Run
-	Log       *slog.Logger
+	// Ahead, if set, reports that nothing is numbered now, and that what is public may
+	// be newer than the table, because the database was restored from something old.
+	// Lists then go on above the numbers that are public, and are published for
+	// revocations without a number too. Everything else holds: the ledger MUST have been
+	// given what the public lists have, or none is replaced.
+	Ahead func() bool
+	Now   func() time.Time // of Run
+	Log   *slog.Logger
 	// Lifetime, Interval, Minimum and FullEvery default to the constants above. A
 	// CRL is issued anew at half of its life whether anything was revoked or not.
 	Lifetime, Interval, Minimum, FullEvery time.Duration
@@ -101,6 +107,8 @@ type Publisher struct {
 	known map[revocation.List]*state  // nil: to be read from the table
 	pause map[revocation.List]trouble // scopes that could not be published
 
+	ahead  bool                                       // what Ahead reported at this pass
+	loose  map[revocation.List]map[ca.Serial]int      // while ahead: entries without a number, their highest versions
 	shared map[revocation.List]int64                  // numbers of the copies in the store
 	stood  map[revocation.List]revocation.Publication // the newest that is known
 	behind map[revocation.List]time.Time              // since when a list lacks a revocation
@@ -183,6 +191,7 @@ func (p *Publisher) Publish(ctx context.Context, now time.Time) (n int, err erro
 	if err != nil {
 		return 0, err
 	}
+	p.ahead = p.Ahead != nil && p.Ahead()
 	var errs []error
 	if p.Leader != nil {
 		errs = append(errs, p.follow(ctx, leads, now))
@@ -292,7 +301,7 @@ func (p *Publisher) due(s *Scope, now time.Time) (bool, error) {
 	if s.Partition == revocation.Whole && !now.Before(last.ThisUpdate.Add(backdate+orDefault(p.FullEvery, DefaultFullEvery))) {
 		return true, nil
 	}
-	if p.dirty[s.list()] > last.Through {
+	if p.dirty[s.list()] > last.Through || p.lacksLoose(s.list()) {
 		// The least distance of two CRLs makes one of what is revoked within it.
 		return st.last.IsZero() || now.Sub(st.last) >= orDefault(p.Minimum, DefaultCRLMinimum) || now.Before(st.last), nil
 	}
@@ -371,7 +380,7 @@ func (p *Publisher) reserve(ctx context.Context, jobs []*job) {
 			if err != nil {
 				return err
 			}
-			if refused[i] = j.behind(last.Number); refused[i] != nil {
+			if refused[i] = j.behind(last.Number); refused[i] != nil && !p.ahead {
 				continue
 			}
 			if refused[i], err = j.overtaken(tx); err != nil {
@@ -380,7 +389,9 @@ func (p *Publisher) reserve(ctx context.Context, jobs []*job) {
 				continue
 			}
 			reserved := j.next
-			reserved.Number = last.Number + 1
+			if reserved.Number, refused[i] = j.above(last.Number); refused[i] != nil {
+				continue
+			}
 			numbers[i] = reserved.Number
 			if err := tx.InsertPublication(&reserved); err != nil {
 				return err
