@@ -22,11 +22,13 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"sigill/ca"
+	"sigill/internal/checkpoint"
 	"sigill/internal/keys"
 	"sigill/internal/token"
 	"sigill/internal/wire"
 	"sigill/policy"
 	"sigill/revocation"
+	"sigill/revocation/logged"
 	data "sigill/testdata/demo"
 )
 
@@ -236,7 +238,12 @@ func (d *demo) onCRL() error {
 // verified asks Sigill's own verifier, which reads with other code than what
 // writes.
 func (d *demo) verified() error {
-	v := &revocation.Verifier{Roots: []*x509.Certificate{d.root}, Fetch: get, Now: time.Now, Skew: time.Minute}
+	logs, err := d.knownLogs()
+	if err != nil {
+		return err
+	}
+	v := &revocation.Verifier{Roots: []*x509.Certificate{d.root}, Fetch: get, Now: time.Now, Skew: time.Minute,
+		Logs: logs, AskLogs: true, Demand: revocation.Demand{Log: logged.DemandSCT}}
 	for _, each := range []struct {
 		der  []byte
 		want revocation.Status
@@ -253,9 +260,27 @@ func (d *demo) verified() error {
 		if err := expect(got.Status == each.want, "verifier says %s:\n%v", got.Status, got.Steps); err != nil {
 			return err
 		}
+		if err := expect(got.Log.State == logged.Included, "verifier says of the log: %s:\n%v", got.Log, got.Steps); err != nil {
+			return err
+		}
 	}
 	d.fact("a verifier that checks the whole chain, the root's CRL too, agrees on both")
+	d.fact("both carry the log's promise, and the log proves that both are in it; that it shows others no other history, only witnesses could say")
 	return nil
+}
+
+// knownLogs is what a relying party has configured: the name and the public key of the
+// log of certificates.
+func (d *demo) knownLogs() (*logged.Judge, error) {
+	logs, err := keys.LoadLogs(d.Dir)
+	if err != nil {
+		return nil, err
+	}
+	log, err := checkpoint.ReadLog(logs.Certificates.Origin, logs.Certificates.PEM())
+	if err != nil {
+		return nil, err
+	}
+	return logged.New(logged.Config{Logs: []logged.Log{{Log: log}}})
 }
 
 // openssl asks the program that everybody has, if it is here.
