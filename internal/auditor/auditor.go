@@ -83,7 +83,7 @@ type Status interface {
 
 // Config is what an Auditor works with.
 type Config struct {
-	Source  Source
+	Source  Source // nil: Watch alone
 	Book    *book.Book
 	Logs    map[Tree]*checkpoint.Log
 	Issuers *rederive.Issuers
@@ -118,7 +118,7 @@ type Auditor struct {
 
 // New returns an auditor.
 func New(c Config) (*Auditor, error) {
-	if c.Source == nil || c.Book == nil || c.Issuers == nil || c.Now == nil {
+	if c.Book == nil || c.Issuers == nil || c.Now == nil {
 		return nil, errors.New("auditor: something to audit with is missing")
 	}
 	for _, tree := range []Tree{Certificates, Acts} {
@@ -152,6 +152,8 @@ type Seen struct {
 	New  int64     `json:"new"`  // entries since the last look
 	// Witnessed is the largest size that enough witnesses have cosigned; 0: none was seen.
 	Witnessed int64 `json:"witnessed"`
+	// Public: it is what everybody is shown, and was not read.
+	Public bool `json:"public,omitempty"`
 }
 
 // Report is what one look has found.

@@ -16,13 +16,17 @@ import (
 // could not be done; whatever is wrong with the logs is in the report, which comes
 // beside an error too.
 func (a *Auditor) Follow(ctx context.Context) (*Report, error) {
-	r := &run{Auditor: a, ctx: ctx, report: &Report{Logs: []Seen{}, Findings: []Finding{}}, orders: &orderCache{all: map[string]*judged{}}, named: map[string]string{},
-		rules: newRuleBook(a.Profiles)}
+	r := a.run(ctx)
 	err := r.look()
 	if errors.Is(err, errStop) {
 		err = nil
 	}
 	return r.report, err
+}
+
+func (a *Auditor) run(ctx context.Context) *run {
+	return &run{Auditor: a, ctx: ctx, report: &Report{Logs: []Seen{}, Findings: []Finding{}}, orders: &orderCache{all: map[string]*judged{}},
+		named: map[string]string{}, rules: newRuleBook(a.Profiles)}
 }
 
 // look follows the acts before the certificates, up to a head that is signed after that

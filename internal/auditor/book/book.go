@@ -35,6 +35,7 @@ type Book struct {
 	dir    string
 	db     *sql.DB // one connection: it writes
 	read   *sql.DB
+	lock   *sql.DB // a database of nothing, held in a transaction
 	hashes map[string]*hashFile
 }
 
@@ -88,7 +89,24 @@ func Open(ctx context.Context, dir string) (*Book, error) {
 	return b, nil
 }
 
+// hold keeps other processes out: two would write the hashes over each other.
+func (b *Book) hold(ctx context.Context) error {
+	var err error
+	if b.lock, err = sql.Open("sqlite", "file:"+filepath.Join(b.dir, "lock.db")+"?_pragma=busy_timeout(0)"); err != nil {
+		return err
+	}
+	b.lock.SetMaxOpenConns(1)
+	// It ends with its connection.
+	if _, err := b.lock.ExecContext(ctx, "BEGIN EXCLUSIVE"); err != nil {
+		return fmt.Errorf("it is in use: %w", err)
+	}
+	return nil
+}
+
 func (b *Book) open(ctx context.Context) error {
+	if err := b.hold(ctx); err != nil {
+		return err
+	}
 	path := "file:" + filepath.Join(b.dir, "index.db") + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=cache_size(-65536)"
 	var err error
 	if b.db, err = sql.Open("sqlite", path+"&_txlock=immediate"); err != nil {
@@ -127,13 +145,15 @@ func (b *Book) open(ctx context.Context) error {
 // Close closes the book.
 func (b *Book) Close() error {
 	var err error
-	for _, db := range []*sql.DB{b.read, b.db} {
+	for _, db := range []*sql.DB{b.read, b.db, b.lock} {
 		if db != nil {
 			err = errors.Join(err, db.Close())
 		}
 	}
 	for _, h := range b.hashes {
-		err = errors.Join(err, h.close())
+		if h != nil {
+			err = errors.Join(err, h.close())
+		}
 	}
 	return err
 }
