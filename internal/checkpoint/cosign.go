@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	cosignature "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
 )
 
@@ -64,16 +65,11 @@ func (w Witness) KeyHash() uint32 { return w.hash }
 // Verify implements [note.Verifier]: signature is a time in seconds and an Ed25519
 // signature over that and the body.
 func (w Witness) Verify(body, signature []byte) bool {
-	if len(signature) != timeOctets+ed25519.SignatureSize {
+	if len(signature) != timeOctets+ed25519.SignatureSize || binary.BigEndian.Uint64(signature) > MaxSize {
 		return false
 	}
-	at := binary.BigEndian.Uint64(signature)
-	return at <= MaxSize && ed25519.Verify(w.key[:], cosigned(at, string(body)), signature[timeOctets:])
-}
-
-// cosigned is what a witness signs.
-func cosigned(at uint64, body string) []byte {
-	return fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", at, body)
+	v, err := cosignature.NewVerifierForCosignatureV1(w.String())
+	return err == nil && v.Verify(body, signature)
 }
 
 // Cosigner is a witness's own key. It is safe for concurrent use.
@@ -126,6 +122,11 @@ func secretKey(w Witness, key ed25519.PrivateKey) string {
 
 // Witness is who verifies what the key signs.
 func (s *Cosigner) Witness() Witness { return s.witness }
+
+// cosigned is what a witness signs. The library signs too, by a clock of its own.
+func cosigned(at uint64, body string) []byte {
+	return fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", at, body)
+}
 
 // Cosign returns the signature line by which the witness says that at that time, cut to
 // seconds, it had seen no larger tree of the log than c, and none that does not agree
@@ -202,11 +203,8 @@ func verifiers(witnesses []Witness) ([]note.Verifier, error) {
 
 // cosignedAt reads the time of a cosignature that verified.
 func cosignedAt(s note.Signature) (time.Time, error) {
-	raw, err := base64.StdEncoding.DecodeString(s.Base64)
-	if err != nil || len(raw) < keyHashOctets+timeOctets {
-		return time.Time{}, errors.New("cut off")
-	}
-	return time.Unix(int64(binary.BigEndian.Uint64(raw[keyHashOctets:])), 0).UTC(), nil
+	at, err := cosignature.CoSigV1Timestamp(s)
+	return at.UTC(), err
 }
 
 // Merge returns the note with the cosignatures among lines that are of the witnesses and
