@@ -118,6 +118,17 @@ func (t *tx) EventNumber(id string) (int64, error) {
 	return number.Int64, nil
 }
 
+// EventNumbered implements translog.Records.
+func (t *tx) EventNumbered(id string) ([]byte, int64, error) {
+	var body []byte
+	var number sql.NullInt64
+	found, err := t.one("reading event", `SELECT body, number FROM events WHERE id = $1`, []any{id}, &body, &number)
+	if err == nil && !found {
+		err = translog.ErrNotFound
+	}
+	return body, number.Int64, err
+}
+
 // Head implements translog.Records.
 func (t *tx) Head(tree tiles.Name, kind translog.Kind) ([]byte, error) {
 	var note []byte

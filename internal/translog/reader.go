@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/transparency-dev/formats/proof"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"sigill/internal/audit"
@@ -155,7 +154,7 @@ func (r Reader) ActIndex(ctx context.Context, event string) (index int64, err er
 // newest head that witnesses signed if that covers the leaf, else under the newest.
 // ErrNotFound: no stored head covers it.
 func (r Reader) Proof(ctx context.Context, tree tiles.Name, index int64) ([]byte, error) {
-	p := proof.TLogProof{Index: uint64(index)}
+	p := checkpoint.Proof{Index: index}
 	err := r.Store.View(ctx, func(tx *Tx) error {
 		head, err := r.head(tx, tree, Witnessed)
 		if err := notMissing(err); err != nil {
@@ -166,16 +165,10 @@ func (r Reader) Proof(ctx context.Context, tree tiles.Name, index int64) ([]byte
 				return err
 			}
 		}
+		p.Note = head.Note
 		hashes, err := tiles.Inclusion(tx, tree, index, head.Size)
-		if err != nil {
-			return err
-		}
-		p.Hashes = nil
-		for _, h := range hashes {
-			p.Hashes = append(p.Hashes, h)
-		}
-		p.Checkpoint = head.Note
-		return nil
+		p.Hashes = hashes
+		return err
 	})
 	if errors.Is(err, tiles.ErrRange) {
 		return nil, ErrNotFound
@@ -183,7 +176,7 @@ func (r Reader) Proof(ctx context.Context, tree tiles.Name, index int64) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	return p.Marshal(), nil
+	return p.Text(), nil
 }
 
 func notMissing(err error) error {

@@ -47,6 +47,9 @@ type Records interface {
 	LeafNumber(leaf tlog.Hash) (int64, error)
 	// EventNumber returns the number of an event.
 	EventNumber(id string) (int64, error)
+	// EventNumbered returns the body of an event, empty if it was erased, and its number, 0
+	// if it has none yet.
+	EventNumbered(id string) ([]byte, int64, error)
 	// Head returns the stored note.
 	Head(tree tiles.Name, kind Kind) ([]byte, error)
 	// PutHead stores a note unless one of a larger tree is stored.

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"sigill/internal/audit"
+	"sigill/internal/checkpoint"
 	"sigill/internal/store/storetest"
 	"sigill/internal/tiles"
 	"sigill/internal/translog"
@@ -177,7 +178,7 @@ func TestForkedTree(t *testing.T) {
 		"events hidden": `UPDATE events SET number = NULL, hash = NULL WHERE number > 3`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := worldtest.On(t, "", worldtest.Logged)
+			s := worldtest.On(t, "", worldtest.LoggedFor(time.Second))
 			h := s.Person()
 			id := s.Ordered(h, "ordinary")
 			if err := s.Sequencer.CatchUp(t.Context()); err != nil {
@@ -324,5 +325,40 @@ func TestHeadsInTime(t *testing.T) {
 		if want := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC).Add(c.want); err != nil || !head.Time.Equal(want) {
 			t.Errorf("at %s the head is of %s, want %s: %v", now, head.Time, want, err)
 		}
+	}
+}
+
+// The receipt of an act is had at once, and is checked without the log.
+func TestReceipt(t *testing.T) {
+	s := worldtest.New(t, worldtest.LoggedFor(3*time.Second))
+	h := s.Person()
+	id := s.Ordered(h, "ordinary")
+	event := audit.EventID(audit.OrderPlaced, string(id))
+	r, err := s.Logs.Receipt(t.Context(), event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := audit.ParseBody(r.Act)
+	if err != nil || body.ID != event || body.Act != audit.OrderPlaced {
+		t.Errorf("the receipt is of %+v: %v", body, err)
+	}
+	p, err := checkpoint.ParseProof(r.Proof)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, _, err := p.Verify(s.Logs.Acts, tlog.Hash(audit.LeafHash(r.Act)), nil); err != nil || c.Size <= p.Index {
+		t.Errorf("under %+v: %v", c, err)
+	}
+	if _, _, err := p.Verify(s.Logs.Acts, tlog.Hash(audit.LeafHash(append(r.Act, ' '))), nil); err == nil {
+		t.Error("another act was proved")
+	}
+	if _, err := s.Logs.Receipt(t.Context(), "evt_nothing"); !errors.Is(err, translog.ErrNotFound) {
+		t.Errorf("of no act: %v", err)
+	}
+	second := s.Person()
+	s.Sequencer.Hold = func() bool { return true }
+	other := s.Ordered(second, "ordinary")
+	if _, err := s.Logs.Receipt(t.Context(), audit.EventID(audit.OrderPlaced, string(other))); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("while nothing is numbered: %v", err)
 	}
 }

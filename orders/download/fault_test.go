@@ -110,7 +110,7 @@ func TestLoggedDownloadCutOffAnywhere(t *testing.T) {
 	for _, j := range journeys()[1:2] {
 		j.logged = true
 		t.Run(j.name, func(t *testing.T) {
-			j.cutOffAnywhere(t, func(t testing.TB) *worldtest.Scene { return worldtest.On(t, "", worldtest.Logged) })
+			j.cutOffAnywhere(t, func(t testing.TB) *worldtest.Scene { return worldtest.On(t, "", worldtest.LoggedFor(2*time.Second)) })
 		})
 	}
 }

@@ -79,13 +79,19 @@ func open(t testing.TB, url string, make func(context.Context, world.Config) (*w
 	return s
 }
 
-// Logged gives a world its logs. What they write goes through the faults too, and a leaf
-// is waited for no longer than a moment.
-func Logged(s *Scene, c *world.Config) {
+// Logged gives a world its logs. What they write goes through the faults too.
+func Logged(s *Scene, c *world.Config) { LoggedFor(0)(s, c) }
+
+// LoggedFor is Logged with logs that are not waited for longer than patience.
+func LoggedFor(patience time.Duration) func(*Scene, *world.Config) {
+	return func(s *Scene, c *world.Config) { logged(s, c, patience) }
+}
+
+func logged(s *Scene, c *world.Config, patience time.Duration) {
 	s.T.Helper()
 	var err error
 	a, l := s.Faults.Logs(s.Store.Audit(), s.Store.Translog())
-	if s.Sequencer, s.Logs, err = world.NewLog(a, l, s.Now, 300*time.Millisecond); err != nil {
+	if s.Sequencer, s.Logs, err = world.NewLog(a, l, s.Now, patience); err != nil {
 		s.T.Fatal(err)
 	}
 	c.Log = s.Logs
