@@ -25,38 +25,9 @@ func TestLogRead(t *testing.T) {
 		}
 		defer db.Close()
 		var serials []ca.Serial
-		err = db.update(ctx, func(tx *tx) error {
-			serials = nil
-			// The numbers are the other way round than the rows.
-			for i, number := range []int64{4, 3, 2, 1, 6} {
-				s := ca.NewSerial()
-				serials = append(serials, s)
-				tbs := []byte{byte(number)}
-				if number == 3 {
-					tbs = []byte{}
-				}
-				if err := intended(tx, s, tbs); err != nil {
-					return err
-				}
-				if number == 2 {
-					if err := released(tx, [32]byte{2}, s); err != nil {
-						return err
-					}
-				}
-				leaf := [32]byte{byte(number)}
-				if _, err := tx.exec("leaf", `INSERT INTO log_leaves (serial, leaf, at, number) VALUES ($1, $2, $3, $4)`, s[:], leaf[:], int64(1000+i), number); err != nil {
-					return err
-				}
-				body := []byte{'b', byte(number)}
-				if number == 3 {
-					body = []byte{}
-				}
-				if _, err := tx.exec("event", `INSERT INTO events (id, at, act, by_who, body, leaf, number, hash) VALUES ($1, 1, 'init', 'x', $2, $3, $4, $3)`,
-					"evt_"+string('a'+rune(i)), body, leaf[:], number); err != nil {
-					return err
-				}
-			}
-			return nil
+		err = db.update(ctx, func(tx *tx) (err error) {
+			serials, err = logged(tx)
+			return err
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -84,6 +55,40 @@ func TestLogRead(t *testing.T) {
 			t.Errorf("the fourth act: %q, %v", bodies, err)
 		}
 	})
+}
+
+// logged writes leaves and events whose numbers are the other way round than the rows;
+// the third is erased, and the fifth is not there.
+func logged(tx *tx) (serials []ca.Serial, err error) {
+	for i, number := range []int64{4, 3, 2, 1, 6} {
+		s := ca.NewSerial()
+		serials = append(serials, s)
+		tbs := []byte{byte(number)}
+		if number == 3 {
+			tbs = []byte{}
+		}
+		if err := intended(tx, s, tbs); err != nil {
+			return nil, err
+		}
+		if number == 2 {
+			if err := released(tx, [32]byte{2}, s); err != nil {
+				return nil, err
+			}
+		}
+		leaf := [32]byte{byte(number)}
+		if _, err := tx.exec("leaf", `INSERT INTO log_leaves (serial, leaf, at, number) VALUES ($1, $2, $3, $4)`, s[:], leaf[:], int64(1000+i), number); err != nil {
+			return nil, err
+		}
+		body := []byte{'b', byte(number)}
+		if number == 3 {
+			body = []byte{}
+		}
+		if _, err := tx.exec("event", `INSERT INTO events (id, at, act, by_who, body, leaf, number, hash) VALUES ($1, 1, 'init', 'x', $2, $3, $4, $3)`,
+			"evt_"+string('a'+rune(i)), body, leaf[:], number); err != nil {
+			return nil, err
+		}
+	}
+	return serials, nil
 }
 
 // intended writes an intent of which only its content matters.
