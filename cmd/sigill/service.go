@@ -229,6 +229,8 @@ func (p *progress) at(stage string, done, total int) {
 
 type auditCmd struct {
 	Verify auditVerifyCmd `cmd:"" help:"Verify the chain of events: changed, missing, reordered, inserted rows, changed personal values."`
+
+	auditNouns
 }
 
 type auditVerifyCmd struct {
