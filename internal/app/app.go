@@ -22,8 +22,10 @@ import (
 
 	"sigill/ca"
 	"sigill/internal/audit"
+	"sigill/internal/checkpoint"
 	"sigill/internal/clock"
 	"sigill/internal/config"
+	"sigill/internal/keep"
 	"sigill/internal/keys"
 	"sigill/internal/lanes"
 	"sigill/internal/lint"
@@ -64,6 +66,8 @@ type App struct {
 	Issuers   issue.Issuers
 	Sequencer *audit.Sequencer
 	Logs      *translog.Service
+	// Keep has the logs' heads kept elsewhere, and knows whether the database is old.
+	Keep      *keep.Keeper
 	Publisher *publish.Publisher
 	// Modes knows the conditions that the service works under, Lane who issues.
 	Modes *mode.Keeper
@@ -81,6 +85,8 @@ type App struct {
 	profiles map[ca.ProfileName][]byte // as they were read
 	closers  []io.Closer
 	mirrors  []*target.Mirror
+	// witnesses are believed when they cosign.
+	witnesses []checkpoint.Witness
 
 	precedence  precedence
 	authorities *authorities
@@ -300,6 +306,9 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	if err := a.openLogs(ctx, o.PromptLogs); err != nil {
 		return err
 	}
+	if err := a.openKeep(); err != nil {
+		return err
+	}
 	lists, err := weakLists(a.Config)
 	if err != nil {
 		return err
@@ -317,6 +326,7 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	}
 	a.openSigners()
 	a.Issue.May = a.authorities.mayIssueTechnical
+	a.Issue.Log = technicalLog{a.Logs, a.held}
 	a.Downloads.Gate = func(id ca.IssuerID) policy.Decision {
 		if d := a.Modes.MayIssue(id); !d.Allow {
 			return d
@@ -328,7 +338,7 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	}
 	a.Publisher = &publish.Publisher{Store: mode.Watch(a.Modes, a.DB.Revocation()), Dir: a.Hierarchy.PublicDir(), Now: a.now, Log: a.log,
 		Lint: a.linter, Lifetime: time.Duration(a.Config.CRL.Lifetime), FullEvery: time.Duration(a.Config.CRL.FullEvery), AnnounceNext: a.Config.CRL.AnnounceNext}
-	a.Publisher.Last = a.authorities.last
+	a.Publisher.Last, a.Publisher.Ahead = a.authorities.last, a.held
 	if len(a.mirrors) > 0 {
 		a.Publisher.Elsewhere = a.elsewhere
 	}

@@ -56,7 +56,7 @@ func disk(cfg *config.Config) mode.Disk {
 func (a *App) watch() error {
 	var err error
 	a.Modes, err = mode.New(mode.Config{Dir: a.Config.Dir, Disk: disk(a.Config), Full: store.IsFull, Record: a.recordOutage, Log: a.log, Now: a.now,
-		Failing: func() []ca.IssuerID { return a.Downloads.FailingIssuers() }, Clock: a.clock.Modes, Ended: a.authorities.ids})
+		Failing: func() []ca.IssuerID { return a.Downloads.FailingIssuers() }, Clock: a.clock.Modes, Ended: a.authorities.ids, Restored: a.held})
 	return err
 }
 

@@ -34,6 +34,7 @@ func (a *App) ops() (http.Handler, error) {
 		a.listMetrics(m),
 		a.laneMetrics(m),
 		a.targetMetrics(m),
+		a.keepMetrics(m),
 		a.retentionMetrics(m),
 		a.clockMetrics(m),
 		a.ocsp.metrics(m),
@@ -131,6 +132,7 @@ func (a *App) ready(w http.ResponseWriter, r *http.Request) {
 	if worry := a.Publisher.Health().Worry(a.now()); worry != "" {
 		out.Degraded = append(out.Degraded, worry)
 	}
+	out.Degraded = append(out.Degraded, a.keepDegraded()...)
 	out.Degraded = append(out.Degraded, a.targetsDegraded()...)
 	out.Degraded = append(out.Degraded, a.ocsp.degraded()...)
 	out.Degraded = append(out.Degraded, a.clockDegraded()...)

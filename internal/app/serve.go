@@ -89,7 +89,9 @@ func (a *App) Serve(ctx context.Context, ready func(Addresses)) error {
 // needs: technical certificates, numbered events, CRLs.
 func (a *App) prepare(ctx context.Context, technical []renewal) error {
 	a.clock.Check(ctx)
-	a.Modes.Look(ctx) // what was announced holds from the first request on
+	a.Keep.Look(ctx)     // before anything is added to what may be old
+	a.takeListsOnce(ctx) // before anybody is told good
+	a.Modes.Look(ctx)    // what was announced holds from the first request on
 	if _, err := a.Downloads.Recover(ctx); err != nil {
 		return fmt.Errorf("recovering what an earlier process left: %w", err)
 	}
@@ -148,6 +150,7 @@ func (a *App) stopped(ctx context.Context) error {
 	if a.presence != nil { // nobody waits for what is not answered any more
 		err = errors.Join(err, a.DB.DeleteTail(ctx, a.owner))
 	}
+	a.Keep.Drain(ctx)
 	a.drainMirrors(ctx)
 	return err
 }
@@ -164,9 +167,8 @@ func (a *App) background(ctx context.Context, wg *sync.WaitGroup, technical []re
 	wg.Go(func() { a.ocsp.run(ctx) })
 	wg.Go(func() { a.tellTail(ctx) })
 	a.runMirrors(ctx, wg)
-	wg.Go(func() {
-		a.Downloads.Run(ctx, recoverEvery, func(err error) { a.log.Error("background", "err", err) })
-	})
+	a.runKeep(ctx, wg)
+	wg.Go(func() { a.runDownloads(ctx) })
 	wg.Go(func() {
 		a.Downloads.RunMass(ctx, recoverEvery, func(err error) { a.log.Error("background", "err", err) })
 	})

@@ -56,6 +56,7 @@ type Config struct {
 	CRL               CRL               `yaml:"crl" json:"crl"`
 	OCSP              OCSP              `yaml:"ocsp" json:"ocsp"`
 	Publish           Publish           `yaml:"publish" json:"publish"`
+	Log               Log               `yaml:"log" json:"log"`
 	Capacity          Capacity          `yaml:"capacity" json:"capacity"`
 	Disk              Disk              `yaml:"disk" json:"disk"`
 	Time              Time              `yaml:"time" json:"time"`
@@ -310,6 +311,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := c.checkPublish(); err != nil {
+		return err
+	}
+	if err := c.checkLog(); err != nil {
 		return err
 	}
 	return c.checkTimes()

@@ -59,6 +59,8 @@ type Tx struct {
 	Heads  translog.Records
 	Acts   Acts
 	Leaves Leaves
+	// Publications are the numbers of lists, for who goes on above them.
+	Publications revocation.Publications
 }
 
 func (tx *Tx) issue() *issue.Tx       { return &tx.Tx.Tx.Tx.Tx }

@@ -249,6 +249,21 @@ func newest(tx *revocation.Tx, s *Scope, state revocation.PublicationState) (rev
 	return *last, nil
 }
 
+// Reserve uses up the number of a list that is public and that the table does not know,
+// so that what is published next goes above it.
+func Reserve(tx revocation.Publications, list revocation.List, number int64, now time.Time) error {
+	last, err := tx.NewestPublication(list.Issuer, list.Scope(), "")
+	if err != nil && !errors.Is(err, revocation.ErrNotFound) {
+		return err
+	}
+	if err == nil && last.Number >= number {
+		return nil
+	}
+	now = now.UTC().Truncate(time.Second)
+	return tx.InsertPublication(&revocation.Publication{Issuer: list.Issuer, Scope: list.Scope(), Number: number, State: revocation.Reserved,
+		ThisUpdate: now, NextUpdate: now})
+}
+
 // unlisted reports entries of scopes that nobody publishes: those certificates
 // are revoked and no CRL will ever say so.
 func (p *Publisher) unlisted() error {
