@@ -225,6 +225,9 @@ func (s *survey) certificate(ctx context.Context, db *store.DB, c *issue.Certifi
 	if c.Card != "" {
 		name = fmt.Sprintf("certificate %s (%s on card %s)", c.Serial, c.Profile, c.Card)
 	}
+	if len(c.DER) == 0 {
+		return nil // retention took it; its key is not known any more but by its fingerprint
+	}
 	parsed, err := x509.ParseCertificate(c.DER)
 	if err != nil {
 		s.say(Red, "keys", "%s cannot be read: %v", name, err)

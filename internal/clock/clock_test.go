@@ -3,10 +3,8 @@ package clock
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sigill/internal/clock/clocktest"
 	"sigill/policy"
 )
 
@@ -93,68 +92,19 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// timeServer answers NTP as a server does whose clock is ahead by offset; one that is
-// not in step says so. It ends with the test.
-func timeServer(t *testing.T, offset time.Duration, inStep bool) string {
-	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		in := make([]byte, 512)
-		for {
-			n, from, err := conn.ReadFrom(in)
-			if err != nil {
-				return
-			}
-			if n >= 48 {
-				conn.WriteTo(ntpAnswer(in[:n], time.Now().Add(offset), inStep), from)
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		conn.Close()
-		<-done
-	})
-	return conn.LocalAddr().String()
-}
-
-// ntpAnswer is a server's answer (RFC 5905, 7.3).
-func ntpAnswer(question []byte, now time.Time, inStep bool) []byte {
-	out := make([]byte, 48)
-	out[0] = question[0]&0x38 | 4 // the question's version, mode server
-	if !inStep {
-		out[0] |= 3 << 6
-	}
-	out[1] = 1 // stratum
-	copy(out[12:], "TEST")
-	stamp := func(at int, t time.Time) {
-		seconds := uint64(t.Unix() + 2_208_988_800)
-		binary.BigEndian.PutUint64(out[at:], seconds<<32|uint64(t.Nanosecond())<<32/1_000_000_000)
-	}
-	stamp(16, now.Add(-time.Minute)) // when it was last set
-	copy(out[24:32], question[40:48])
-	stamp(32, now)
-	stamp(40, now)
-	return out
-}
-
 func TestAsk(t *testing.T) {
 	for _, offset := range []time.Duration{0, 90 * time.Second, -2 * time.Hour} {
-		got, err := Ask(t.Context(), timeServer(t, offset, true), time.Now)
+		got, err := Ask(t.Context(), clocktest.Server(t, offset, true), time.Now)
 		if err != nil || (got-offset).Abs() > 5*time.Second {
 			t.Errorf("ahead by %v: %v, %v", offset, got, err)
 		}
 	}
 	// What is compared is the clock that is handed in.
 	ours := func() time.Time { return time.Now().Add(-3 * time.Hour) }
-	if got, err := Ask(t.Context(), timeServer(t, 0, true), ours); err != nil || (got-3*time.Hour).Abs() > 5*time.Second {
+	if got, err := Ask(t.Context(), clocktest.Server(t, 0, true), ours); err != nil || (got-3*time.Hour).Abs() > 5*time.Second {
 		t.Errorf("our own clock behind: %v, %v", got, err)
 	}
-	if got, err := Ask(t.Context(), timeServer(t, 0, false), time.Now); err == nil {
+	if got, err := Ask(t.Context(), clocktest.Server(t, 0, false), time.Now); err == nil {
 		t.Errorf("a server that is not in step was believed: %v", got)
 	}
 }
