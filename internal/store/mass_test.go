@@ -2,9 +2,13 @@ package store_test
 
 import (
 	"errors"
+	"reflect"
+	"testing"
 
+	"sigill/internal/store"
 	"sigill/internal/store/storetest"
 	"sigill/orders/download"
+	"sigill/revocation"
 )
 
 // massCases are what Check finds of mass revocations.
@@ -25,5 +29,22 @@ func massCases() []checkCase {
 		{name: "revoked by no list", sql: cause, want: []string{"mass.cause: " + serial + " 1 revocation.approved:mrv_a"}},
 		{name: "revoked before it was approved", fn: make, sql: cause + `; UPDATE mass_revocations SET state = 'ordered', approved = NULL, approved_by = NULL, approved_at = NULL`,
 			want: []string{"mass.cause: " + serial + " 1 revocation.approved:mrv_a"}},
+	}
+}
+
+// What many statements' worth of rows revoke at once is told like everything else:
+// answers in memory are forgotten by it.
+func TestRetireAllTellsWhatItRevoked(t *testing.T) {
+	var told []revocation.Entry
+	db := storetest.New(t, store.Config{URL: "sqlite:" + t.TempDir() + "/x.db", Revoked: func(e []revocation.Entry) { told = append(told, e...) }})
+	var entries []revocation.Entry
+	for n := byte(20); n < 57; n++ {
+		entries = append(entries, storetest.Entry(n, 1))
+	}
+	if err := db.Downloads().Update(t.Context(), func(tx *download.Tx) error { return tx.RetireAll(nil, nil, entries) }); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(told, entries) {
+		t.Errorf("%d of %d entries were told", len(told), len(entries))
 	}
 }
