@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -45,6 +46,7 @@ type Installation struct {
 	Roots    *x509.CertPool
 	Root     *x509.Certificate
 	bureau   *ecdsa.PrivateKey
+	stop     func() error
 }
 
 // Start makes an installation and serves it.
@@ -65,6 +67,7 @@ func Start(t testing.TB) *Installation {
 	must(t, err)
 	a, err := app.Open(t.Context(), in.Dir, app.Options{Log: log, Now: time.Now})
 	must(t, err)
+	t.Cleanup(func() { in.Stop(t) })
 	in.serve(t, a)
 	in.RootFile, in.Root, in.Roots = a.Hierarchy.CertificatePath("root"), a.Hierarchy.Root.Certificate, x509.NewCertPool()
 	in.Roots.AddCert(in.Root)
@@ -76,21 +79,39 @@ func (in *Installation) serve(t testing.TB, a *app.App) {
 	ctx, stop := context.WithCancel(context.Background())
 	ready, done := make(chan app.Addresses, 1), make(chan error, 1)
 	go func() { done <- a.Serve(ctx, func(at app.Addresses) { ready <- at }) }()
-	t.Cleanup(func() {
+	in.stop = func() error {
 		stop()
-		if err := <-done; err != nil {
-			t.Errorf("serving: %v", err)
-		}
-		if err := a.Close(); err != nil {
-			t.Errorf("closing: %v", err)
-		}
-	})
+		return errors.Join(<-done, a.Close())
+	}
 	select {
 	case in.Addresses = <-ready:
 	case err := <-done:
 		done <- err
 		t.Fatalf("serving: %v", err)
 	}
+}
+
+// Stop ends serving, if it has not ended.
+func (in *Installation) Stop(t testing.TB) {
+	t.Helper()
+	if in.stop == nil {
+		return
+	}
+	stop := in.stop
+	in.stop = nil
+	if err := stop(); err != nil {
+		t.Errorf("serving: %v", err)
+	}
+}
+
+// Again serves the installation, or what a test put in its place: a copy of it, which is
+// of the same hierarchy and listens where it did.
+func (in *Installation) Again(t testing.TB, dir string) {
+	t.Helper()
+	in.Stop(t)
+	a, err := app.Open(t.Context(), dir, app.Options{Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	must(t, err)
+	in.serve(t, a)
 }
 
 // freeAddress returns an address that nobody listens on: certificates name it
