@@ -85,6 +85,14 @@ func (t *tx) NumberLeaves(first int64, leaves []tlog.Hash) error {
 	return nil
 }
 
+// Leaves implements translog.Records.
+func (t *tx) Leaves(tree tiles.Name, after int64, limit int) ([]tlog.Hash, error) {
+	if tree == audit.ActTree {
+		return t.ActLeaves(after, limit)
+	}
+	return t.hashes("reading leaves of certificates", `SELECT leaf FROM log_leaves WHERE number > $1 ORDER BY number LIMIT $2`, after, int64(limit))
+}
+
 // insertLeaf records the leaf of an intent, to be numbered.
 func (t *tx) insertLeaf(s ca.Serial, leaf ca.LogLeaf) error {
 	n, err := t.exec("inserting leaf", `INSERT INTO log_leaves (serial, leaf, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,

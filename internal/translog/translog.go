@@ -50,6 +50,8 @@ type Records interface {
 	// EventNumbered returns the body of an event, empty if it was erased, and its number, 0
 	// if it has none yet.
 	EventNumbered(id string) ([]byte, int64, error)
+	// Leaves returns the leaves of up to limit rows numbered above after, in order.
+	Leaves(tree tiles.Name, after int64, limit int) ([]tlog.Hash, error)
 	// Head returns the stored note.
 	Head(tree tiles.Name, kind Kind) ([]byte, error)
 	// PutHead stores a note unless one of a larger tree is stored.

@@ -5,6 +5,8 @@ import (
 	"crypto"
 	"errors"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -360,5 +362,54 @@ func TestReceipt(t *testing.T) {
 	other := s.Ordered(second, "ordinary")
 	if _, err := s.Logs.Receipt(t.Context(), audit.EventID(audit.OrderPlaced, string(other))); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("while nothing is numbered: %v", err)
+	}
+}
+
+// Trees are built anew from the rows: whatever was changed on one side alone is found,
+// and nothing is found where nothing was changed.
+func TestVerifyTrees(t *testing.T) {
+	s := worldtest.On(t, "", worldtest.Logged)
+	for range 60 { // more than one tile of acts
+		s.Person()
+	}
+	if err := s.Sequencer.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	acts := s.Rows("events", "TRUE")
+	if acts <= tiles.Width {
+		t.Fatalf("only %d acts", acts)
+	}
+	findings := func() (out []audit.Finding) {
+		t.Helper()
+		if err := s.Logs.VerifyTrees(t.Context(), func(f audit.Finding) { out = append(out, f) }); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if got := findings(); len(got) != 0 {
+		t.Fatalf("untouched: %v", got)
+	}
+	for _, c := range []struct {
+		name, tamper, undo string
+		kind               audit.Kind
+		number             int64
+	}{
+		{"changed leaf", `UPDATE events SET leaf = x'` + strings.Repeat("00", 32) + `' WHERE number = 7`,
+			`UPDATE events SET leaf = (SELECT substr(hashes, 6*32+1, 32) FROM log_tiles WHERE log = 'acts' AND level = 0 AND n = 0) WHERE number = 7`, audit.Changed, 7},
+		{"changed tile above", `UPDATE log_tiles SET hashes = (SELECT leaf FROM events WHERE number = 1) WHERE log = 'acts' AND level = 1`, "", audit.Changed, 0},
+		{"another head", `UPDATE log_heads SET note = (SELECT note FROM log_heads WHERE log = 'acts') WHERE log = 'certificates'`, "", audit.Forked, 0},
+		{"cut off", `DELETE FROM log_leaves WHERE number = (SELECT max(number) FROM log_leaves)`, "", audit.Missing, int64(s.Rows("log_leaves", "TRUE"))},
+	} {
+		s.Exec(c.tamper)
+		got := findings()
+		if !slices.ContainsFunc(got, func(f audit.Finding) bool { return f.Kind == c.kind && f.Number == c.number }) {
+			t.Errorf("%s: %v, want %s at %d", c.name, got, c.kind, c.number)
+		}
+		if c.undo != "" {
+			s.Exec(c.undo)
+			if got := findings(); len(got) != 0 {
+				t.Errorf("%s, undone: %v", c.name, got)
+			}
+		}
 	}
 }
