@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"fmt"
+	"slices"
 	"time"
 
 	ct "github.com/google/certificate-transparency-go"
@@ -29,7 +30,7 @@ func (s *Service) entry(c *store.LoggedCertificate, leaf tlog.Hash) (ct.LeafEntr
 	if len(chain) == 0 {
 		return ct.LeafEntry{}, fmt.Errorf("certificate %s: its issuing CA %s is not known here", c.Serial, c.Issuer)
 	}
-	tbs, err := der.RemoveExtension(c.TBS, oidSCTList)
+	tbs, err := withoutSCTs(c.TBS)
 	if err != nil {
 		return ct.LeafEntry{}, fmt.Errorf("certificate %s: %w: %w", c.Serial, err, errBroken)
 	}
@@ -45,6 +46,19 @@ func (s *Service) entry(c *store.LoggedCertificate, leaf tlog.Hash) (ct.LeafEntr
 		return ct.LeafEntry{}, fmt.Errorf("certificate %s: %w", c.Serial, err)
 	}
 	return ct.LeafEntry{LeafInput: input, ExtraData: extra}, nil
+}
+
+// withoutSCTs takes the promises of logs off what was to be signed. What was taken over
+// from a copy of the log has none.
+func withoutSCTs(tbs []byte) ([]byte, error) {
+	parts, err := der.ParseTBS(tbs)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(parts.Extensions, func(e der.Extension) bool { return e.ID.Equal(oidSCTList) }) {
+		return tbs, nil
+	}
+	return der.RemoveExtension(tbs, oidSCTList)
 }
 
 // leafInput is the MerkleTreeLeaf (RFC 6962, 3.4) of a certificate that was logged

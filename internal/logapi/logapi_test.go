@@ -19,6 +19,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"sigill/internal/audit"
+	"sigill/internal/der"
 	"sigill/internal/store"
 	"sigill/internal/tiles"
 	"sigill/orders/issue"
@@ -223,6 +224,7 @@ func TestHostileParameters(t *testing.T) {
 	m.sign()
 	s := m.service()
 	leaf := url.QueryEscape(base64.StdEncoding.EncodeToString(m.leafOf(0)))
+	last := url.QueryEscape(base64.StdEncoding.EncodeToString(m.leafOf(4)))
 	none := url.QueryEscape(base64.StdEncoding.EncodeToString(make([]byte, 32)))
 	for _, x := range []struct {
 		query string
@@ -235,7 +237,7 @@ func TestHostileParameters(t *testing.T) {
 		{"get-sth-consistency?first=01&second=2", 400}, {"get-sth-consistency?first=%2B1&second=2", 400}, {"get-sth-consistency?first=1.0&second=2", 400}, {"get-sth-consistency?first=0x1&second=2", 400},
 		{"get-sth-consistency?first=1&second=9223372036854775808", 400}, {"get-sth-consistency?first=1&second=9223372036854775807", 400}, {"get-sth-consistency?first=1&second=2&third=3", 400},
 		{"get-proof-by-hash?tree_size=5&hash=" + leaf, 200}, {"get-proof-by-hash?tree_size=1&hash=" + leaf, 200}, {"get-proof-by-hash?tree_size=0&hash=" + leaf, 400}, {"get-proof-by-hash?tree_size=6&hash=" + leaf, 400},
-		{"get-proof-by-hash?tree_size=5&hash=" + none, 404}, {"get-proof-by-hash?tree_size=5&hash=" + none[:40], 400}, {"get-proof-by-hash?tree_size=5&hash=", 400}, {"get-proof-by-hash?tree_size=5", 400},
+		{"get-proof-by-hash?tree_size=5&hash=" + none, 404}, {"get-proof-by-hash?tree_size=4&hash=" + last, 404}, {"get-proof-by-hash?tree_size=5&hash=" + last, 200}, {"get-proof-by-hash?tree_size=5&hash=" + none[:40], 400}, {"get-proof-by-hash?tree_size=5&hash=", 400}, {"get-proof-by-hash?tree_size=5", 400},
 		{"get-proof-by-hash?tree_size=5&hash=" + strings.Repeat("00", 32), 400}, {"get-proof-by-hash?tree_size=5&hash=" + leaf + "%0A", 400},
 		{"get-entries?start=0&end=4", 200}, {"get-entries?start=4&end=9223372036854775807", 200}, {"get-entries?start=0&end=0", 200}, {"get-entries?start=5&end=5", 400}, {"get-entries?start=2&end=1", 400},
 		{"get-entries?start=-1&end=1", 400}, {"get-entries?start=0&end=-1", 400}, {"get-entries?start=9223372036854775807&end=9223372036854775807", 400}, {"get-entries?start=0", 400},
@@ -323,6 +325,8 @@ func TestEntries(t *testing.T) {
 	m := newMemory(t)
 	m.add(maxEntries+40, 0)
 	m.certificates[1].DER = nil // it was never released
+	bare := must[[]byte](t)(der.RemoveExtension(m.certificates[2].TBS, oidSCTList))
+	m.certificates[2].TBS = bare // taken over from a copy of the log
 	m.sign()
 	s := m.service()
 	list := read[ct.GetEntriesResponse](t, s, ctPath+"get-entries?start=0&end=100000").Entries
@@ -355,7 +359,7 @@ func TestEntries(t *testing.T) {
 	if _, err := tls.Unmarshal(list[1].LeafInput, &leaf); err != nil {
 		t.Fatal(err)
 	}
-	bare := chain.PreCertificate.Data
+	bare = chain.PreCertificate.Data
 	if !bytes.Contains(bare, leaf.TimestampedEntry.PrecertEntry.TBSCertificate) || !bytes.HasSuffix(bare, []byte{3, 1, 0}) {
 		t.Errorf("in place of a certificate that was never released: %x", bare)
 	}
