@@ -23,7 +23,7 @@ func ofListener() []mutation {
 			pkg: downloads, test: "TestPendingCertificateOnlyConfirms"},
 		{name: "pending certificate lets in everywhere",
 			why: "the one door that a pending certificate opens becomes every door",
-			in:  listener, old: `r.TLS.PeerCertificates[0].Raw, confirming)`, new: `r.TLS.PeerCertificates[0].Raw, confirming || true)`,
+			in:  listener, old: `r.TLS.PeerCertificates[0].Raw, cl.pending)`, new: `r.TLS.PeerCertificates[0].Raw, true)`,
 			pkg: listener, test: "TestCardProtocol"},
 		{name: "TLS session tickets",
 			why: "a resumed session proves no key: who was revoked goes on, and confirm proves nothing",

@@ -17,7 +17,7 @@ func ofSigning() []mutation {
 			pkg: listener, test: "TestHostileSigning"},
 		{name: "signing certificate survives its eID",
 			why: "who lost the eID, or left the organisation, still signs in its name",
-			in:  downloads, old: `if err := s.revokeSigning(tx, cert, reason, by); err != nil {`, new: `if tx == nil {`,
+			in:  downloads, old: `if err := s.revokeSigning(tx, cert, reason, rule, by); err != nil {`, new: `if tx == nil {`,
 			pkg: downloads, test: "TestRevokingOneOfTwo"},
 		{name: "signing certificate outlives its eID",
 			why: "a signature is good on a day on which nobody vouches for the signer any more",
