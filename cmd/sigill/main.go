@@ -52,6 +52,7 @@ type cli struct {
 	Audit     auditCmd     `cmd:"" group:"service" help:"Verify what was done."`
 	CA        caCmd        `cmd:"" name:"ca" group:"service" help:"What the CAs may issue."`
 	Log       logCmd       `cmd:"" group:"service" help:"The transparency logs: their keys."`
+	Reconcile reconcileCmd `cmd:"" group:"service" help:"Bring a restored database up to date from a copy of the logs. Says what it would do; with --yes it does it."`
 	Check     checkCmd     `cmd:"" group:"service" help:"Look at a status service from outside: lists, OCSP, certificates, claims. Exit 0, 1 with warnings, 2 with failures."`
 	Config    configCmd    `cmd:"" group:"service" help:"Print sigill.yaml with every key explained."`
 	Outage    outageCmd    `cmd:"" group:"service" help:"Announce planned work: issuing stops, revoking and status go on."`

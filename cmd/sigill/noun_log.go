@@ -9,8 +9,9 @@ import (
 )
 
 type logCmd struct {
-	Init logInitCmd `cmd:"" help:"Make the keys of the transparency logs, once, for an installation of before there were logs; init does it for new ones."`
-	Show logShowCmd `cmd:"" help:"Names and public keys of the logs, as auditors and relying parties need them."`
+	Init   logInitCmd   `cmd:"" help:"Make the keys of the transparency logs, once, for an installation of before there were logs; init does it for new ones."`
+	Export logExportCmd `cmd:"" help:"Write a copy of both logs, from which a restored installation is brought up to date."`
+	Show   logShowCmd   `cmd:"" help:"Names and public keys of the logs, as auditors and relying parties need them."`
 }
 
 type logInitCmd struct {

@@ -1,26 +1,15 @@
 package app
 
 import (
-	"crypto/x509"
 	"net/http"
 
-	"sigill/ca"
 	"sigill/internal/logapi"
 	"sigill/revocation/status"
 )
 
 // auditing returns who answers auditors.
 func (a *App) auditing() (s *logapi.Service, err error) {
-	root := a.Hierarchy.Root.Certificate
-	s, err = logapi.New(logapi.Config{Trees: a.Logs.Reader, Entries: a.DB, Certificates: a.Logs.Reader.Certificates, Log: a.log,
-		Roots: []*x509.Certificate{root}, Chain: func(id ca.IssuerID) []*x509.Certificate {
-			for _, each := range a.Hierarchy.Issuers {
-				if each.ID == id {
-					return []*x509.Certificate{each.Certificate, root}
-				}
-			}
-			return nil
-		}})
+	s, err = readingSide(a.Hierarchy, a.Logs.Reader, a.DB, a.log)
 	a.logReads = s
 	return s, err
 }

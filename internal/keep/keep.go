@@ -86,6 +86,14 @@ type Place interface {
 	Bring(ctx context.Context, h Head) (cosignatures []byte, err error)
 }
 
+// Reader is a place that shows what it has.
+type Reader interface {
+	// Kept returns the head that the place has of h's log; nil: none.
+	Kept(ctx context.Context, h Head) (*checkpoint.Checkpoint, error)
+	// Compare is Kept, with [ErrAhead] or [ErrForked] if h's tree does not continue it.
+	Compare(ctx context.Context, h Head) (*checkpoint.Checkpoint, error)
+}
+
 // State is what is known of the own logs.
 type State string
 

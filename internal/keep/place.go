@@ -64,6 +64,24 @@ func (p *targetPlace) Bring(ctx context.Context, h Head) ([]byte, error) {
 	return nil, fmt.Errorf("another was faster %d times: %w", contests, target.ErrChanged)
 }
 
+// Kept implements [Reader].
+func (p *targetPlace) Kept(ctx context.Context, h Head) (*checkpoint.Checkpoint, error) {
+	c, note, _, err := p.read(ctx, h)
+	if err != nil || note == nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+// Compare implements [Reader].
+func (p *targetPlace) Compare(ctx context.Context, h Head) (*checkpoint.Checkpoint, error) {
+	c, note, _, err := p.read(ctx, h)
+	if err != nil || note == nil {
+		return nil, err
+	}
+	return &c, h.continues(ctx, c, note)
+}
+
 // check tries once whether the target keeps to conditions.
 func (p *targetPlace) check(ctx context.Context) error {
 	p.mu.Lock()
