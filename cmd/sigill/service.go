@@ -17,6 +17,7 @@ import (
 	"sigill/internal/config"
 	"sigill/internal/keys"
 	"sigill/internal/store"
+	"sigill/internal/translog"
 )
 
 // dirFlag names an installation.
@@ -124,8 +125,17 @@ Trust:   %s
 Next:    sigill ceremony found --help    the first organisation and its administrators
          sigill demo                     the whole journey in a directory of its own
 Stop with Ctrl-C.
-`, c.Dir, "status", at.Status, "card", at.Card, "ops", at.Ops, a.Hierarchy.CertificatePath(keys.RootID)))
+%s`, c.Dir, "status", at.Status, "card", at.Card, "ops", at.Ops, a.Hierarchy.CertificatePath(keys.RootID), notProven(a.Unproven())))
 	})
+}
+
+// notProven tells what is not to be relied on.
+func notProven(sentences []string) string {
+	var b strings.Builder
+	for _, s := range sentences {
+		fmt.Fprintf(&b, "Not proven: %s.\n", s)
+	}
+	return b.String()
 }
 
 // passphrase asks on the terminal.
@@ -228,7 +238,7 @@ func (p *progress) at(stage string, done, total int) {
 }
 
 type auditCmd struct {
-	Verify auditVerifyCmd `cmd:"" help:"Verify the chain of events: changed, missing, reordered, inserted rows, changed personal values."`
+	Verify auditVerifyCmd `cmd:"" help:"Verify the chain of events and the trees of both logs, in the database: changed, missing, reordered, inserted rows, changed personal values."`
 
 	auditNouns
 }
@@ -266,7 +276,11 @@ func (c *auditVerifyCmd) Run(g *globals) error {
 		return err
 	}
 	defer db.Close()
-	return verifyChain(g, db, kept)
+	logs, err := app.LogReader(cfg.Dir, db)
+	if err != nil {
+		return err
+	}
+	return verifyChain(g, db, logs, kept)
 }
 
 // auditAnswer is what audit verify prints with --json.
@@ -274,17 +288,22 @@ type auditAnswer struct {
 	Head       string   `json:"head"` // as it is kept elsewhere
 	Links      int64    `json:"links"`
 	Personal   int64    `json:"personal"`
-	Erased     int64    `json:"erased"`
+	Erased     int64    `json:"erased"` // personal values
+	Bodies     int64    `json:"bodies"` // events of which retention left number and hash
 	Unnumbered int      `json:"unnumbered"`
 	Proven     int64    `json:"proven"` // up to here a head kept elsewhere agrees
 	Findings   []string `json:"findings"`
 	Unproven   []string `json:"unproven"`
 }
 
-func verifyChain(g *globals, db *store.DB, kept []audit.Head) error {
+func verifyChain(g *globals, db *store.DB, logs *translog.Reader, kept []audit.Head) error {
 	findings := []string{}
-	sum, err := audit.Verify(g.ctx, db.Audit(), kept, func(f audit.Finding) { findings = append(findings, f.String()) })
+	found := func(f audit.Finding) { findings = append(findings, f.String()) }
+	sum, err := audit.Verify(g.ctx, db.Audit(), kept, found)
 	if err != nil {
+		return err
+	}
+	if err := logs.VerifyTrees(g.ctx, found); err != nil {
 		return err
 	}
 	var text strings.Builder
@@ -292,7 +311,7 @@ func verifyChain(g *globals, db *store.DB, kept []audit.Head) error {
 		fmt.Fprintf(&text, "FOUND  %s\n", f)
 	}
 	head := ""
-	fmt.Fprintf(&text, "%d events in the chain, %d findings, %d personal values agree with their commitments\n", sum.Links, sum.Findings, sum.Personal)
+	fmt.Fprintf(&text, "%d events in the chain, %d findings in it and in the trees of both logs, %d personal values agree with their commitments\n", sum.Links, len(findings), sum.Personal)
 	if sum.Links > 0 {
 		sum.Head.At = time.Now()
 		head = sum.Head.String()
@@ -301,7 +320,7 @@ func verifyChain(g *globals, db *store.DB, kept []audit.Head) error {
 	for _, s := range sum.Unproven() {
 		fmt.Fprintf(&text, "not proven: %s\n", s)
 	}
-	err = g.print(auditAnswer{Head: head, Links: sum.Links, Personal: sum.Personal, Erased: sum.Erased, Unnumbered: sum.Unnumbered,
+	err = g.print(auditAnswer{Head: head, Links: sum.Links, Personal: sum.Personal, Erased: sum.Erased, Bodies: sum.Bodies, Unnumbered: sum.Unnumbered,
 		Proven: sum.Proven, Findings: findings, Unproven: sum.Unproven()}, text.String())
 	if err == nil && len(findings) > 0 {
 		return errTold

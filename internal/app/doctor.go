@@ -69,6 +69,9 @@ func Doctor(ctx context.Context, dir string, now func() time.Time) ([]Finding, e
 	if err := chainFindings(ctx, cfg, db, say); err != nil {
 		return nil, err
 	}
+	if err := logFindings(ctx, cfg, h, db, say); err != nil {
+		return nil, err
+	}
 	clockFindings(ctx, cfg, now, say)
 	hierarchyFindings(h, now(), say)
 	authorityFindings(h, now(), say)
@@ -78,6 +81,7 @@ func Doctor(ctx context.Context, dir string, now func() time.Time) ([]Finding, e
 		listFindings(lists, say)
 	}
 	targetFindings(ctx, cfg, h, say)
+	keepFindings(ctx, cfg, db, say)
 	return out, crlFindings(ctx, cfg, h, db, now(), say)
 }
 

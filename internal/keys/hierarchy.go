@@ -219,6 +219,9 @@ func (h *Hierarchy) resolve(keyURI string) string {
 	return keyURI
 }
 
+// KeyFile returns the file of a CA's key; false if it is in a token.
+func (h *Hierarchy) KeyFile(c CA) (string, bool) { return filePath(h.resolve(c.KeyURI)) }
+
 func certificatePEM(cert *x509.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
 }
