@@ -3,6 +3,7 @@ package store
 import (
 	"database/sql"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -208,9 +209,11 @@ var (
 	insertEntries = `INSERT INTO revocations (` + entryColumns + `) VALUES ` + rowsOf(10) + ` ON CONFLICT DO NOTHING`
 )
 
-// RetireAll implements download.Bulk.
+// RetireAll implements download.Bulk. Between its statements it lets others go on,
+// who answer relying parties on the same core.
 func (t *tx) RetireAll(events []audit.Event, standings []ca.Fingerprint, entries []revocation.Entry) error {
 	for some := range slices.Chunk(events, rowsTogether) {
+		runtime.Gosched()
 		if err := t.appendAll(some); err != nil {
 			return err
 		}
@@ -229,6 +232,7 @@ func (t *tx) RetireAll(events []audit.Event, standings []ca.Fingerprint, entries
 		}
 	}
 	for some := range slices.Chunk(entries, rowsTogether) {
+		runtime.Gosched()
 		if err := t.insertEntries(some); err != nil {
 			return err
 		}
@@ -236,10 +240,13 @@ func (t *tx) RetireAll(events []audit.Event, standings []ca.Fingerprint, entries
 	return nil
 }
 
-// appendAll appends up to rowsTogether events: one by one if they are fewer, or one
-// has personal fields.
+// appendAll appends up to rowsTogether events: one by one if they are fewer, or one is
+// of another act than those that there are many of. Those have a row each and no more.
 func (t *tx) appendAll(events []audit.Event) error {
-	if len(events) < rowsTogether || slices.ContainsFunc(events, func(e audit.Event) bool { return len(e.Personal) > 0 }) {
+	other := func(e audit.Event) bool {
+		return e.Act != audit.CertificateRevoked && e.Act != audit.CertificateSuperseded || len(e.Personal) > 0
+	}
+	if len(events) < rowsTogether || slices.ContainsFunc(events, other) {
 		for _, e := range events {
 			if err := t.Append(e); err != nil {
 				return err

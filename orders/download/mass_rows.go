@@ -112,7 +112,28 @@ func (r *rows) flush() error {
 	if len(r.events)+len(r.dropped)+len(r.added) == 0 {
 		return nil
 	}
+	r.alike()
 	return r.RetireAll(r.events, r.dropped, r.added)
+}
+
+// alike gives the events of revocations ids that begin alike. Random ones would touch
+// a page of two indices each, of which there are as many as revocations, when they are
+// written and again when they are numbered; these stand together. What is left of an
+// id is random enough for all that there will ever be.
+func (r *rows) alike() {
+	begin := policy.NewID("evt")[:len("evt_")+8]
+	at := make(map[string]int, len(r.events))
+	for i, e := range r.events {
+		at[e.ID] = i
+	}
+	for i := range r.added {
+		j, ours := at[r.added[i].Event]
+		if !ours {
+			continue
+		}
+		id := begin + r.events[j].ID[len(begin):]
+		r.events[j].ID, r.added[i].Event = id, id
+	}
 }
 
 type heldEvents struct{ r *rows }
