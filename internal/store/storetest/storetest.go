@@ -53,7 +53,7 @@ func Run(t *testing.T, open func(*testing.T) *store.DB) {
 		"keys": testKeys, "blocked keys": testBlockedKeys, "incidents": testIncidents, "queue": testQueue, "mass": testMass, "bulk": testBulk, "population": testPopulation,
 		"downloads": testDownloads, "due": testDue,
 		"revocations": testRevocations, "status": testStatus, "publications": testPublications, "entries": testEntries, "copies": testCopies, "tails": testTails,
-		"events": testEvents, "chain": testChain,
+		"events": testEvents, "chain": testChain, "erasing": testErasing, "erasing cards": testErasingCards, "persons": testPersons,
 		"results": testResults, "views": testViews, "races": testRaces, "one download a card": testOneDownload,
 		"states": testStates,
 	} {

@@ -53,3 +53,5 @@ CREATE INDEX statements_of_certificate ON statements (certificate);
 -- Statements about neither an order nor a card are few.
 CREATE INDEX statements_kept ON statements (at, id)
 	WHERE act NOT IN ('order.place', 'order.approve', 'card.handout', 'card.arm', 'card.block') AND length(content) > 0;
+-- Which numbers in the log of certificates are erased with a card.
+CREATE INDEX log_leaves_of_serial ON log_leaves (serial);
