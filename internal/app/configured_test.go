@@ -77,6 +77,12 @@ func TestConfigurationIsRecorded(t *testing.T) {
 		t.Errorf("the first certificate is act %d, and configuration act %d", certificate, last)
 	}
 
+	for _, r := range events(t, dir) {
+		if r.Act == audit.Initialised && !strings.Contains(string(r.Body), `{"name":"environment","value":"test"}`) {
+			t.Errorf("the beginning is told as %s", r.Body)
+		}
+	}
+
 	serve()
 	if again, _, _, _ := recorded(t, dir); len(again) != len(names) {
 		t.Errorf("a start with what there was recorded %q", again[len(names):])
