@@ -100,8 +100,8 @@ func CheckSCT(log *checkpoint.Log, list []byte, p ca.PreCert) (ca.LogLeaf, error
 func (s *Service) Await(ctx context.Context, leaf ca.LogLeaf) error {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Patience)
 	defer cancel()
-	look := time.NewTicker(lookEvery)
-	defer look.Stop()
+	wait := s.config.Wait(ctx)
+	defer wait.Stop()
 	baton := s.baton
 	var failed error
 	for {
@@ -109,25 +109,22 @@ func (s *Service) Await(ctx context.Context, leaf ca.LogLeaf) error {
 		if kept {
 			return nil
 		}
-		select {
-		case baton <- struct{}{}:
+		woken, err := wait.Next(baton, bell)
+		if err != nil {
+			return errors.Join(fmt.Errorf("the leaf is not in the log: %w", err), failed)
+		}
+		baton = s.baton
+		switch woken {
+		case Passes:
 			failed = s.passFor(ctx, leaf.Hash)
 			<-s.baton
 			baton = nil // not at once again: it came to nothing, or the next bell tells
-			if kept, _ := s.kept(leaf.Hash); kept {
-				return nil
-			}
-		case <-bell:
-			baton = s.baton
-		case <-look.C:
-			baton = s.baton
+		case Looks:
 			if kept, err := s.lookFor(ctx, leaf.Hash); kept {
 				return nil
 			} else if err != nil {
 				failed = err
 			}
-		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("the leaf is not in the log: %w", context.Cause(ctx)), failed)
 		}
 	}
 }
@@ -137,7 +134,7 @@ func (s *Service) passFor(ctx context.Context, leaf tlog.Hash) error {
 	if kept, _ := s.kept(leaf); kept {
 		return nil
 	}
-	_, err := s.config.Pass(context.WithoutCancel(ctx)) // others wait for it too
+	_, err := s.pass(ctx)
 	return err
 }
 

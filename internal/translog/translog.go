@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -99,6 +100,8 @@ type Service struct {
 	bell     chan struct{}       // closed when covered grows
 
 	baton chan struct{} // held by who passes for all that wait
+	// How many passes were begun by who waits, and the last one that ended well.
+	begun, ended atomic.Int64
 }
 
 const (
