@@ -13,6 +13,8 @@ import (
 	"sigill/ca"
 	"sigill/internal/auditor"
 	"sigill/internal/auditor/book"
+	"sigill/internal/auditor/finding"
+	"sigill/internal/auditor/proof"
 	"sigill/internal/auditor/rederive"
 	"sigill/internal/auditor/remote"
 	"sigill/internal/checkpoint"
@@ -241,7 +243,7 @@ func auditReport(g *globals, r *auditor.Report, err error) error {
 	wrong := 0
 	for _, f := range r.Findings {
 		fmt.Fprintln(&text, clean(f.String()))
-		if f.Severity != auditor.Note {
+		if f.Severity != finding.Note {
 			wrong++
 		}
 	}
@@ -280,8 +282,8 @@ func (c *auditFindingsCmd) Run(g *globals) error {
 	r := &auditor.Report{Logs: []auditor.Seen{}, Findings: []auditor.Finding{}}
 	err = b.View(g.ctx, func(tx *book.Tx) error {
 		return tx.Findings(func(k book.Finding) error {
-			f, err := auditor.Kept(k)
-			if err == nil && (c.Notes || f.Severity != auditor.Note) {
+			f, err := finding.Of(k)
+			if err == nil && (c.Notes || f.Severity != finding.Note) {
 				r.Findings = append(r.Findings, f)
 			}
 			return err
@@ -346,7 +348,7 @@ func (c *auditProveCmd) Run(g *globals) error {
 	}
 	public := c.public(logs)
 	defer public.Close()
-	prover := auditor.Prover{Issuers: issuers, Log: logs[auditor.Certificates], Witnesses: witnesses,
+	prover := proof.Prover{Issuers: issuers, Log: logs[auditor.Certificates], Witnesses: witnesses,
 		Proof: func(ctx context.Context, leaf tlog.Hash) ([]byte, error) {
 			if c.Proof != "" {
 				return os.ReadFile(c.Proof)
@@ -380,7 +382,7 @@ func (k knownLogs) quorum() int {
 	return len(k.Witness)
 }
 
-func proven(p *auditor.Proven) string {
+func proven(p *proof.Proven) string {
 	if !p.Logged {
 		return "NOT in the log: " + clean(p.Why) + "\n"
 	}

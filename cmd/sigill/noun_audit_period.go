@@ -14,6 +14,7 @@ import (
 	"sigill/internal/auditor/book"
 	"sigill/internal/auditor/excerpt"
 	"sigill/internal/auditor/remote"
+	"sigill/internal/auditor/source"
 	"sigill/internal/checkpoint"
 )
 
@@ -151,7 +152,7 @@ func compareTree(g *globals, log *checkpoint.Log, tree auditor.Tree, one, other 
 		if a.Size < b.Size {
 			larger, smaller = other, one
 		}
-		err = auditor.Compare(a, b, func(size int64) (tlog.Hash, error) {
+		err = source.Compare(a, b, func(size int64) (tlog.Hash, error) {
 			if larger.book == nil && smaller.book != nil {
 				return tlog.Hash{}, errors.New("the larger one is a checkpoint alone: let its auditor compare, or follow on")
 			}
@@ -161,7 +162,7 @@ func compareTree(g *globals, log *checkpoint.Log, tree auditor.Tree, one, other 
 	switch {
 	case err == nil:
 		out.Same, out.Why = true, fmt.Sprintf("one history (%d and %d entries)", a.Size, b.Size)
-	case errors.Is(err, auditor.ErrFork):
+	case errors.Is(err, source.ErrFork):
 		out.Fork, out.Why = true, "FORK: "+err.Error()+". Keep both checkpoints: together they prove it"
 	default:
 		out.Why = "cannot be told: " + err.Error()

@@ -11,6 +11,7 @@ import (
 
 	"sigill/internal/audit"
 	"sigill/internal/auditor/book"
+	"sigill/internal/auditor/finding"
 )
 
 // act is one event of the log of acts.
@@ -35,11 +36,11 @@ func parseAct(index int64, body []byte) (*act, error) {
 
 func (a *act) is(name string) string { return a.fields[name] }
 
-func (a *act) at() int64 { return micro(a.At) }
+func (a *act) at() int64 { return book.Micro(a.At) }
 
 // found makes a finding about an act.
-func (a *act) found(kind Kind, s Severity, text string, pairs ...string) Finding {
-	return Finding{Kind: kind, Severity: s, Log: Acts, Index: a.index, Text: text, IDs: ids(append([]string{"act", a.Act}, pairs...)...)}
+func (a *act) found(kind Kind, s finding.Severity, text string, pairs ...string) Finding {
+	return Finding{Kind: kind, Severity: s, Log: Acts, Index: a.index, Text: text, IDs: finding.IDs(append([]string{"act", a.Act}, pairs...)...)}
 }
 
 // maxBack is how far an act's time may be before that of one with a smaller number:
@@ -79,7 +80,7 @@ func (r *run) act(tx *book.Tx, a *act) error {
 	case audit.RetentionErased:
 		return r.actErased(tx, a)
 	case "log.restored", "log.reconciled", audit.PersonErased:
-		return r.find(tx, a.found(Told, Note, "this was done: "+a.Act, "person", a.is("person")))
+		return r.find(tx, a.found(finding.Told, finding.Note, "this was done: "+a.Act, "person", a.is("person")))
 	}
 	return nil
 }
@@ -88,13 +89,13 @@ func (r *run) act(tx *book.Tx, a *act) error {
 // the log was signed.
 func (r *run) actTime(tx *book.Tx, a *act) error {
 	at := a.at()
-	if back := moment(r.latest).Sub(a.At); r.latest > 0 && back > maxBack {
-		if err := r.find(tx, a.found(ActTime, Warning, "its time is before that of acts with smaller numbers, by "+back.Round(time.Second).String())); err != nil {
+	if back := book.Moment(r.latest).Sub(a.At); r.latest > 0 && back > maxBack {
+		if err := r.find(tx, a.found(finding.ActTime, finding.Warning, "its time is before that of acts with smaller numbers, by "+back.Round(time.Second).String())); err != nil {
 			return err
 		}
 	}
 	if ahead := a.At.Sub(r.signed); ahead > maxAhead {
-		if err := r.find(tx, a.found(ActTime, Warning, "its time is after that at which the log was signed")); err != nil {
+		if err := r.find(tx, a.found(finding.ActTime, finding.Warning, "its time is after that at which the log was signed")); err != nil {
 			return err
 		}
 	}
@@ -112,14 +113,14 @@ func (r *run) actOrder(tx *book.Tx, a *act) error {
 			return err
 		}
 		if !fresh {
-			return r.find(tx, a.found(OrderTwice, Critical, "an order of this id was placed before", "order", a.is("order")))
+			return r.find(tx, a.found(finding.OrderTwice, finding.Critical, "an order of this id was placed before", "order", a.is("order")))
 		}
 	} else if o, err := tx.Order(a.is("order")); errors.Is(err, book.ErrNotFound) {
-		return r.find(tx, a.found(OrderEvidence, Critical, "an order was approved that nobody has placed", "order", a.is("order")))
+		return r.find(tx, a.found(finding.OrderEvidence, finding.Critical, "an order was approved that nobody has placed", "order", a.is("order")))
 	} else if err != nil {
 		return err
 	} else if o.Document != a.is("document") {
-		return r.find(tx, a.found(ApprovalForged, Critical, "approved is another document than was placed", "order", a.is("order")))
+		return r.find(tx, a.found(finding.ApprovalForged, finding.Critical, "approved is another document than was placed", "order", a.is("order")))
 	}
 	return tx.PutApproval(book.Approval{Order: a.is("order"), Signed: a.is("signed"), Certificate: a.is("certificate"), Act: a.Act, Number: a.index, At: a.at()})
 }
@@ -139,10 +140,10 @@ func (r *run) actIntent(tx *book.Tx, a *act) error {
 		return err
 	}
 	if there && c.Intent >= 0 {
-		return r.find(tx, a.found(SerialReuse, Critical, "this serial was intended before", "serial", c.Serial))
+		return r.find(tx, a.found(finding.SerialReuse, finding.Critical, "this serial was intended before", "serial", c.Serial))
 	}
 	if there && c.Leaf >= 0 && c.Hash != a.is("leaf") {
-		if err := r.find(tx, a.found(Unintended, Critical, "the leaf of this serial is not the one that is announced", "serial", c.Serial)); err != nil {
+		if err := r.find(tx, a.found(finding.Unintended, finding.Critical, "the leaf of this serial is not the one that is announced", "serial", c.Serial)); err != nil {
 			return err
 		}
 	}
@@ -175,7 +176,7 @@ func (r *run) intended(tx *book.Tx, a *act, c *book.Certificate) error {
 		if first.Card != c.Card {
 			text = "its key was certified before for another card"
 		}
-		if err := r.find(tx, a.found(KeyReuse, Critical, text, "serial", c.Serial, "first", first.Serial, "card", c.Card)); err != nil {
+		if err := r.find(tx, a.found(finding.KeyReuse, finding.Critical, text, "serial", c.Serial, "first", first.Serial, "card", c.Card)); err != nil {
 			return err
 		}
 	}
@@ -191,7 +192,7 @@ func (r *run) intended(tx *book.Tx, a *act, c *book.Certificate) error {
 			return err
 		}
 		if !ok {
-			if err := r.find(tx, a.found(Unordered, Critical, "no "+missing.what+" for it is in the log", "serial", c.Serial, "order", c.Order, "download", c.Download)); err != nil {
+			if err := r.find(tx, a.found(finding.Unordered, finding.Critical, "no "+missing.what+" for it is in the log", "serial", c.Serial, "order", c.Order, "download", c.Download)); err != nil {
 				return err
 			}
 		}
@@ -226,20 +227,20 @@ func (r *run) actIssued(tx *book.Tx, a *act) error {
 	}
 	switch {
 	case !there || c.Intent < 0:
-		if err := r.find(tx, a.found(Unintended, Critical, "it was issued without an intent", "serial", c.Serial)); err != nil {
+		if err := r.find(tx, a.found(finding.Unintended, finding.Critical, "it was issued without an intent", "serial", c.Serial)); err != nil {
 			return err
 		}
 		c.Issuer = a.is("issuer")
 	case c.Issued >= 0:
-		return r.find(tx, a.found(SerialReuse, Critical, "this serial was issued before", "serial", c.Serial))
+		return r.find(tx, a.found(finding.SerialReuse, finding.Critical, "this serial was issued before", "serial", c.Serial))
 	case c.Abandoned:
-		if err := r.find(tx, a.found(Abandoned, Critical, "it was issued after it was given up", "serial", c.Serial)); err != nil {
+		if err := r.find(tx, a.found(finding.Abandoned, finding.Critical, "it was issued after it was given up", "serial", c.Serial)); err != nil {
 			return err
 		}
 	}
 	c.Issued, c.IssuedAt = a.index, a.at()
 	if c.Judged && c.Fingerprint != a.is("certificate") {
-		return r.find(tx, a.found(Missing, Critical, "issued is another certificate than the log shows", "serial", c.Serial))
+		return r.find(tx, a.found(finding.Missing, finding.Critical, "issued is another certificate than the log shows", "serial", c.Serial))
 	}
 	c.Fingerprint = a.is("certificate")
 	if _, err := tx.Settle(book.WantIssued, c.Serial); err != nil && !errors.Is(err, book.ErrNotFound) {
@@ -259,7 +260,7 @@ func (r *run) actEnded(tx *book.Tx, a *act) error {
 		return err
 	}
 	if !there {
-		return r.find(tx, a.found(Unintended, Warning, "revoked is a serial that was never intended", "serial", c.Serial))
+		return r.find(tx, a.found(finding.Unintended, finding.Warning, "revoked is a serial that was never intended", "serial", c.Serial))
 	}
 	if c.Ended >= 0 {
 		c.Reason = a.is("reason") // a graver one; the date does not move
@@ -271,8 +272,8 @@ func (r *run) actEnded(tx *book.Tx, a *act) error {
 		return err
 	}
 	if err == nil {
-		if after := a.At.Sub(moment(due.At)); after > r.Late {
-			if err := r.find(tx, a.found(Late, Critical, "it was revoked "+after.Round(time.Second).String()+" after its cause", "serial", c.Serial,
+		if after := a.At.Sub(book.Moment(due.At)); after > r.Late {
+			if err := r.find(tx, a.found(finding.Late, finding.Critical, "it was revoked "+after.Round(time.Second).String()+" after its cause", "serial", c.Serial,
 				"cause", due.Note, "index", strconv.FormatInt(due.Number, 10))); err != nil {
 				return err
 			}
@@ -302,12 +303,9 @@ func (r *run) mustEnd(tx *book.Tx, a *act, card string, meant func(*book.Certifi
 	return nil
 }
 
-// Profiles whose certificates are judged apart.
-const (
-	profileTransport      = "transport"
-	profileAuthentication = "authentication"
-	profileOfficer        = "officer"
-)
+// profileTransport is the profile of what a card carries from the bureau: it opens no
+// door that a revocation would have to close.
+const profileTransport = "transport"
 
 func (r *run) actAssignment(tx *book.Tx, a *act) error {
 	if a.is("ended") != "yes" {
@@ -336,27 +334,27 @@ func (r *run) actConfiguration(tx *book.Tx, a *act) error {
 	}
 	sum := sha256.Sum256([]byte(text.String()))
 	if hex.EncodeToString(sum[:]) != a.is("sha256") {
-		if err := r.find(tx, a.found(EntryMalformed, Critical, "the configuration is not the one that its hash names", "name", a.is("name"))); err != nil {
+		if err := r.find(tx, a.found(finding.EntryMalformed, finding.Critical, "the configuration is not the one that its hash names", "name", a.is("name"))); err != nil {
 			return err
 		}
 	}
-	if err := r.find(tx, a.found(Configured, Note, "configuration was loaded that differs from the one before", "name", a.is("name"), "sha256", a.is("sha256"))); err != nil {
+	if err := r.find(tx, a.found(finding.Configured, finding.Note, "configuration was loaded that differs from the one before", "name", a.is("name"), "sha256", a.is("sha256"))); err != nil {
 		return err
 	}
 	d := book.Document{Name: a.is("name"), At: a.at(), Number: a.index, Text: []byte(text.String())}
 	if err := tx.PutDocument(d); err != nil {
 		return err
 	}
-	r.rules.add(d)
+	r.rules.Add(a.At, d.Text)
 	return nil
 }
 
 func (r *run) actErased(tx *book.Tx, a *act) error {
 	e, err := audit.ErasureOf(a.Body)
 	if err != nil {
-		return r.find(tx, a.found(EntryErased, Critical, "retention erased what was not due, or does not say what"))
+		return r.find(tx, a.found(finding.EntryErased, finding.Critical, "retention erased what was not due, or does not say what"))
 	}
-	if err := r.find(tx, a.found(Told, Note, fmt.Sprintf("retention erased %d of the class %s", e.Count, e.What))); err != nil {
+	if err := r.find(tx, a.found(finding.Told, finding.Note, fmt.Sprintf("retention erased %d of the class %s", e.Count, e.What))); err != nil {
 		return err
 	}
 	switch {

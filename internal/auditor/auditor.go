@@ -20,58 +20,44 @@ import (
 
 	"sigill/ca"
 	"sigill/internal/auditor/book"
+	"sigill/internal/auditor/finding"
 	"sigill/internal/auditor/rederive"
+	"sigill/internal/auditor/source"
 	"sigill/internal/checkpoint"
 )
 
-// Tree names one of the two logs.
-type Tree string
+// What is read, and from where.
+type (
+	// Tree names one of the two logs.
+	Tree = source.Tree
+	// Leaf is an entry of the log of certificates.
+	Leaf = source.Leaf
+	// Evidence is what an order rests on.
+	Evidence = source.Evidence
+	// Source is where the logs are read.
+	Source = source.Source
+)
 
 // The logs of an installation.
 const (
-	Certificates Tree = book.Certificates
-	Acts         Tree = book.Acts
+	Certificates = source.Certificates
+	Acts         = source.Acts
+)
+
+// What is reported.
+type (
+	// Finding is one thing that does not fit.
+	Finding = finding.Finding
+	// Kind names a kind of finding.
+	Kind = finding.Kind
 )
 
 // What a Source answers for what it has not.
 var (
-	// ErrErased: retention has deleted it; that it was there is in the log.
-	ErrErased = errors.New("erased at the end of its retention")
-	// ErrUnshown: the log does not show what must be there.
-	ErrUnshown = errors.New("the log does not show it")
-	// ErrNoAnswer: the source could not be asked. Nothing is concluded from it.
-	ErrNoAnswer = errors.New("no answer")
+	ErrErased   = source.ErrErased
+	ErrUnshown  = source.ErrUnshown
+	ErrNoAnswer = source.ErrNoAnswer
 )
-
-// Leaf is an entry of the log of certificates.
-type Leaf struct {
-	Input []byte // MerkleTreeLeaf (RFC 6962, 3.4)
-	Final []byte // the certificate that was made of it; nil: none is stored
-}
-
-// Evidence is what an order rests on.
-type Evidence struct {
-	Order      []byte
-	Statements []rederive.Statement
-}
-
-// Source is where the logs are read. Nothing that it answers is believed. Its methods
-// are called concurrently.
-type Source interface {
-	// Checkpoint returns the newest signed note of a tree.
-	Checkpoint(ctx context.Context, tree Tree) ([]byte, error)
-	// Tile returns the hashes of a tile (height 8).
-	Tile(ctx context.Context, tree Tree, tile tlog.Tile) ([]byte, error)
-	// Acts returns the first width bodies of bundle n; an empty one was erased. All or
-	// ErrUnshown.
-	Acts(ctx context.Context, n int64, width int) ([][]byte, error)
-	// Certificates returns entries from first on, at least one and at most count;
-	// ErrErased if the first of them was.
-	Certificates(ctx context.Context, first int64, count int) ([]Leaf, error)
-	// Evidence returns what an order rests on; ErrErased if it was, ErrUnshown if there
-	// is none.
-	Evidence(ctx context.Context, order string) (*Evidence, error)
-}
 
 // Status is what relying parties are told. It is asked for what the log of acts says.
 type Status interface {
@@ -167,7 +153,7 @@ type Report struct {
 // Clean reports whether nothing was found that somebody must look at.
 func (r *Report) Clean() bool {
 	for _, f := range r.Findings {
-		if f.Severity != Note {
+		if f.Severity != finding.Note {
 			return false
 		}
 	}

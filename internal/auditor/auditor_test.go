@@ -13,6 +13,7 @@ import (
 	"sigill/internal/auditor"
 	"sigill/internal/auditor/auditortest"
 	"sigill/internal/auditor/book"
+	"sigill/internal/auditor/finding"
 	"sigill/internal/auditor/rederive"
 	"sigill/internal/checkpoint"
 	"sigill/internal/statement"
@@ -69,7 +70,7 @@ func (a *auditing) look() *auditor.Report {
 func wrong(r *auditor.Report) []string {
 	var out []string
 	for _, f := range r.Findings {
-		if f.Severity != auditor.Note {
+		if f.Severity != finding.Note {
 			out = append(out, string(f.Kind))
 		}
 	}
@@ -147,13 +148,13 @@ func TestLogsThatAreNotTheSame(t *testing.T) {
 		tamper func(t *testing.T, s *auditortest.Scene) *auditortest.Scene // what is shown after a first look
 		want   auditor.Kind
 	}{
-		{"rolled back", nil, auditor.RolledBack},
+		{"rolled back", nil, finding.RolledBack},
 		{"forked, larger", func(t *testing.T, s *auditortest.Scene) *auditortest.Scene {
 			for range 5 {
 				s.EID(s.Person(), "ordinary", s.Admins[1], s.Admins[0])
 			}
 			return s
-		}, auditor.Forked},
+		}, finding.Forked},
 		{"signed by another key", func(t *testing.T, s *auditortest.Scene) *auditortest.Scene {
 			other := auditortest.New(t)
 			for name, l := range s.Logs {
@@ -161,7 +162,7 @@ func TestLogsThatAreNotTheSame(t *testing.T) {
 				l.Note = []byte(strings.Replace(string(other.Logs[name].Note), "\n", " \n", 1))
 			}
 			return s
-		}, auditor.Unsigned},
+		}, finding.Unsigned},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := auditortest.Founded(t)
@@ -173,7 +174,7 @@ func TestLogsThatAreNotTheSame(t *testing.T) {
 			shown := older
 			if c.tamper != nil {
 				shown = c.tamper(t, older)
-				if c.want != auditor.Unsigned {
+				if c.want != finding.Unsigned {
 					shown.Sign()
 				}
 			}
@@ -209,24 +210,24 @@ func TestEntriesThatAreNotWhatWasSigned(t *testing.T) {
 	}{
 		{"act changed", func(s *auditortest.Scene) {
 			s.Bodies[acts(s)] = []byte(strings.Replace(string(s.Bodies[acts(s)]), `"at":"2`, `"at":"3`, 1))
-		}, auditor.Acts, acts, auditor.EntryChanged},
-		{"act not shown", func(s *auditortest.Scene) { s.Shown[int64(acts(s))] = auditor.ErrUnshown }, auditor.Acts, acts, auditor.EntryUnshown},
-		{"act erased", func(s *auditortest.Scene) { s.Bodies[acts(s)] = nil }, auditor.Acts, acts, auditor.EntryErased},
+		}, auditor.Acts, acts, finding.EntryChanged},
+		{"act not shown", func(s *auditortest.Scene) { s.Shown[int64(acts(s))] = auditor.ErrUnshown }, auditor.Acts, acts, finding.EntryUnshown},
+		{"act erased", func(s *auditortest.Scene) { s.Bodies[acts(s)] = nil }, auditor.Acts, acts, finding.EntryErased},
 		{"acts exchanged", func(s *auditortest.Scene) {
 			i := acts(s)
 			s.Bodies[i], s.Bodies[i+1] = s.Bodies[i+1], s.Bodies[i]
-		}, auditor.Acts, acts, auditor.EntryReordered},
+		}, auditor.Acts, acts, finding.EntryReordered},
 		{"certificate changed", func(s *auditortest.Scene) {
 			l := &s.Leaves[certs(s)]
 			l.Input = slices.Clone(l.Input)
 			l.Input[len(l.Input)-10] ^= 1
-		}, auditor.Certificates, certs, auditor.EntryChanged},
-		{"certificate not shown", func(s *auditortest.Scene) { s.Hidden[int64(certs(s))] = auditor.ErrUnshown }, auditor.Certificates, certs, auditor.EntryUnshown},
-		{"certificate erased", func(s *auditortest.Scene) { s.Hidden[int64(certs(s))] = auditor.ErrErased }, auditor.Certificates, certs, auditor.EntryErased},
+		}, auditor.Certificates, certs, finding.EntryChanged},
+		{"certificate not shown", func(s *auditortest.Scene) { s.Hidden[int64(certs(s))] = auditor.ErrUnshown }, auditor.Certificates, certs, finding.EntryUnshown},
+		{"certificate erased", func(s *auditortest.Scene) { s.Hidden[int64(certs(s))] = auditor.ErrErased }, auditor.Certificates, certs, finding.EntryErased},
 		{"certificates exchanged", func(s *auditortest.Scene) {
 			i := certs(s)
 			s.Leaves[i], s.Leaves[i+1] = s.Leaves[i+1], s.Leaves[i]
-		}, auditor.Certificates, certs, auditor.EntryReordered},
+		}, auditor.Certificates, certs, finding.EntryReordered},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := auditortest.Founded(t)
@@ -251,59 +252,59 @@ var spoilt = []struct {
 	tell func(s *auditortest.Scene)
 	want []auditor.Kind
 }{
-	{"nobody approved", func(s *auditortest.Scene) { s.EID(s.Person(), "ordinary", s.Admins[0], nil) }, []auditor.Kind{auditor.OrderUnapproved}},
-	{"the same person approved", func(s *auditortest.Scene) { s.EID(s.Person(), "ordinary", s.Admins[0], s.Admins[0]) }, []auditor.Kind{auditor.OrderUnapproved}},
+	{"nobody approved", func(s *auditortest.Scene) { s.EID(s.Person(), "ordinary", s.Admins[0], nil) }, []auditor.Kind{finding.OrderUnapproved}},
+	{"the same person approved", func(s *auditortest.Scene) { s.EID(s.Person(), "ordinary", s.Admins[0], s.Admins[0]) }, []auditor.Kind{finding.OrderUnapproved}},
 	{"approved after it was made", func(s *auditortest.Scene) {
 		p := s.Person()
 		id := s.Place(p, s.Admins[0], s.Document(p, "ordinary"))
 		s.Fetch(p, id)
 		s.Approve(p, s.Admins[1], id)
-	}, []auditor.Kind{auditor.OrderUnapproved}},
+	}, []auditor.Kind{finding.OrderUnapproved}},
 	{"somebody without a role approved", func(s *auditortest.Scene) {
 		p := s.Person()
 		s.EID(p, "ordinary", s.Admins[0], s.Admins[1])
 		s.EID(s.Person(), "ordinary", s.Admins[0], p)
-	}, []auditor.Kind{auditor.ApprovalForged, auditor.OrderUnapproved}},
+	}, []auditor.Kind{finding.ApprovalForged, finding.OrderUnapproved}},
 	{"an administrator whose role had ended", func(s *auditortest.Scene) {
 		s.Act(audit.RoleEnded, "per_1", field("person", s.Admins[1].ID), field("organisation", auditortest.Org), field("role", "administrator"), field("rule", "role.ended"))
 		s.EID(s.Person(), "ordinary", s.Admins[0], s.Admins[1])
-	}, []auditor.Kind{auditor.ApprovalForged, auditor.OrderUnapproved}},
-	{"approved for himself", func(s *auditortest.Scene) { s.EID(s.Admins[1], "extra", s.Admins[0], s.Admins[1]) }, []auditor.Kind{auditor.ApprovalForged, auditor.OrderUnapproved}},
+	}, []auditor.Kind{finding.ApprovalForged, finding.OrderUnapproved}},
+	{"approved for himself", func(s *auditortest.Scene) { s.EID(s.Admins[1], "extra", s.Admins[0], s.Admins[1]) }, []auditor.Kind{finding.ApprovalForged, finding.OrderUnapproved}},
 	{"an officer after the ceremony", func(s *auditortest.Scene) { s.EID(s.Person(), "ordinary", s.Officers[0], s.Officers[1]) },
-		[]auditor.Kind{auditor.ApprovalForged, auditor.OrderUnapproved}},
+		[]auditor.Kind{finding.ApprovalForged, finding.OrderUnapproved}},
 	{"in another's name", func(s *auditortest.Scene) {
 		forger := *s.Admins[0]
 		forger.ID = s.Admins[1].ID
 		s.EID(s.Person(), "ordinary", s.Admins[0], &forger)
-	}, []auditor.Kind{auditor.ApprovalForged, auditor.OrderUnapproved}},
+	}, []auditor.Kind{finding.ApprovalForged, finding.OrderUnapproved}},
 	{"signature of another key", func(s *auditortest.Scene) {
 		forger := *s.Admins[1]
 		forger.Key = s.Admins[0].Key
 		s.EID(s.Person(), "ordinary", s.Admins[0], &forger)
-	}, []auditor.Kind{auditor.ApprovalForged, auditor.OrderUnapproved}},
+	}, []auditor.Kind{finding.ApprovalForged, finding.OrderUnapproved}},
 	{"statement without an act", func(s *auditortest.Scene) {
 		p := s.Person()
 		id := s.Place(p, s.Admins[0], s.Document(p, "ordinary"))
 		e := s.Evidence[id]
 		e.Statements = append(e.Statements, s.State(s.Admins[1], statement.ActApprove, id, e.Order, p))
 		s.Fetch(p, id)
-	}, []auditor.Kind{auditor.ApprovalForged, auditor.OrderUnapproved}},
+	}, []auditor.Kind{finding.ApprovalForged, finding.OrderUnapproved}},
 	{"act without its statement", func(s *auditortest.Scene) {
 		p := s.Person()
 		s.EID(p, "ordinary", s.Admins[0], s.Admins[1])
 		e := s.Evidence[p.Order]
 		e.Statements = e.Statements[:1]
-	}, []auditor.Kind{auditor.OrderEvidence, auditor.OrderUnapproved}},
+	}, []auditor.Kind{finding.OrderEvidence, finding.OrderUnapproved}},
 	{"another order is shown", func(s *auditortest.Scene) {
 		p := s.Person()
 		s.EID(p, "ordinary", s.Admins[0], s.Admins[1])
 		s.Evidence[p.Order].Order = []byte(strings.Replace(string(s.Evidence[p.Order].Order), "ordinary", "renewals", 1))
-	}, []auditor.Kind{auditor.OrderEvidence}},
+	}, []auditor.Kind{finding.OrderEvidence}},
 	{"nothing is shown", func(s *auditortest.Scene) {
 		p := s.Person()
 		s.EID(p, "ordinary", s.Admins[0], s.Admins[1])
 		delete(s.Evidence, p.Order)
-	}, []auditor.Kind{auditor.OrderEvidence}},
+	}, []auditor.Kind{finding.OrderEvidence}},
 	{"an order for somebody else", func(s *auditortest.Scene) {
 		p, other := s.Person(), s.Person()
 		d := s.Document(p, "ordinary")
@@ -323,61 +324,61 @@ var spoilt = []struct {
 	{"without order", func(s *auditortest.Scene) {
 		p := s.Person()
 		s.Fetch(p, "ord_none")
-	}, []auditor.Kind{auditor.Unordered, auditor.OrderEvidence}},
+	}, []auditor.Kind{finding.Unordered, finding.OrderEvidence}},
 	{"without order and download", func(s *auditortest.Scene) {
 		p := s.Person()
 		s.Issue(auditortest.PersonCA, "authentication", s.Content(p), auditortest.Key(s.T), auditortest.Intended{Person: p})
 	}, []auditor.Kind{"certificate.order"}},
-	{"leaf without intent", func(s *auditortest.Scene) { s.Stray(auditortest.Intended{NoIntent: true}) }, []auditor.Kind{auditor.Unintended}},
-	{"intent without leaf", func(s *auditortest.Scene) { s.Stray(auditortest.Intended{NoLeaf: true}) }, []auditor.Kind{auditor.Missing}},
-	{"issued, not shown", func(s *auditortest.Scene) { s.Stray(auditortest.Intended{NoFinal: true}) }, []auditor.Kind{auditor.Missing}},
-	{"shown, not issued", func(s *auditortest.Scene) { s.Stray(auditortest.Intended{NoIssued: true}) }, []auditor.Kind{auditor.Unintended}},
+	{"leaf without intent", func(s *auditortest.Scene) { s.Stray(auditortest.Intended{NoIntent: true}) }, []auditor.Kind{finding.Unintended}},
+	{"intent without leaf", func(s *auditortest.Scene) { s.Stray(auditortest.Intended{NoLeaf: true}) }, []auditor.Kind{finding.Missing}},
+	{"issued, not shown", func(s *auditortest.Scene) { s.Stray(auditortest.Intended{NoFinal: true}) }, []auditor.Kind{finding.Missing}},
+	{"shown, not issued", func(s *auditortest.Scene) { s.Stray(auditortest.Intended{NoIssued: true}) }, []auditor.Kind{finding.Unintended}},
 	{"no SCT", func(s *auditortest.Scene) { s.Stray(auditortest.Intended{Spoil: s.WithoutSCT}) },
-		[]auditor.Kind{"certificate.sct", auditor.Missing}},
-	{"signed by another key", func(s *auditortest.Scene) { s.Stray(auditortest.Intended{Spoil: s.Forge}) }, []auditor.Kind{"certificate.forged", auditor.Missing}},
+		[]auditor.Kind{"certificate.sct", finding.Missing}},
+	{"signed by another key", func(s *auditortest.Scene) { s.Stray(auditortest.Intended{Spoil: s.Forge}) }, []auditor.Kind{"certificate.forged", finding.Missing}},
 	{"key of another card", func(s *auditortest.Scene) {
 		p, q := s.Person(), s.Person()
 		s.EID(p, "ordinary", s.Admins[0], s.Admins[1])
 		id := s.Place(q, s.Admins[0], s.Document(q, "ordinary"))
 		s.Approve(q, s.Admins[1], id)
 		s.Issue(auditortest.PersonCA, "authentication", s.Content(q), p.Key, auditortest.Intended{Person: q, Order: id, Download: s.Begin(q, id, nil)})
-	}, []auditor.Kind{auditor.KeyReuse}},
+	}, []auditor.Kind{finding.KeyReuse}},
 	{"leaf twice", func(s *auditortest.Scene) {
 		s.Stray(auditortest.Intended{})
 		s.AppendLeaf(s.Leaves[len(s.Leaves)-1])
-	}, []auditor.Kind{auditor.SerialReuse}},
+	}, []auditor.Kind{finding.SerialReuse}},
 	{"intent twice", func(s *auditortest.Scene) {
 		s.Stray(auditortest.Intended{})
 		s.AppendAct(s.Bodies[len(s.Bodies)-2])
-	}, []auditor.Kind{auditor.SerialReuse}},
+	}, []auditor.Kind{finding.SerialReuse}},
 	{"card blocked, nothing revoked", func(s *auditortest.Scene) {
 		p := s.Person()
 		s.EID(p, "ordinary", s.Admins[0], s.Admins[1])
 		s.Act(audit.CardBlocked, p.ID, field("card", p.Card), field("report", "lost"))
-	}, []auditor.Kind{auditor.Unrevoked}},
+	}, []auditor.Kind{finding.Unrevoked}},
 	{"card blocked, revoked late", func(s *auditortest.Scene) {
 		p := s.Person()
 		s.EID(p, "ordinary", s.Admins[0], s.Admins[1])
 		s.Act(audit.CardBlocked, p.ID, field("card", p.Card), field("report", "lost"))
 		s.Tick(2 * time.Minute)
 		s.Revoke(p)
-	}, []auditor.Kind{auditor.Late}},
+	}, []auditor.Kind{finding.Late}},
 	{"assignment ended, nothing revoked", func(s *auditortest.Scene) {
 		p := s.Person()
 		s.EID(p, "ordinary", s.Admins[0], s.Admins[1])
 		s.Act(audit.AssignmentChanged, "per_1", field("person", p.ID), field("organisation", auditortest.Org), field("ended", "yes"))
-	}, []auditor.Kind{auditor.Unrevoked}},
+	}, []auditor.Kind{finding.Unrevoked}},
 	{"the clock went back", func(s *auditortest.Scene) {
 		s.Tick(-time.Hour)
 		s.Act(audit.CALast, "system", field("issuer", "x"), field("since", "x"))
 		s.Tick(time.Hour)
-	}, []auditor.Kind{auditor.ActTime}},
+	}, []auditor.Kind{finding.ActTime}},
 	{"the clock was ahead", func(s *auditortest.Scene) {
 		s.Tick(3 * time.Hour)
 		s.Act(audit.CALast, "system", field("issuer", "x"), field("since", "x"))
 		s.Tick(-3 * time.Hour)
-	}, []auditor.Kind{auditor.ActTime}},
-	{"an act that is none", func(s *auditortest.Scene) { s.AppendAct([]byte(`{"id":"evt_1"}`)) }, []auditor.Kind{auditor.EntryMalformed}},
+	}, []auditor.Kind{finding.ActTime}},
+	{"an act that is none", func(s *auditortest.Scene) { s.AppendAct([]byte(`{"id":"evt_1"}`)) }, []auditor.Kind{finding.EntryMalformed}},
 }
 
 func TestStoriesThatDoNotHold(t *testing.T) {
@@ -428,7 +429,7 @@ func TestIssuedAfterItWasRead(t *testing.T) {
 	a.finds()
 	s.Leaves[len(s.Leaves)-1].Final = s.Forge(der)
 	late(s)
-	a.finds("certificate.forged", auditor.Missing)
+	a.finds("certificate.forged", finding.Missing)
 }
 
 func TestErasedByRetention(t *testing.T) {
@@ -443,7 +444,7 @@ func TestErasedByRetention(t *testing.T) {
 	soon := func(c *auditor.Config) { c.Grace = -time.Hour }
 	begin(t, s, soon).finds()
 	s.Bodies[m] = nil // more than the act says
-	begin(t, s, soon).finds(auditor.EntryErased)
+	begin(t, s, soon).finds(finding.EntryErased)
 }
 
 func TestFollowEndsWithItsContext(t *testing.T) {

@@ -10,8 +10,11 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sync/errgroup"
 
+	"sigill/internal/auditor/approval"
 	"sigill/internal/auditor/book"
+	"sigill/internal/auditor/finding"
 	"sigill/internal/auditor/rederive"
+	"sigill/internal/auditor/source"
 )
 
 // Case is a certificate that is to be derived anew.
@@ -43,8 +46,8 @@ func each(n int, fn func(int) error) error {
 }
 
 // followCertificates takes the certificates from the last look on into the book.
-func (r *run) followCertificates(t *tree, head book.Head) error {
-	rules, err := r.rules.rules(r.Auditor)
+func (r *run) followCertificates(t *source.Reader, head book.Head) error {
+	rules, err := r.rules.Rules(r.Issuers, r.Logs[Certificates])
 	if err != nil {
 		return err
 	}
@@ -89,14 +92,14 @@ type logged struct {
 	index int64
 	entry rederive.Entry
 	row   *book.Certificate
-	order *judged
+	order *approval.Order
 	found rederive.Result
 }
 
 // takeCertificates judges a chunk: its leaves go into the book in one transaction, and
 // what came of deriving them anew in a second one, because an administrator's own
 // certificate may stand in the same chunk as what he approved.
-func (r *run) takeCertificates(t *tree, head book.Head, c *chunk[Leaf], rules *rederive.Rules) error {
+func (r *run) takeCertificates(t *source.Reader, head book.Head, c *chunk[Leaf], rules *rederive.Rules) error {
 	var all []*logged
 	err := r.Book.Update(r.ctx, func(tx *book.Tx) error {
 		all = nil
@@ -136,25 +139,25 @@ func (r *run) enter(tx *book.Tx, index int64, leaf Leaf) (*logged, error) {
 	e, err := rederive.ParseEntry(leaf.Input, leaf.Final)
 	serial, ok := e.Serial()
 	if err != nil || !ok {
-		return nil, r.find(tx, Finding{Kind: EntryMalformed, Severity: Critical, Log: Certificates, Index: index, Text: "it is no leaf of a certificate"})
+		return nil, r.find(tx, Finding{Kind: finding.EntryMalformed, Severity: finding.Critical, Log: Certificates, Index: index, Text: "it is no leaf of a certificate"})
 	}
 	c, there, err := known(tx, serial)
 	if err != nil {
 		return nil, err
 	}
 	found := func(kind Kind, text string) error {
-		return r.find(tx, Finding{Kind: kind, Severity: Critical, Log: Certificates, Index: index, Text: text, IDs: ids("serial", serial)})
+		return r.find(tx, Finding{Kind: kind, Severity: finding.Critical, Log: Certificates, Index: index, Text: text, IDs: finding.IDs("serial", serial)})
 	}
 	hash := hex.EncodeToString(e.Hash[:])
 	switch {
 	case c.Leaf >= 0 && c.Leaf != index:
-		return nil, found(SerialReuse, "this serial is in the log twice")
+		return nil, found(finding.SerialReuse, "this serial is in the log twice")
 	case there && c.Intent >= 0 && c.Hash != hash:
-		if err := found(Unintended, "its intent announces another leaf"); err != nil {
+		if err := found(finding.Unintended, "its intent announces another leaf"); err != nil {
 			return nil, err
 		}
 	case !there || c.Intent < 0:
-		if err := tx.Open(book.Thing{Kind: book.WantIntent, ID: serial, Number: index, At: micro(e.Time)}); err != nil {
+		if err := tx.Open(book.Thing{Kind: book.WantIntent, ID: serial, Number: index, At: book.Micro(e.Time)}); err != nil {
 			return nil, err
 		}
 	}
@@ -173,13 +176,13 @@ func (r *run) derive(all []*logged, rules *rederive.Rules) error {
 		var order *rederive.Document
 		if c := l.row; c.Intent >= 0 {
 			said = &rederive.Said{Serial: c.Serial, Issuer: c.Issuer, Profile: c.Profile, Card: c.Card, Key: c.Key, Kind: c.Kind, LoA: c.LoA,
-				Leaf: c.Hash, At: moment(c.IntentAt)}
+				Leaf: c.Hash, At: book.Moment(c.IntentAt)}
 			if c.Order != "" {
-				l.order = r.order(c.Order)
-				if l.order.err != nil {
-					return l.order.err
+				l.order = r.orders.Order(r.ctx, c.Order)
+				if l.order.Err != nil {
+					return l.order.Err
 				}
-				order = l.order.document
+				order = l.order.Document
 			}
 		}
 		l.found = rules.Check(l.entry, said, order)
@@ -191,13 +194,13 @@ func (r *run) derive(all []*logged, rules *rederive.Rules) error {
 func (r *run) conclude(tx *book.Tx, l *logged) error {
 	c, res := l.row, l.found
 	r.report.Rederived++
-	serial := ids("serial", c.Serial, "card", c.Card, "order", c.Order)
-	missing := c.Order != "" && l.order != nil && l.order.document == nil
+	serial := finding.IDs("serial", c.Serial, "card", c.Card, "order", c.Order)
+	missing := c.Order != "" && l.order != nil && l.order.Document == nil
 	for _, p := range res.Problems {
 		if p.Kind == rederive.Order && missing {
 			continue // that is said of the order
 		}
-		if err := r.find(tx, Finding{Kind: "certificate." + Kind(p.Kind), Severity: Critical, Log: Certificates, Index: l.index, Text: p.Text, IDs: serial}); err != nil {
+		if err := r.find(tx, Finding{Kind: "certificate." + Kind(p.Kind), Severity: finding.Critical, Log: Certificates, Index: l.index, Text: p.Text, IDs: serial}); err != nil {
 			return err
 		}
 	}
@@ -206,7 +209,7 @@ func (r *run) conclude(tx *book.Tx, l *logged) error {
 			return err
 		}
 	}
-	c.CRL, c.NotAfter = res.CRL, micro(res.NotAfter)
+	c.CRL, c.NotAfter = res.CRL, book.Micro(res.NotAfter)
 	if err := r.issuer(tx, l); err != nil {
 		return err
 	}
@@ -214,7 +217,7 @@ func (r *run) conclude(tx *book.Tx, l *logged) error {
 		if c.Key = res.Key; c.Key != "" {
 			first, err := tx.Key(c.Key, book.KeyUse{Serial: c.Serial})
 			if err == nil && first.Serial != c.Serial {
-				err = r.find(tx, Finding{Kind: KeyReuse, Severity: Critical, Log: Certificates, Index: l.index, Text: "its key was certified before", IDs: serial})
+				err = r.find(tx, Finding{Kind: finding.KeyReuse, Severity: finding.Critical, Log: Certificates, Index: l.index, Text: "its key was certified before", IDs: serial})
 			}
 			if err != nil {
 				return err
@@ -229,12 +232,12 @@ func (r *run) conclude(tx *book.Tx, l *logged) error {
 
 // rests takes what was found of an order into the book.
 func (r *run) rests(tx *book.Tx, l *logged) error {
-	found := l.order.findings
-	if l.order.erased && r.Now().Before(l.found.NotAfter.AddDate(retentionYears, 0, 0)) {
-		found = append(found[:len(found):len(found)], Finding{Kind: OrderEvidence, Severity: Critical, Log: Certificates, Index: l.index,
-			Text: "what the order rests on was erased before its time", IDs: ids("order", l.row.Order)})
+	found := l.order.Findings
+	if l.order.Erased && r.Now().Before(l.found.NotAfter.AddDate(retentionYears, 0, 0)) {
+		found = append(found[:len(found):len(found)], Finding{Kind: finding.OrderEvidence, Severity: finding.Critical, Log: Certificates, Index: l.index,
+			Text: "what the order rests on was erased before its time", IDs: finding.IDs("order", l.row.Order)})
 	}
-	counted, err := r.approved(tx, l.row, l.order)
+	counted, err := approval.Counted(tx, l.row, l.order)
 	if err != nil {
 		return err
 	}
@@ -256,13 +259,13 @@ func (r *run) shown(tx *book.Tx, l *logged) error {
 		return nil
 	}
 	if c.Issued >= 0 && c.Fingerprint != fingerprint {
-		if err := r.find(tx, Finding{Kind: Missing, Severity: Critical, Log: Certificates, Index: l.index, Text: "issued is another certificate than the log shows",
-			IDs: ids("serial", c.Serial)}); err != nil {
+		if err := r.find(tx, Finding{Kind: finding.Missing, Severity: finding.Critical, Log: Certificates, Index: l.index, Text: "issued is another certificate than the log shows",
+			IDs: finding.IDs("serial", c.Serial)}); err != nil {
 			return err
 		}
 	}
 	if c.Issued < 0 {
-		if err := tx.Open(book.Thing{Kind: book.WantIssued, ID: c.Serial, Number: l.index, At: micro(l.entry.Time)}); err != nil {
+		if err := tx.Open(book.Thing{Kind: book.WantIssued, ID: c.Serial, Number: l.index, At: book.Micro(l.entry.Time)}); err != nil {
 			return err
 		}
 	}

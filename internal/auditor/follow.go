@@ -9,7 +9,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sigill/internal/audit"
+	"sigill/internal/auditor/approval"
 	"sigill/internal/auditor/book"
+	"sigill/internal/auditor/finding"
+	"sigill/internal/auditor/rederive"
+	"sigill/internal/auditor/source"
 )
 
 // Follow looks at both logs once, from where the last look ended. The error is that it
@@ -25,8 +29,8 @@ func (a *Auditor) Follow(ctx context.Context) (*Report, error) {
 }
 
 func (a *Auditor) run(ctx context.Context) *run {
-	return &run{Auditor: a, ctx: ctx, report: &Report{Logs: []Seen{}, Findings: []Finding{}}, orders: &orderCache{all: map[string]*judged{}},
-		named: map[string]string{}, rules: newRuleBook(a.Profiles)}
+	return &run{Auditor: a, ctx: ctx, report: &Report{Logs: []Seen{}, Findings: []Finding{}}, orders: approval.New(a.Source, a.Book, a.Issuers, a.Logs[Certificates]),
+		named: map[string]string{}, rules: rederive.NewHistory(a.Profiles)}
 }
 
 // look follows the acts before the certificates, up to a head that is signed after that
@@ -47,7 +51,7 @@ func (r *run) look() error {
 	if err := r.remember(); err != nil {
 		return err
 	}
-	r.signed = moment(actHead.At)
+	r.signed = book.Moment(actHead.At)
 	if err := r.followActs(acts, actHead); err != nil {
 		return fmt.Errorf("log of acts: %w", err)
 	}
@@ -68,7 +72,7 @@ func (r *run) remember() error {
 			return err
 		}
 		for _, d := range all {
-			r.rules.add(d)
+			r.rules.Add(book.Moment(d.At), d.Text)
 		}
 		text, err := tx.Meta("acts.latest")
 		if err == nil && text != "" {
@@ -85,7 +89,7 @@ type chunk[T any] struct {
 	fault   []error // ErrErased or ErrUnshown, where there is no entry
 }
 
-func (c *chunk[T]) first() int64 { return c.n * across }
+func (c *chunk[T]) first() int64 { return c.n * source.Across }
 
 // ahead is how many chunks are fetched while others are judged.
 const ahead = 4
@@ -107,7 +111,7 @@ func chunks[T any](ctx context.Context, done, size int64, fetch func(ctx context
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(queue)
-		for n := done / across; n*across < size; n++ {
+		for n := done / source.Across; n*source.Across < size; n++ {
 			p := &promise{done: make(chan struct{})}
 			select {
 			case queue <- p:
@@ -116,7 +120,7 @@ func chunks[T any](ctx context.Context, done, size int64, fetch func(ctx context
 			}
 			group.Go(func() error {
 				defer close(p.done)
-				p.c, p.err = fetch(ctx, n, int(min(across, size-n*across)))
+				p.c, p.err = fetch(ctx, n, int(min(source.Across, size-n*source.Across)))
 				return nil
 			})
 		}
@@ -142,7 +146,7 @@ func chunks[T any](ctx context.Context, done, size int64, fetch func(ctx context
 }
 
 // followActs takes the acts from the last look on into the book.
-func (r *run) followActs(t *tree, head book.Head) error {
+func (r *run) followActs(t *source.Reader, head book.Head) error {
 	const together = 16 // chunks in one transaction
 	var group []*chunk[[]byte]
 	flush := func() error {
@@ -198,7 +202,7 @@ func (r *run) fetchActs(ctx context.Context, n int64, width int) (*chunk[[]byte]
 }
 
 // takeActs judges chunks in one transaction.
-func (r *run) takeActs(t *tree, head book.Head, group []*chunk[[]byte]) error {
+func (r *run) takeActs(t *source.Reader, head book.Head, group []*chunk[[]byte]) error {
 	last := group[len(group)-1]
 	done := last.first() + int64(len(last.entries))
 	kept := make([][]tlog.Hash, len(group))
@@ -236,7 +240,7 @@ func (r *run) takeBodies(tx *book.Tx, c *chunk[[]byte], done int64) error {
 		}
 		a, err := parseAct(index, body)
 		if err != nil {
-			if err := r.find(tx, Finding{Kind: EntryMalformed, Severity: Critical, Log: Acts, Index: index, Text: "it is no event in canonical form"}); err != nil {
+			if err := r.find(tx, Finding{Kind: finding.EntryMalformed, Severity: finding.Critical, Log: Acts, Index: index, Text: "it is no event in canonical form"}); err != nil {
 				return err
 			}
 			continue
@@ -250,16 +254,16 @@ func (r *run) takeBodies(tx *book.Tx, c *chunk[[]byte], done int64) error {
 
 // authenticate holds a chunk against the tree and returns its hashes as they were
 // signed. What is shown otherwise is reported and taken out of the chunk.
-func authenticate[T any](r *run, tx *book.Tx, t *tree, c *chunk[T], done int64, hash func(T) tlog.Hash) ([]tlog.Hash, error) {
+func authenticate[T any](r *run, tx *book.Tx, t *source.Reader, c *chunk[T], done int64, hash func(T) tlog.Hash) ([]tlog.Hash, error) {
 	hashes, known := make([]tlog.Hash, len(c.entries)), make([]bool, len(c.entries))
 	for i := range c.entries {
 		if known[i] = c.fault[i] == nil; known[i] {
 			hashes[i] = hash(c.entries[i])
 		}
 	}
-	is, differ, err := t.compare(c.n, hashes, known)
-	if errors.Is(err, errTiles) {
-		return nil, errors.Join(r.find(tx, Finding{Kind: Tiles, Severity: Critical, Log: t.name, Index: c.first(),
+	is, differ, err := t.Compare(c.n, hashes, known)
+	if errors.Is(err, source.ErrTiles) {
+		return nil, errors.Join(r.find(tx, Finding{Kind: finding.Tiles, Severity: finding.Critical, Log: t.Name, Index: c.first(),
 			Text: "the hashes shown do not lead to the signed root"}), err)
 	} else if err != nil {
 		return nil, err
@@ -269,16 +273,16 @@ func authenticate[T any](r *run, tx *book.Tx, t *tree, c *chunk[T], done int64, 
 		place[h] = i
 	}
 	for _, i := range differ {
-		f := Finding{Kind: EntryChanged, Severity: Critical, Log: t.name, Index: c.first() + int64(i), Text: "what is shown is not what was signed"}
+		f := Finding{Kind: finding.EntryChanged, Severity: finding.Critical, Log: t.Name, Index: c.first() + int64(i), Text: "what is shown is not what was signed"}
 		if from, ok := place[hashes[i]]; ok {
-			f.Kind, f.Text = EntryReordered, fmt.Sprintf("what is shown was signed as entry %d", c.first()+int64(from))
+			f.Kind, f.Text = finding.EntryReordered, fmt.Sprintf("what is shown was signed as entry %d", c.first()+int64(from))
 		}
 		c.fault[i] = ErrUnshown
 		if err := r.find(tx, f); err != nil {
 			return nil, err
 		}
 	}
-	return is, absent(r, tx, t.name, c, done, differ)
+	return is, absent(r, tx, t.Name, c, done, differ)
 }
 
 // absent reports what a chunk does not show.
@@ -301,11 +305,11 @@ func absent[T any](r *run, tx *book.Tx, name Tree, c *chunk[T], done int64, told
 			if rest > 0 {
 				text += fmt.Sprintf("; %d entries after it cannot be read for that", rest)
 			}
-			if err := r.find(tx, Finding{Kind: EntryUnshown, Severity: Critical, Log: name, Index: index, Text: text}); err != nil {
+			if err := r.find(tx, Finding{Kind: finding.EntryUnshown, Severity: finding.Critical, Log: name, Index: index, Text: text}); err != nil {
 				return err
 			}
 		case errors.Is(fault, ErrErased):
-			if err := tx.Open(book.Thing{Kind: book.WantErasure, ID: fmt.Sprintf("%s/%015d", name, index), Number: index, At: micro(r.signed), Note: string(name)}); err != nil {
+			if err := tx.Open(book.Thing{Kind: book.WantErasure, ID: fmt.Sprintf("%s/%015d", name, index), Number: index, At: book.Micro(r.signed), Note: string(name)}); err != nil {
 				return err
 			}
 		}

@@ -8,7 +8,11 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"sigill/internal/auditor/approval"
 	"sigill/internal/auditor/book"
+	"sigill/internal/auditor/finding"
+	"sigill/internal/auditor/rederive"
+	"sigill/internal/auditor/source"
 	"sigill/internal/checkpoint"
 )
 
@@ -18,7 +22,7 @@ var errStop = errors.New("the log cannot be followed further")
 
 // head fetches the newest checkpoint of a log and holds it against the last one that was
 // verified. It returns the tree under it, whose beginning is what was seen before.
-func (r *run) head(name Tree) (*tree, book.Head, error) {
+func (r *run) head(name Tree) (*source.Reader, book.Head, error) {
 	last, err := r.Book.Head(r.ctx, string(name))
 	if errors.Is(err, book.ErrNotFound) {
 		last = book.Head{Root: checkpoint.EmptyRoot()}
@@ -31,15 +35,15 @@ func (r *run) head(name Tree) (*tree, book.Head, error) {
 	}
 	c, seen, err := r.Logs[name].Witnessed(note, r.Witnesses)
 	if err != nil {
-		return nil, last, r.stop(Finding{Kind: Unsigned, Severity: Critical, Log: name, Index: -1,
+		return nil, last, r.stop(Finding{Kind: finding.Unsigned, Severity: finding.Critical, Log: name, Index: -1,
 			Text: "the newest checkpoint is not signed by the log's key"}, evidence{"checkpoint", note})
 	}
-	t := newTree(r.ctx, r.Source, name, c)
+	t := source.Under(r.ctx, r.Source, name, c)
 	if err := r.grown(t, last, note); err != nil {
 		return nil, last, err
 	}
-	next := book.Head{Size: c.Size, Root: c.Root, At: micro(c.Time), Note: note, Done: last.Done, Witnessed: last.Witnessed, WitnessedAt: last.WitnessedAt}
-	if err := r.watched(t, &next, last, note, len(seen)); errors.Is(err, errTiles) {
+	next := book.Head{Size: c.Size, Root: c.Root, At: book.Micro(c.Time), Note: note, Done: last.Done, Witnessed: last.Witnessed, WitnessedAt: last.WitnessedAt}
+	if err := r.watched(t, &next, last, note, len(seen)); errors.Is(err, source.ErrTiles) {
 		return nil, last, r.stop(untrue(t), evidence{"after", note})
 	} else if err != nil {
 		return nil, last, err
@@ -51,33 +55,33 @@ func (r *run) head(name Tree) (*tree, book.Head, error) {
 }
 
 // grown judges whether the tree is the one of before, grown or the same.
-func (r *run) grown(t *tree, last book.Head, note []byte) error {
+func (r *run) grown(t *source.Reader, last book.Head, note []byte) error {
 	both := []evidence{{"before", last.Note}, {"after", note}}
-	c := t.head
+	c := t.Head
 	if c.Size < last.Size {
-		return r.stop(Finding{Kind: RolledBack, Severity: Critical, Log: t.name, Index: -1,
+		return r.stop(Finding{Kind: finding.RolledBack, Severity: finding.Critical, Log: t.Name, Index: -1,
 			Text: fmt.Sprintf("the log had %d entries and shows %d: restored from an older copy, or cut", last.Size, c.Size)}, both...)
 	}
 	if last.Size == 0 {
 		return nil
 	}
-	root, err := t.root(last.Size)
-	if errors.Is(err, errTiles) {
+	root, err := t.Root(last.Size)
+	if errors.Is(err, source.ErrTiles) {
 		return r.stop(untrue(t), both...)
 	} else if err != nil {
 		return err
 	}
 	if root != tlog.Hash(last.Root) {
-		return r.stop(Finding{Kind: Forked, Severity: Critical, Log: t.name, Index: -1,
+		return r.stop(Finding{Kind: finding.Forked, Severity: finding.Critical, Log: t.Name, Index: -1,
 			Text: fmt.Sprintf("the log of %d entries does not begin with the %d that were seen before: it was written anew, or somebody else is shown another one", c.Size, last.Size)}, both...)
 	}
 	return nil
 }
 
 // untrue is that a log's hashes are not those of its signed head.
-func untrue(t *tree) Finding {
-	return Finding{Kind: Tiles, Severity: Critical, Log: t.name, Index: -1,
-		Text: fmt.Sprintf("the hashes shown do not lead to the signed root of %d entries", t.head.Size)}
+func untrue(t *source.Reader) Finding {
+	return Finding{Kind: finding.Tiles, Severity: finding.Critical, Log: t.Name, Index: -1,
+		Text: fmt.Sprintf("the hashes shown do not lead to the signed root of %d entries", t.Head.Size)}
 }
 
 // accept keeps a checkpoint that was verified.
@@ -88,11 +92,11 @@ func (r *run) accept(name Tree, next, last book.Head) error {
 	if err := r.Book.SaveNote(string(name), next.Note); err != nil {
 		return err
 	}
-	r.report.Logs = append(r.report.Logs, Seen{Log: name, Size: next.Size, Root: tlog.Hash(next.Root).String(), Time: moment(next.At),
+	r.report.Logs = append(r.report.Logs, Seen{Log: name, Size: next.Size, Root: tlog.Hash(next.Root).String(), Time: book.Moment(next.At),
 		New: next.Size - last.Done, Witnessed: next.Witnessed})
 	// What is newest was signed just now, and witnesses are asked after it. What they
 	// lag behind is told by the log's own times.
-	behind := moment(next.At).Sub(moment(next.WitnessedAt))
+	behind := book.Moment(next.At).Sub(book.Moment(next.WitnessedAt))
 	if len(r.Witnesses) == 0 || next.Witnessed == next.Size || behind <= r.Public {
 		return nil
 	}
@@ -101,13 +105,13 @@ func (r *run) accept(name Tree, next, last book.Head) error {
 		text = "witnesses have cosigned nothing newer for more than " + r.Public.String()
 	}
 	return r.Book.Update(r.ctx, func(tx *book.Tx) error {
-		return r.find(tx, Finding{Kind: Unwatched, Severity: Warning, Log: name, Index: -1, Text: text})
+		return r.find(tx, Finding{Kind: finding.Unwatched, Severity: finding.Warning, Log: name, Index: -1, Text: text})
 	})
 }
 
 // watched notes how far witnesses have seen the log. What they have cosigned must be the
 // log that is shown here: a fork that is shown to this auditor is not what they saw.
-func (r *run) watched(t *tree, next *book.Head, last book.Head, note []byte, seen int) error {
+func (r *run) watched(t *source.Reader, next *book.Head, last book.Head, note []byte, seen int) error {
 	if len(r.Witnesses) == 0 {
 		return nil
 	}
@@ -118,11 +122,11 @@ func (r *run) watched(t *tree, next *book.Head, last book.Head, note []byte, see
 	if r.Proof == nil || last.Size == 0 {
 		return nil
 	}
-	leaf, err := t.leaves(last.Size-1, 1)
+	leaf, err := t.Leaves(last.Size-1, 1)
 	if err != nil {
 		return err
 	}
-	text, err := r.Proof(r.ctx, t.name, leaf[0])
+	text, err := r.Proof(r.ctx, t.Name, leaf[0])
 	if err != nil {
 		return r.ctx.Err() // what is missing is told by the time
 	}
@@ -130,20 +134,20 @@ func (r *run) watched(t *tree, next *book.Head, last book.Head, note []byte, see
 	if err != nil {
 		return nil
 	}
-	c, by, err := proof.Verify(r.Logs[t.name], leaf[0], r.Witnesses)
-	if err != nil || len(by) < r.Quorum || c.Size > t.head.Size || c.Size < next.Witnessed {
+	c, by, err := proof.Verify(r.Logs[t.Name], leaf[0], r.Witnesses)
+	if err != nil || len(by) < r.Quorum || c.Size > t.Head.Size || c.Size < next.Witnessed {
 		return nil
 	}
-	root, err := t.root(c.Size)
+	root, err := t.Root(c.Size)
 	if err != nil {
 		return err
 	}
 	if root != c.Root {
-		return r.stop(Finding{Kind: Forked, Severity: Critical, Log: t.name, Index: -1,
+		return r.stop(Finding{Kind: finding.Forked, Severity: finding.Critical, Log: t.Name, Index: -1,
 			Text: fmt.Sprintf("witnesses have cosigned another log of %d entries than the one that is shown here", c.Size)},
 			evidence{"witnessed", proof.Note}, evidence{"shown", note})
 	}
-	next.Witnessed, next.WitnessedAt = c.Size, micro(c.Time)
+	next.Witnessed, next.WitnessedAt = c.Size, book.Micro(c.Time)
 	return nil
 }
 
@@ -162,7 +166,7 @@ func (r *run) stop(f Finding, kept ...evidence) error {
 		}
 		f.Evidence = append(f.Evidence, path)
 	}
-	k, err := f.kept()
+	k, err := f.Kept()
 	if err != nil {
 		return err
 	}
@@ -180,16 +184,16 @@ type run struct {
 	*Auditor
 	ctx    context.Context
 	report *Report
-	orders *orderCache
+	orders *approval.Judge
 	named  map[string]string // issuing CAs and their keys
-	rules  *ruleBook
+	rules  *rederive.History
 	signed time.Time // when the log of acts was signed
 	latest int64     // time of the newest act so far
 }
 
 // find keeps a finding, and reports it if it was not found before.
 func (r *run) find(tx *book.Tx, f Finding) error {
-	k, err := f.kept()
+	k, err := f.Kept()
 	if err != nil {
 		return err
 	}
@@ -204,8 +208,3 @@ func (r *run) find(tx *book.Tx, f Finding) error {
 }
 
 const maxSubject = 2048
-
-// micro and moment write times as the book keeps them.
-func micro(t time.Time) int64 { return t.UnixMicro() }
-
-func moment(at int64) time.Time { return time.UnixMicro(at).UTC() }

@@ -20,7 +20,10 @@ import (
 	"sigill/internal/audit"
 	"sigill/internal/auditor"
 	"sigill/internal/auditor/auditortest"
+	"sigill/internal/auditor/finding"
+	"sigill/internal/auditor/proof"
 	"sigill/internal/auditor/rederive"
+	"sigill/internal/auditor/source"
 	"sigill/internal/checkpoint"
 )
 
@@ -46,7 +49,7 @@ func TestProve(t *testing.T) {
 	late(s)
 	a := begin(t, s)
 	a.finds()
-	prover := auditor.Prover{Issuers: a.Issuers, Log: s.Logs[auditor.Certificates].Log, Proof: proofs(s), Book: a.book}
+	prover := proof.Prover{Issuers: a.Issuers, Log: s.Logs[auditor.Certificates].Log, Proof: proofs(s), Book: a.book}
 	got, err := prover.Prove(t.Context(), p.DER)
 	if err != nil || !got.Logged || !got.Signed || got.Index != 4 || got.Size != 5 || got.Serial != auditortest.SerialOf(p.DER) {
 		t.Fatalf("Prove = %+v, %v", got, err)
@@ -109,25 +112,25 @@ func TestCompare(t *testing.T) {
 	one := begin(t, mine)
 	one.finds()
 	root := func(size int64) (tlog.Hash, error) { return one.book.Root(string(auditor.Acts), size) }
-	if err := auditor.Compare(early, head(mine), root); err != nil {
+	if err := source.Compare(early, head(mine), root); err != nil {
 		t.Errorf("grown: %v", err)
 	}
-	if err := auditor.Compare(head(mine), head(other), root); !errors.Is(err, auditor.ErrFork) {
+	if err := source.Compare(head(mine), head(other), root); !errors.Is(err, source.ErrFork) {
 		t.Errorf("forked: %v", err)
 	}
-	if err := auditor.Compare(head(other), head(mine), root); !errors.Is(err, auditor.ErrFork) {
+	if err := source.Compare(head(other), head(mine), root); !errors.Is(err, source.ErrFork) {
 		t.Errorf("forked, the other way round: %v", err)
 	}
-	if err := auditor.Compare(head(mine), head(mine), nil); err != nil {
+	if err := source.Compare(head(mine), head(mine), nil); err != nil {
 		t.Errorf("the same: %v", err)
 	}
 	remote := func(size int64) (tlog.Hash, error) {
-		return auditor.RootAt(t.Context(), auditortest.Source{Scene: mine}, auditor.Acts, head(mine), size)
+		return source.Under(t.Context(), auditortest.Source{Scene: mine}, auditor.Acts, head(mine)).Root(size)
 	}
-	if err := auditor.Compare(early, head(mine), remote); err != nil {
+	if err := source.Compare(early, head(mine), remote); err != nil {
 		t.Errorf("grown, by the log's hashes: %v", err)
 	}
-	if err := auditor.Compare(head(other), head(mine), remote); !errors.Is(err, auditor.ErrFork) {
+	if err := source.Compare(head(other), head(mine), remote); !errors.Is(err, source.ErrFork) {
 		t.Errorf("forked, by the log's hashes: %v", err)
 	}
 }
@@ -161,7 +164,7 @@ func TestWitnesses(t *testing.T) {
 	}
 	with := func(c *auditor.Config) { c.Witnesses = []checkpoint.Witness{w.Witness()} }
 	s := auditortest.Founded(t)
-	begin(t, s, with).finds(auditor.Unwatched) // never cosigned
+	begin(t, s, with).finds(finding.Unwatched) // never cosigned
 	cosign(t, s, w)
 	a := begin(t, s, with)
 	if r := a.finds(); r.Logs[0].Witnessed != r.Logs[0].Size || r.Logs[0].Size == 0 {
@@ -173,7 +176,7 @@ func TestWitnesses(t *testing.T) {
 	late(s)
 	s.Tick(time.Hour)
 	s.Sign()
-	a.finds(auditor.Unwatched) // a witness that is shown another log does not cosign this one
+	a.finds(finding.Unwatched) // a witness that is shown another log does not cosign this one
 }
 
 // relying is what relying parties are told.
@@ -237,10 +240,10 @@ func TestWhatRelyingPartiesSee(t *testing.T) {
 		want    []auditor.Kind
 	}{
 		{"all is well", []string{gone}, ocsp.Revoked, nil},
-		{"not in the list", nil, ocsp.Revoked, []auditor.Kind{auditor.Unpublic}},
-		{"good in OCSP", []string{gone}, ocsp.Good, []auditor.Kind{auditor.Unpublic}},
-		{"a list says more", []string{gone, lives}, ocsp.Revoked, []auditor.Kind{auditor.Unlogged}},
-		{"of a serial that nobody intended", []string{gone, ca.NewSerial().String()}, ocsp.Revoked, []auditor.Kind{auditor.Unlogged}},
+		{"not in the list", nil, ocsp.Revoked, []auditor.Kind{finding.Unpublic}},
+		{"good in OCSP", []string{gone}, ocsp.Good, []auditor.Kind{finding.Unpublic}},
+		{"a list says more", []string{gone, lives}, ocsp.Revoked, []auditor.Kind{finding.Unlogged}},
+		{"of a serial that nobody intended", []string{gone, ca.NewSerial().String()}, ocsp.Revoked, []auditor.Kind{finding.Unlogged}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := &relying{t: t, s: s, revoked: c.revoked, status: c.status, at: at}
@@ -254,6 +257,6 @@ func TestWhatRelyingPartiesSee(t *testing.T) {
 		a := begin(t, s, func(config *auditor.Config) { config.Status = r })
 		a.finds()
 		r.revoked = nil
-		a.finds(auditor.Unpublic)
+		a.finds(finding.Unpublic)
 	})
 }

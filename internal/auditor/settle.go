@@ -7,25 +7,27 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"sigill/internal/auditor/book"
+	"sigill/internal/auditor/finding"
 	"sigill/internal/auditor/rederive"
+	"sigill/internal/auditor/source"
 )
 
 // settle judges what is still open after both logs were followed: what had to come, and
 // had time to, and did not.
-func (r *run) settle(certificates *tree) error {
+func (r *run) settle(certificates *source.Reader) error {
 	if err := r.finals(); err != nil {
 		return err
 	}
-	logged := certificates.head.Time
+	logged := certificates.Head.Time
 	for _, each := range []struct {
 		kind  string
 		until time.Time // what was opened before it had time
 		about func(*book.Tx, book.Thing) (Finding, error)
 	}{
-		{book.WantLeaf, logged.Add(-r.Grace), simply(Missing, Acts, "it was announced, and is not in the log of certificates")},
-		{book.WantIntent, r.signed.Add(-r.Grace), simply(Unintended, Certificates, "no act announced it: it was made outside of the service's way")},
-		{book.WantIssued, r.signed.Add(-r.Grace), simply(Unintended, Certificates, "no act issued the certificate that the log shows")},
-		{book.WantFinal, logged.Add(-r.Grace), simply(Missing, Acts, "it was issued, and the log does not show it")},
+		{book.WantLeaf, logged.Add(-r.Grace), simply(finding.Missing, Acts, "it was announced, and is not in the log of certificates")},
+		{book.WantIntent, r.signed.Add(-r.Grace), simply(finding.Unintended, Certificates, "no act announced it: it was made outside of the service's way")},
+		{book.WantIssued, r.signed.Add(-r.Grace), simply(finding.Unintended, Certificates, "no act issued the certificate that the log shows")},
+		{book.WantFinal, logged.Add(-r.Grace), simply(finding.Missing, Acts, "it was issued, and the log does not show it")},
 		{book.WantEnd, r.signed.Add(-r.Late), r.unrevoked},
 		{book.WantErasure, r.signed.Add(-r.Grace), r.erased},
 	} {
@@ -39,7 +41,7 @@ func (r *run) settle(certificates *tree) error {
 // simply makes a finding of a serial that waits.
 func simply(kind Kind, log Tree, text string) func(*book.Tx, book.Thing) (Finding, error) {
 	return func(_ *book.Tx, o book.Thing) (Finding, error) {
-		return Finding{Kind: kind, Severity: Critical, Log: log, Index: o.Number, Text: text, IDs: ids("serial", o.ID)}, nil
+		return Finding{Kind: kind, Severity: finding.Critical, Log: log, Index: o.Number, Text: text, IDs: finding.IDs("serial", o.ID)}, nil
 	}
 }
 
@@ -48,13 +50,13 @@ func (r *run) unrevoked(tx *book.Tx, o book.Thing) (Finding, error) {
 	if err != nil {
 		return Finding{}, err
 	}
-	return Finding{Kind: Unrevoked, Severity: Critical, Log: Acts, Index: o.Number, Text: "after this act a certificate had to be revoked, and was not",
-		IDs: ids("serial", c.Serial, "card", c.Card, "act", o.Note)}, nil
+	return Finding{Kind: finding.Unrevoked, Severity: finding.Critical, Log: Acts, Index: o.Number, Text: "after this act a certificate had to be revoked, and was not",
+		IDs: finding.IDs("serial", c.Serial, "card", c.Card, "act", o.Note)}, nil
 }
 
 // erased judges an entry that is gone; nothing if an act covers it.
 func (r *run) erased(tx *book.Tx, o book.Thing) (Finding, error) {
-	return Finding{Kind: EntryErased, Severity: Critical, Log: Tree(o.Note), Index: o.Number, Text: "it is erased, and no act of retention covers it"}, nil
+	return Finding{Kind: finding.EntryErased, Severity: finding.Critical, Log: Tree(o.Note), Index: o.Number, Text: "it is erased, and no act of retention covers it"}, nil
 }
 
 // page is how many open things are looked at in one transaction.
@@ -84,7 +86,7 @@ func (r *run) overdue(kind string, until time.Time, about func(*book.Tx, book.Th
 						continue
 					}
 				}
-				if !moment(o.At).Before(until) {
+				if !book.Moment(o.At).Before(until) {
 					continue
 				}
 				f, err := about(tx, o)
@@ -105,7 +107,7 @@ func (r *run) overdue(kind string, until time.Time, about func(*book.Tx, book.Th
 
 // finals looks again at entries whose certificate was issued after they were read.
 func (r *run) finals() error {
-	rules, err := r.rules.rules(r.Auditor)
+	rules, err := r.rules.Rules(r.Issuers, r.Logs[Certificates])
 	if err != nil {
 		return err
 	}

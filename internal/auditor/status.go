@@ -12,6 +12,7 @@ import (
 
 	"sigill/ca"
 	"sigill/internal/auditor/book"
+	"sigill/internal/auditor/finding"
 	"sigill/internal/auditor/rederive"
 )
 
@@ -28,7 +29,7 @@ func (r *run) public() error {
 	var addresses []string
 	var fresh []*book.Certificate
 	err := r.Book.View(r.ctx, func(tx *book.Tx) (err error) {
-		if addresses, err = tx.CRLs(micro(now)); err != nil {
+		if addresses, err = tx.CRLs(book.Micro(now)); err != nil {
 			return err
 		}
 		things, err := tx.Opened(book.WantPublic, "", asked)
@@ -75,7 +76,7 @@ func (r *run) told(f Finding) error {
 // list compares one CRL with the acts.
 func (r *run) list(address string) error {
 	unusable := func(text string) error {
-		return r.told(Finding{Kind: StatusGone, Severity: Warning, Index: -1, Text: text, IDs: ids("list", address)})
+		return r.told(Finding{Kind: finding.StatusGone, Severity: finding.Warning, Index: -1, Text: text, IDs: finding.IDs("list", address)})
 	}
 	text, err := r.Status.List(r.ctx, address)
 	if err != nil {
@@ -111,7 +112,7 @@ func (r *run) list(address string) error {
 // listed reports what was ended and is not in its list.
 func (r *run) listed(tx *book.Tx, address string, public map[string]bool) error {
 	var seen, missing []*book.Certificate
-	err := tx.EndedOn(address, micro(r.Now()), func(c *book.Certificate) error {
+	err := tx.EndedOn(address, book.Micro(r.Now()), func(c *book.Certificate) error {
 		if public[c.Serial] {
 			seen = append(seen, c)
 		} else {
@@ -128,11 +129,11 @@ func (r *run) listed(tx *book.Tx, address string, public map[string]bool) error 
 		}
 	}
 	for _, c := range missing {
-		if r.Now().Sub(moment(c.EndedAt)) <= r.Public {
+		if r.Now().Sub(book.Moment(c.EndedAt)) <= r.Public {
 			continue
 		}
-		if err := r.find(tx, Finding{Kind: Unpublic, Severity: Critical, Log: Acts, Index: c.Ended, Text: "it was revoked, and its list does not say so",
-			IDs: ids("serial", c.Serial, "card", c.Card)}); err != nil {
+		if err := r.find(tx, Finding{Kind: finding.Unpublic, Severity: finding.Critical, Log: Acts, Index: c.Ended, Text: "it was revoked, and its list does not say so",
+			IDs: finding.IDs("serial", c.Serial, "card", c.Card)}); err != nil {
 			return err
 		}
 	}
@@ -157,7 +158,7 @@ func (r *run) unlogged(tx *book.Tx, list *x509.RevocationList) error {
 		if !ok {
 			id = e.SerialNumber.Text(16)
 		}
-		if err := r.find(tx, Finding{Kind: Unlogged, Severity: Critical, Index: -1, Text: "a list says that it is revoked, and no act does", IDs: ids("serial", id)}); err != nil {
+		if err := r.find(tx, Finding{Kind: finding.Unlogged, Severity: finding.Critical, Index: -1, Text: "a list says that it is revoked, and no act does", IDs: finding.IDs("serial", id)}); err != nil {
 			return err
 		}
 	}
@@ -186,7 +187,7 @@ func (r *run) answered(c *book.Certificate) error {
 	if err != nil {
 		return err
 	}
-	f := Finding{Kind: StatusGone, Severity: Warning, Log: Acts, Index: c.Ended, IDs: ids("serial", c.Serial)}
+	f := Finding{Kind: finding.StatusGone, Severity: finding.Warning, Log: Acts, Index: c.Ended, IDs: finding.IDs("serial", c.Serial)}
 	text, err := r.Status.OCSP(r.ctx, base+"/ocsp", request)
 	if r.ctx.Err() != nil {
 		return r.ctx.Err()
@@ -201,12 +202,12 @@ func (r *run) answered(c *book.Certificate) error {
 		f.Text = "OCSP's answer cannot be used"
 	case answer.Status == ocsp.Revoked:
 		return nil
-	case r.Now().Sub(moment(c.EndedAt)) <= r.Public && answer.Status != ocsp.Good:
+	case r.Now().Sub(book.Moment(c.EndedAt)) <= r.Public && answer.Status != ocsp.Good:
 		return nil
-	case r.Now().Sub(moment(c.EndedAt)) <= r.Grace:
+	case r.Now().Sub(book.Moment(c.EndedAt)) <= r.Grace:
 		return nil
 	default:
-		f.Kind, f.Severity, f.Text = Unpublic, Critical, "it was revoked, and OCSP does not say so"
+		f.Kind, f.Severity, f.Text = finding.Unpublic, finding.Critical, "it was revoked, and OCSP does not say so"
 	}
 	return r.told(f)
 }
@@ -241,8 +242,8 @@ func (r *run) issuer(tx *book.Tx, l *logged) error {
 			return err
 		}
 	case is != key:
-		return r.find(tx, Finding{Kind: "certificate." + Kind(rederive.Claim), Severity: Critical, Log: Certificates, Index: l.index,
-			Text: "another CA has made it than the others of this name", IDs: ids("serial", l.row.Serial, "issuer", name)})
+		return r.find(tx, Finding{Kind: "certificate." + Kind(rederive.Claim), Severity: finding.Critical, Log: Certificates, Index: l.index,
+			Text: "another CA has made it than the others of this name", IDs: finding.IDs("serial", l.row.Serial, "issuer", name)})
 	}
 	r.named[name] = key
 	return nil

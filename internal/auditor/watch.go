@@ -8,6 +8,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"sigill/internal/auditor/book"
+	"sigill/internal/auditor/finding"
 	"sigill/internal/checkpoint"
 )
 
@@ -35,7 +36,7 @@ func (r *run) watch(name Tree, fetch func(context.Context, Tree) ([]byte, error)
 	}
 	c, seen, err := r.Logs[name].Witnessed(note, r.Witnesses)
 	if err != nil {
-		return r.stop(Finding{Kind: Unsigned, Severity: Critical, Log: name, Index: book.None, Text: "the public checkpoint is not signed by the log's key"}, evidence{"checkpoint", note})
+		return r.stop(Finding{Kind: finding.Unsigned, Severity: finding.Critical, Log: name, Index: book.None, Text: "the public checkpoint is not signed by the log's key"}, evidence{"checkpoint", note})
 	}
 	last, err := r.Book.Head(r.ctx, publicHead(name))
 	if err != nil && !errors.Is(err, book.ErrNotFound) {
@@ -44,18 +45,18 @@ func (r *run) watch(name Tree, fetch func(context.Context, Tree) ([]byte, error)
 	both := []evidence{{"before", last.Note}, {"after", note}}
 	switch {
 	case c.Size < last.Size:
-		return r.stop(Finding{Kind: RolledBack, Severity: Critical, Log: name, Index: book.None,
+		return r.stop(Finding{Kind: finding.RolledBack, Severity: finding.Critical, Log: name, Index: book.None,
 			Text: fmt.Sprintf("the public checkpoint was of %d entries and is of %d", last.Size, c.Size)}, both...)
 	case c.Size == last.Size && last.Size > 0 && c.Root != tlog.Hash(last.Root):
-		return r.stop(Finding{Kind: Forked, Severity: Critical, Log: name, Index: book.None,
+		return r.stop(Finding{Kind: finding.Forked, Severity: finding.Critical, Log: name, Index: book.None,
 			Text: fmt.Sprintf("two public checkpoints of %d entries have other roots", c.Size)}, both...)
 	}
 	if err := r.followed(name, c, note); err != nil {
 		return err
 	}
-	next := book.Head{Size: c.Size, Root: c.Root, At: micro(c.Time), Note: note, Witnessed: last.Witnessed, WitnessedAt: last.WitnessedAt}
+	next := book.Head{Size: c.Size, Root: c.Root, At: book.Micro(c.Time), Note: note, Witnessed: last.Witnessed, WitnessedAt: last.WitnessedAt}
 	if len(r.Witnesses) > 0 && len(seen) >= r.Quorum {
-		next.Witnessed, next.WitnessedAt = c.Size, micro(c.Time)
+		next.Witnessed, next.WitnessedAt = c.Size, book.Micro(c.Time)
 	}
 	r.report.Logs = append(r.report.Logs, Seen{Log: name, Size: c.Size, Root: c.Root.String(), Time: c.Time, New: c.Size - last.Size, Witnessed: next.Witnessed, Public: true})
 	return r.Book.Update(r.ctx, func(tx *book.Tx) error { return tx.PutHead(publicHead(name), next) })
@@ -74,7 +75,7 @@ func (r *run) followed(name Tree, c checkpoint.Checkpoint, note []byte) error {
 		return err
 	}
 	if root != c.Root {
-		return r.stop(Finding{Kind: Forked, Severity: Critical, Log: name, Index: book.None,
+		return r.stop(Finding{Kind: finding.Forked, Severity: finding.Critical, Log: name, Index: book.None,
 			Text: fmt.Sprintf("the public is shown another log of %d entries than this auditor", c.Size)}, evidence{"public", note}, evidence{"followed", own.Note})
 	}
 	return nil

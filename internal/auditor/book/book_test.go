@@ -140,7 +140,9 @@ func TestHashes(t *testing.T) {
 		if err != nil {
 			r.Fatal(err)
 		}
-		update(t, b, func(tx *book.Tx) error { return tx.PutHead(book.Acts, book.Head{Note: []byte("x"), Size: int64(n), Done: int64(committed)}) })
+		update(t, b, func(tx *book.Tx) error {
+			return tx.PutHead(book.Acts, book.Head{Note: []byte("x"), Size: int64(n), Done: int64(committed)})
+		})
 		if err := b.Close(); err != nil {
 			r.Fatal(err)
 		}

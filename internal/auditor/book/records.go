@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // None stands for a place in a log that something does not have.
@@ -309,3 +310,9 @@ func (t *Tx) Documents() (out []Document, err error) {
 	})
 	return out, err
 }
+
+// Micro and Moment write times as the book keeps them: microseconds since 1970, UTC.
+func Micro(t time.Time) int64 { return t.UnixMicro() }
+
+// Moment is the other way round.
+func Moment(at int64) time.Time { return time.UnixMicro(at).UTC() }

@@ -25,7 +25,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"sigill/internal/audit"
-	"sigill/internal/auditor"
+	"sigill/internal/auditor/source"
 	"sigill/internal/checkpoint"
 	"sigill/internal/strictjson"
 )
@@ -81,8 +81,8 @@ var factory = &compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}
 
 // Export writes the acts from one bound up to another into dir, which must not exist.
 // The log is verified as it is read.
-func Export(ctx context.Context, s auditor.Source, log *checkpoint.Log, from, to Bound, dir string) (*Summary, error) {
-	note, err := s.Checkpoint(ctx, auditor.Acts)
+func Export(ctx context.Context, s source.Source, log *checkpoint.Log, from, to Bound, dir string) (*Summary, error) {
+	note, err := s.Checkpoint(ctx, source.Acts)
 	if err != nil {
 		return nil, err
 	}
@@ -147,29 +147,27 @@ func write(dir string, h head, note []byte, r *reader) error {
 // reader reads the log bundle by bundle.
 type reader struct {
 	ctx    context.Context
-	source auditor.Source
+	source source.Source
 	head   checkpoint.Checkpoint
 	last   int64 // the bundle that is kept
 	bodies [][]byte
 }
 
-const across = 256
-
 // act returns the body of an act; empty: erased.
 func (r *reader) act(index int64) ([]byte, error) {
-	if n := index / across; n != r.last {
-		bodies, err := r.source.Acts(r.ctx, n, int(min(across, r.head.Size-n*across)))
+	if n := index / source.Across; n != r.last {
+		bodies, err := r.source.Acts(r.ctx, n, int(min(source.Across, r.head.Size-n*source.Across)))
 		if err != nil {
-			return nil, fmt.Errorf("acts from %d: %w", n*across, err)
+			return nil, fmt.Errorf("acts from %d: %w", n*source.Across, err)
 		}
 		r.last, r.bodies = n, bodies
 	}
-	return r.bodies[index%across], nil
+	return r.bodies[index%source.Across], nil
 }
 
 // gone returns the line of an act that is erased.
 func (r *reader) gone(index int64) ([]byte, error) {
-	hashes, err := auditor.Hashes(r.ctx, r.source, auditor.Acts, r.head, []int64{tlog.StoredHashIndex(0, index)})
+	hashes, err := source.Under(r.ctx, r.source, source.Acts, r.head).Leaves(index, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +221,7 @@ func (r *reader) side(begin, end int64) ([]string, error) {
 	if len(indexes) == 0 {
 		return out, nil
 	}
-	hashes, err := auditor.Hashes(r.ctx, r.source, auditor.Acts, r.head, indexes)
+	hashes, err := source.Under(r.ctx, r.source, source.Acts, r.head).Hashes(indexes)
 	for _, h := range hashes {
 		out = append(out, hex.EncodeToString(h[:]))
 	}

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
-	"sigill/internal/auditor"
+	"sigill/internal/auditor/source"
 )
 
 const (
@@ -23,7 +23,7 @@ const (
 )
 
 // Public is what everybody may ask: lists and OCSP of certificates, checkpoints and
-// proofs of the logs. It implements [auditor.Status] and is safe for concurrent use.
+// proofs of the logs. It implements [source.Status] and is safe for concurrent use.
 type Public struct {
 	// Base is the address of the status service, http://host[:port].
 	Base string
@@ -41,23 +41,23 @@ func NewPublic(base string) *Public {
 // Close ends connections that are kept.
 func (p *Public) Close() { p.http.CloseIdleConnections() }
 
-// List implements [auditor.Status].
+// List implements [source.Status].
 func (p *Public) List(ctx context.Context, address string) ([]byte, error) {
 	return p.do(ctx, http.MethodGet, address, nil, maxList)
 }
 
-// OCSP implements [auditor.Status].
+// OCSP implements [source.Status].
 func (p *Public) OCSP(ctx context.Context, address string, request []byte) ([]byte, error) {
 	return p.do(ctx, http.MethodPost, address, request, maxSmall)
 }
 
 // Checkpoint returns the newest signed note of a tree.
-func (p *Public) Checkpoint(ctx context.Context, tree auditor.Tree) ([]byte, error) {
+func (p *Public) Checkpoint(ctx context.Context, tree source.Tree) ([]byte, error) {
 	return p.do(ctx, http.MethodGet, p.Base+"/log/"+string(tree)+"/checkpoint", nil, maxSmall)
 }
 
-// Proof returns the text that proves a leaf (C2SP tlog-proof), or [auditor.ErrUnshown].
-func (p *Public) Proof(ctx context.Context, tree auditor.Tree, leaf tlog.Hash) ([]byte, error) {
+// Proof returns the text that proves a leaf (C2SP tlog-proof), or [source.ErrUnshown].
+func (p *Public) Proof(ctx context.Context, tree source.Tree, leaf tlog.Hash) ([]byte, error) {
 	return p.do(ctx, http.MethodGet, p.Base+"/log/"+string(tree)+"/proof/"+hex.EncodeToString(leaf[:]), nil, maxSmall)
 }
 
@@ -73,21 +73,21 @@ func (p *Public) do(ctx context.Context, method, address string, body []byte, li
 	}
 	resp, err := p.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", auditor.ErrNoAnswer, err)
+		return nil, fmt.Errorf("%w: %w", source.ErrNoAnswer, err)
 	}
 	defer resp.Body.Close()
 	switch {
 	case resp.StatusCode == http.StatusNotFound:
-		return nil, fmt.Errorf("%s: %w", address, auditor.ErrUnshown)
+		return nil, fmt.Errorf("%s: %w", address, source.ErrUnshown)
 	case resp.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("%s answered %s: %w", address, resp.Status, auditor.ErrNoAnswer)
+		return nil, fmt.Errorf("%s answered %s: %w", address, resp.Status, source.ErrNoAnswer)
 	}
 	out, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err == nil && int64(len(out)) > limit {
 		err = errors.New("the answer is too large")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", address, auditor.ErrNoAnswer, err)
+		return nil, fmt.Errorf("%s: %w: %w", address, source.ErrNoAnswer, err)
 	}
 	return out, nil
 }

@@ -22,8 +22,8 @@ import (
 	ctx509 "github.com/google/certificate-transparency-go/x509"
 	"golang.org/x/mod/sumdb/tlog"
 
-	"sigill/internal/auditor"
 	"sigill/internal/auditor/rederive"
+	"sigill/internal/auditor/source"
 	"sigill/internal/cardclient"
 	"sigill/internal/cardhttp"
 	"sigill/internal/token"
@@ -43,7 +43,7 @@ const (
 	connections = 4
 )
 
-// Source reads the logs as an auditor. It implements [auditor.Source] and is safe for
+// Source reads the logs as an source. It implements [source.Source] and is safe for
 // concurrent use. Close it.
 type Source struct {
 	free chan *cardhttp.Session
@@ -131,20 +131,20 @@ func (s *Source) get(ctx context.Context, path []string, query url.Values) ([]by
 	if err == nil || ctx.Err() != nil {
 		return body, errors.Join(err, ctx.Err())
 	}
-	meaning := auditor.ErrNoAnswer
+	meaning := source.ErrNoAnswer
 	if p, ok := errors.AsType[*wire.Problem](err); ok {
 		switch p.Status {
 		case http.StatusGone:
-			meaning = auditor.ErrErased
+			meaning = source.ErrErased
 		case http.StatusNotFound, http.StatusInternalServerError:
-			meaning = auditor.ErrUnshown
+			meaning = source.ErrUnshown
 		}
 	}
 	return nil, fmt.Errorf("%s: %w: %w", strings.Join(path, "/"), meaning, err)
 }
 
-// Checkpoint implements [auditor.Source].
-func (s *Source) Checkpoint(ctx context.Context, tree auditor.Tree) ([]byte, error) {
+// Checkpoint implements [source.Source].
+func (s *Source) Checkpoint(ctx context.Context, tree source.Tree) ([]byte, error) {
 	return s.get(ctx, []string{"log", string(tree), "checkpoint"}, nil)
 }
 
@@ -154,15 +154,15 @@ func place(t tlog.Tile) []string {
 	return strings.Split(t.Path(), "/")[3:] // without tile, height and level
 }
 
-// Tile implements [auditor.Source].
-func (s *Source) Tile(ctx context.Context, tree auditor.Tree, t tlog.Tile) ([]byte, error) {
+// Tile implements [source.Source].
+func (s *Source) Tile(ctx context.Context, tree source.Tree, t tlog.Tile) ([]byte, error) {
 	return s.get(ctx, append([]string{"log", string(tree), "tile", strconv.Itoa(t.L)}, place(t)...), nil)
 }
 
-// Acts implements [auditor.Source].
+// Acts implements [source.Source].
 func (s *Source) Acts(ctx context.Context, n int64, width int) ([][]byte, error) {
 	t := tlog.Tile{H: 8, N: n, W: width}
-	body, err := s.get(ctx, append([]string{"log", string(auditor.Acts), "tile", "entries"}, place(t)...), nil)
+	body, err := s.get(ctx, append([]string{"log", string(source.Acts), "tile", "entries"}, place(t)...), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -178,29 +178,29 @@ func (s *Source) Acts(ctx context.Context, n int64, width int) ([][]byte, error)
 		out, body = append(out, body[:size:size]), body[size:]
 	}
 	if len(body) > 0 || len(out) != width {
-		return nil, fmt.Errorf("bundle %d: %d acts of %d: %w", n, len(out), width, auditor.ErrUnshown)
+		return nil, fmt.Errorf("bundle %d: %d acts of %d: %w", n, len(out), width, source.ErrUnshown)
 	}
 	return out, nil
 }
 
-// Certificates implements [auditor.Source].
-func (s *Source) Certificates(ctx context.Context, first int64, count int) ([]auditor.Leaf, error) {
-	body, err := s.get(ctx, []string{"log", string(auditor.Certificates), "ct", "v1", "get-entries"},
+// Certificates implements [source.Source].
+func (s *Source) Certificates(ctx context.Context, first int64, count int) ([]source.Leaf, error) {
+	body, err := s.get(ctx, []string{"log", string(source.Certificates), "ct", "v1", "get-entries"},
 		url.Values{"start": {strconv.FormatInt(first, 10)}, "end": {strconv.FormatInt(first+int64(count)-1, 10)}})
 	if err != nil {
 		return nil, err
 	}
 	var answer ct.GetEntriesResponse
 	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Entries) == 0 || len(answer.Entries) > count {
-		return nil, fmt.Errorf("entries from %d: the answer is not understood: %w", first, auditor.ErrUnshown)
+		return nil, fmt.Errorf("entries from %d: the answer is not understood: %w", first, source.ErrUnshown)
 	}
-	var out []auditor.Leaf
+	var out []source.Leaf
 	for i, e := range answer.Entries {
 		final, err := certificateOf(e.ExtraData)
 		if err != nil {
-			return nil, fmt.Errorf("entry %d: %w: %w", first+int64(i), err, auditor.ErrUnshown)
+			return nil, fmt.Errorf("entry %d: %w: %w", first+int64(i), err, source.ErrUnshown)
 		}
-		out = append(out, auditor.Leaf{Input: e.LeafInput, Final: final})
+		out = append(out, source.Leaf{Input: e.LeafInput, Final: final})
 	}
 	return out, nil
 }
@@ -220,17 +220,17 @@ func certificateOf(extra []byte) ([]byte, error) {
 	return der, nil // if it is none, that is a finding
 }
 
-// Evidence implements [auditor.Source].
-func (s *Source) Evidence(ctx context.Context, order string) (*auditor.Evidence, error) {
+// Evidence implements [source.Source].
+func (s *Source) Evidence(ctx context.Context, order string) (*source.Evidence, error) {
 	body, err := s.get(ctx, []string{"log", "evidence", order}, nil)
 	if err != nil {
 		return nil, err
 	}
 	var answer wire.Evidence
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, fmt.Errorf("order %s: the answer is not understood: %w", order, auditor.ErrUnshown)
+		return nil, fmt.Errorf("order %s: the answer is not understood: %w", order, source.ErrUnshown)
 	}
-	out := &auditor.Evidence{Order: answer.Order}
+	out := &source.Evidence{Order: answer.Order}
 	for _, st := range answer.Statements {
 		out.Statements = append(out.Statements, rederive.Statement{Content: st.Content, Signature: st.Signature, Certificate: st.Certificate})
 	}

@@ -1,7 +1,6 @@
-package auditor
+package source
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -38,16 +37,4 @@ func Compare(a, b checkpoint.Checkpoint, root func(size int64) (tlog.Hash, error
 		return fmt.Errorf("%s: %w: %d entries of the one are not the beginning of the %d of the other", a.Origin, ErrFork, a.Size, b.Size)
 	}
 	return nil
-}
-
-// Hashes reads stored hashes of a tree under a checkpoint, authenticated against its
-// root.
-func Hashes(ctx context.Context, s Source, name Tree, head checkpoint.Checkpoint, indexes []int64) ([]tlog.Hash, error) {
-	return newTree(ctx, s, name, head).read(indexes)
-}
-
-// RootAt returns the root that the tree under a checkpoint had at an earlier size,
-// authenticated against its root.
-func RootAt(ctx context.Context, s Source, name Tree, head checkpoint.Checkpoint, size int64) (tlog.Hash, error) {
-	return newTree(ctx, s, name, head).root(size)
 }

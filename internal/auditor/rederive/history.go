@@ -1,4 +1,4 @@
-package auditor
+package rederive
 
 import (
 	"maps"
@@ -10,14 +10,14 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"sigill/ca"
-	"sigill/internal/auditor/book"
-	"sigill/internal/auditor/rederive"
+	"sigill/internal/checkpoint"
 	"sigill/internal/lint"
 	"sigill/internal/profiles"
 )
 
-// ruleBook is what certificates are judged by, as it changed with time.
-type ruleBook struct {
+// History is what certificates are judged by, as it changed with time. It does not change
+// while it is used.
+type History struct {
 	given      ca.Profiles // if there are any, they are those of all times
 	byName     map[string][]dated
 	statusURL  map[string]bool // every one that there was
@@ -26,26 +26,28 @@ type ruleBook struct {
 
 // dated is a profile from a time on.
 type dated struct {
-	from    int64
+	from    time.Time
 	profile *ca.Profile
 }
 
-func newRuleBook(given ca.Profiles) *ruleBook {
-	return &ruleBook{given: given, byName: map[string][]dated{}, statusURL: map[string]bool{}, partitions: map[int]bool{}}
+// NewHistory returns one that knows nothing yet. given are profiles that hold at all
+// times; nil: those that are added, each from its time on.
+func NewHistory(given ca.Profiles) *History {
+	return &History{given: given, byName: map[string][]dated{}, statusURL: map[string]bool{}, partitions: map[int]bool{}}
 }
 
-// add takes a configuration in that the log of acts recorded. Documents come in the
+// Add takes a configuration in that the log of acts recorded. Documents come in the
 // order of the log.
-func (b *ruleBook) add(d book.Document) {
-	if p, err := profiles.Parse(d.Text); err == nil {
-		b.byName[string(p.Name())] = append(b.byName[string(p.Name())], dated{d.At, p})
+func (b *History) Add(from time.Time, text []byte) {
+	if p, err := profiles.Parse(text); err == nil {
+		b.byName[string(p.Name())] = append(b.byName[string(p.Name())], dated{from, p})
 		return
 	}
 	var settings struct {
 		StatusURL  string `yaml:"status_url"`
 		Partitions int    `yaml:"partitions"`
 	}
-	if yaml.Unmarshal(d.Text, &settings) != nil { // of a configuration only these two matter here
+	if yaml.Unmarshal(text, &settings) != nil { // of a configuration only these two matter here
 		return
 	}
 	if u, err := url.Parse(settings.StatusURL); err == nil && u.Host != "" {
@@ -56,9 +58,9 @@ func (b *ruleBook) add(d book.Document) {
 	}
 }
 
-// profile returns the profile of that name at a time. What was issued before the first
+// Profile returns the profile of that name at a time; nil: none is known. What was issued before the first
 // one was recorded (an installation's own first certificates) is held against the first.
-func (b *ruleBook) profile(name string, at time.Time) *ca.Profile {
+func (b *History) Profile(name string, at time.Time) *ca.Profile {
 	if len(b.given) > 0 {
 		return b.given[ca.ProfileName(name)]
 	}
@@ -68,16 +70,16 @@ func (b *ruleBook) profile(name string, at time.Time) *ca.Profile {
 	}
 	found := all[0].profile
 	for _, d := range all {
-		if d.from <= micro(at) {
+		if !d.from.After(at) {
 			found = d.profile
 		}
 	}
 	return found
 }
 
-// rules returns what certificates are judged by.
-func (b *ruleBook) rules(a *Auditor) (*rederive.Rules, error) {
-	out := &rederive.Rules{Issuers: a.Issuers, Log: a.Logs[Certificates], Profile: b.profile, Partitions: slices.Sorted(maps.Keys(b.partitions))}
+// Rules returns what certificates are judged by, lints among it.
+func (b *History) Rules(issuers *Issuers, log *checkpoint.Log) (*Rules, error) {
+	out := &Rules{Issuers: issuers, Log: log, Profile: b.Profile, Partitions: slices.Sorted(maps.Keys(b.partitions))}
 	if len(b.statusURL) == 1 {
 		for out.StatusURL = range b.statusURL {
 		}
@@ -93,7 +95,7 @@ func (b *ruleBook) rules(a *Auditor) (*rederive.Rules, error) {
 		for _, oid := range p.Assurance() {
 			levels[oid] = true
 		}
-		if use := p.Config().ExtendedKeyUsage; p.Name() == profileTransport && len(use) == 1 {
+		if use := p.Config().ExtendedKeyUsage; p.Name() == "transport" && len(use) == 1 {
 			transport = use[0]
 		}
 	}

@@ -1,4 +1,6 @@
-package auditor
+// Package finding is what an auditor reports: kinds that do not change, how bad each is,
+// and a sentence without personal data. It finds nothing itself.
+package finding
 
 import (
 	"encoding/json"
@@ -8,6 +10,7 @@ import (
 	"strings"
 
 	"sigill/internal/auditor/book"
+	"sigill/internal/auditor/source"
 )
 
 // Severity tells how bad a finding is.
@@ -68,7 +71,7 @@ const (
 type Finding struct {
 	Kind     Kind              `json:"kind"`
 	Severity Severity          `json:"severity"`
-	Log      Tree              `json:"log,omitempty"`
+	Log      source.Tree       `json:"log,omitempty"`
 	Index    int64             `json:"index"` // in that log, from 0; -1: of no entry
 	IDs      map[string]string `json:"ids,omitempty"`
 	Text     string            `json:"text"`
@@ -103,20 +106,21 @@ func (f Finding) subject() string {
 	return strings.Join(append(parts, f.Text), " ")
 }
 
-func (f Finding) kept() (book.Finding, error) {
+// Kept returns it as a book remembers it.
+func (f Finding) Kept() (book.Finding, error) {
 	ids, err := json.Marshal(f.IDs)
 	return book.Finding{Kind: string(f.Kind), Severity: string(f.Severity), Tree: string(f.Log), Number: f.Index, Subject: f.subject(),
 		IDs: string(ids), Text: f.Text}, err
 }
 
-// Kept returns what a book remembers of a finding.
-func Kept(k book.Finding) (Finding, error) {
-	f := Finding{Kind: Kind(k.Kind), Severity: Severity(k.Severity), Log: Tree(k.Tree), Index: k.Number, Text: k.Text}
+// Of returns what a book remembers.
+func Of(k book.Finding) (Finding, error) {
+	f := Finding{Kind: Kind(k.Kind), Severity: Severity(k.Severity), Log: source.Tree(k.Tree), Index: k.Number, Text: k.Text}
 	return f, json.Unmarshal([]byte(k.IDs), &f.IDs)
 }
 
-// ids makes the ids of a finding of pairs; those without a value are left out.
-func ids(pairs ...string) map[string]string {
+// IDs makes the ids of a finding of pairs; those without a value are left out.
+func IDs(pairs ...string) map[string]string {
 	out := map[string]string{}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] != "" {

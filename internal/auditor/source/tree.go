@@ -1,4 +1,4 @@
-package auditor
+package source
 
 import (
 	"context"
@@ -11,77 +11,78 @@ import (
 	"sigill/internal/checkpoint"
 )
 
-// height of the tiles, and how many hashes one has.
-const (
-	height = 8
-	across = 1 << height
-)
+// height of the tiles.
+const height = 8
 
-// tree is a log's tree under one signed checkpoint. What it returns was authenticated
+// Across is how many hashes a tile has, and entries a bundle.
+const Across = 1 << height
+
+// Reader is a log's tree under one signed checkpoint. What it returns was authenticated
 // against the root.
-type tree struct {
+type Reader struct {
 	ctx    context.Context
-	name   Tree
+	Name   Tree
 	source Source
-	head   checkpoint.Checkpoint
+	Head   checkpoint.Checkpoint
 	tiles  *tileCache
 }
 
-func newTree(ctx context.Context, s Source, name Tree, head checkpoint.Checkpoint) *tree {
-	return &tree{ctx, name, s, head, &tileCache{tiles: map[tlog.Tile][]byte{}}}
+// Under returns the tree of a log under a checkpoint that was verified, as s shows it.
+func Under(ctx context.Context, s Source, name Tree, head checkpoint.Checkpoint) *Reader {
+	return &Reader{ctx, name, s, head, &tileCache{tiles: map[tlog.Tile][]byte{}}}
 }
 
-// errTiles: what is shown as hashes does not lead to the signed root.
-var errTiles = errors.New("the hashes shown do not lead to the signed root")
+// ErrTiles says that what is shown as hashes does not lead to the signed root.
+var ErrTiles = errors.New("the hashes shown do not lead to the signed root")
 
 // reader returns the tree's hashes, authenticated.
-func (t *tree) reader() (tlog.HashReader, *fetched) {
+func (t *Reader) reader() (tlog.HashReader, *fetched) {
 	f := &fetched{t: t}
-	return tlog.TileHashReader(tlog.Tree{N: t.head.Size, Hash: t.head.Root}, f), f
+	return tlog.TileHashReader(tlog.Tree{N: t.Head.Size, Hash: t.Head.Root}, f), f
 }
 
-// read reads hashes by their place. An error that is errTiles is the log's fault, any
+// Hashes reads stored hashes by their place. An error that is ErrTiles is the log's fault, any
 // other one nobody's.
-func (t *tree) read(indexes []int64) ([]tlog.Hash, error) {
+func (t *Reader) Hashes(indexes []int64) ([]tlog.Hash, error) {
 	r, f := t.reader()
 	hashes, err := r.ReadHashes(indexes)
 	return hashes, f.fault(err)
 }
 
-// root returns the root that the tree had at an earlier size.
-func (t *tree) root(size int64) (tlog.Hash, error) {
-	if size == t.head.Size {
-		return t.head.Root, nil
+// Root returns the root that the tree had at an earlier size.
+func (t *Reader) Root(size int64) (tlog.Hash, error) {
+	if size == t.Head.Size {
+		return t.Head.Root, nil
 	}
 	r, f := t.reader()
 	root, err := tlog.TreeHash(size, r)
 	return root, f.fault(err)
 }
 
-// leaves returns the hashes of leaves first to first+count.
-func (t *tree) leaves(first int64, count int) ([]tlog.Hash, error) {
+// Leaves returns the hashes of leaves first to first+count.
+func (t *Reader) Leaves(first int64, count int) ([]tlog.Hash, error) {
 	indexes := make([]int64, count)
 	for i := range indexes {
 		indexes[i] = tlog.StoredHashIndex(0, first+int64(i))
 	}
-	return t.read(indexes)
+	return t.Hashes(indexes)
 }
 
-// compare holds the hashes of the entries of chunk n against the tree. known tells which
+// Compare holds the hashes of the entries of chunk n against the tree. known tells which
 // of them could be computed. It returns those of the tree, and which are others.
-func (t *tree) compare(n int64, hashes []tlog.Hash, known []bool) (is []tlog.Hash, differ []int, err error) {
-	whole := len(hashes) == across
+func (t *Reader) Compare(n int64, hashes []tlog.Hash, known []bool) (is []tlog.Hash, differ []int, err error) {
+	whole := len(hashes) == Across
 	for _, k := range known {
 		whole = whole && k
 	}
 	if whole {
 		// A full chunk is one hash of the level above: no tile of leaves is fetched.
-		above, err := t.read([]int64{tlog.StoredHashIndex(height, n)})
+		above, err := t.Hashes([]int64{tlog.StoredHashIndex(height, n)})
 		if err != nil || above[0] == subtree(hashes) {
 			return hashes, nil, err
 		}
 	}
-	if is, err = t.leaves(n*across, len(hashes)); err != nil {
+	if is, err = t.Leaves(n*Across, len(hashes)); err != nil {
 		return nil, nil, err
 	}
 	for i := range hashes {
@@ -107,7 +108,7 @@ func subtree(leaves []tlog.Hash) tlog.Hash {
 // fetched implements [tlog.TileReader] for one reading, and remembers whether fetching
 // failed: what fails otherwise are the hashes.
 type fetched struct {
-	t   *tree
+	t   *Reader
 	err error
 }
 
@@ -116,9 +117,9 @@ func (f *fetched) fault(err error) error {
 	case err == nil:
 		return nil
 	case f.err != nil:
-		return fmt.Errorf("reading hashes of the log of %s: %w", f.t.name, f.err)
+		return fmt.Errorf("reading hashes of the log of %s: %w", f.t.Name, f.err)
 	}
-	return fmt.Errorf("log of %s: %w: %w", f.t.name, errTiles, err)
+	return fmt.Errorf("log of %s: %w: %w", f.t.Name, ErrTiles, err)
 }
 
 // Height implements [tlog.TileReader].
@@ -131,7 +132,7 @@ func (f *fetched) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 		if out[i] = f.t.tiles.get(tile); out[i] != nil {
 			continue
 		}
-		if out[i], f.err = f.t.source.Tile(f.t.ctx, f.t.name, tile); f.err != nil {
+		if out[i], f.err = f.t.source.Tile(f.t.ctx, f.t.Name, tile); f.err != nil {
 			if errors.Is(f.err, ErrUnshown) {
 				f.err = nil // a hash that is not shown is one that does not fit
 			}

@@ -1,6 +1,12 @@
-package auditor
+// Package approval judges what an order rests on: that the statements shown are those
+// that acts tell of, that each was signed by an administrator's own eID which is in the
+// log, and that as many different persons signed as policy demands. It works that out
+// anew, from documents, signatures and the logs, and uses no code by which the service
+// decides.
+package approval
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,27 +16,43 @@ import (
 	"time"
 
 	"sigill/internal/auditor/book"
+	"sigill/internal/auditor/finding"
 	"sigill/internal/auditor/rederive"
+	"sigill/internal/auditor/source"
+	"sigill/internal/checkpoint"
 	"sigill/internal/statement"
 )
 
-// orderCache keeps what was found out about orders: an eID's two certificates rest on
-// one.
-type orderCache struct {
+// Judge judges orders. It keeps what it found out about some: an eID's two certificates
+// rest on one. It is safe for concurrent use.
+type Judge struct {
+	source  source.Source
+	book    *book.Book
+	issuers *rederive.Issuers
+	log     *checkpoint.Log // of certificates
+
 	mu  sync.Mutex
-	all map[string]*judged // guarded by mu
+	all map[string]*Order // guarded by mu
+}
+
+// New returns a Judge.
+func New(s source.Source, b *book.Book, issuers *rederive.Issuers, log *checkpoint.Log) *Judge {
+	return &Judge{source: s, book: b, issuers: issuers, log: log, all: map[string]*Order{}}
 }
 
 const cachedOrders = 4096
 
-// judged is an order with its evidence.
-type judged struct {
-	once     sync.Once
-	err      error // nothing can be said
-	document *rederive.Document
-	erased   bool
-	signers  []signer
-	findings []Finding
+// Order is an order with what it rests on. It does not change once it is returned.
+type Order struct {
+	// Err says that nothing can be said.
+	Err error
+	// Document is what was ordered; nil: it is not known, and Findings say why.
+	Document *rederive.Document
+	Erased   bool // by retention
+	Findings []finding.Finding
+
+	once    sync.Once
+	signers []signer
 }
 
 // signer is a person who signed for an order, with the act that tells of it.
@@ -40,44 +62,44 @@ type signer struct {
 	placed bool
 }
 
-func (c *orderCache) get(id string) *judged {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	j, ok := c.all[id]
+func (j *Judge) get(id string) *Order {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	o, ok := j.all[id]
 	if !ok {
-		if len(c.all) >= cachedOrders {
-			clear(c.all)
+		if len(j.all) >= cachedOrders {
+			clear(j.all)
 		}
-		j = &judged{}
-		c.all[id] = j
+		o = &Order{}
+		j.all[id] = o
 	}
-	return j
+	return o
 }
 
-// order judges what an order rests on, once.
-func (r *run) order(id string) *judged {
-	j := r.orders.get(id)
-	j.once.Do(func() { j.err = r.judgeOrder(id, j) })
-	return j
+// Order judges what an order rests on.
+func (j *Judge) Order(ctx context.Context, id string) *Order {
+	o := j.get(id)
+	o.once.Do(func() { o.Err = j.judge(ctx, id, o) })
+	return o
 }
 
-func (j *judged) find(kind Kind, number int64, text string, pairs ...string) {
-	j.findings = append(j.findings, Finding{Kind: kind, Severity: Critical, Log: Acts, Index: number, Text: text, IDs: ids(pairs...)})
+func (o *Order) find(kind finding.Kind, number int64, text string, pairs ...string) {
+	o.Findings = append(o.Findings, finding.Finding{Kind: kind, Severity: finding.Critical, Log: source.Acts, Index: number, Text: text, IDs: finding.IDs(pairs...)})
 }
 
-func (r *run) judgeOrder(id string, j *judged) error {
-	evidence, err := r.Source.Evidence(r.ctx, id)
+func (j *Judge) judge(ctx context.Context, id string, out *Order) error {
+	evidence, err := j.source.Evidence(ctx, id)
 	switch {
-	case errors.Is(err, ErrErased):
-		j.erased = true
+	case errors.Is(err, source.ErrErased):
+		out.Erased = true
 		return nil
-	case errors.Is(err, ErrUnshown):
-		j.find(OrderEvidence, book.None, "what the order rests on is not shown", "order", id)
+	case errors.Is(err, source.ErrUnshown):
+		out.find(finding.OrderEvidence, book.None, "what the order rests on is not shown", "order", id)
 		return nil
 	case err != nil:
 		return err
 	}
-	return r.Book.View(r.ctx, func(tx *book.Tx) error {
+	return j.book.View(ctx, func(tx *book.Tx) error {
 		o, err := tx.Order(id)
 		if errors.Is(err, book.ErrNotFound) {
 			return nil // said of the intent already
@@ -86,22 +108,22 @@ func (r *run) judgeOrder(id string, j *judged) error {
 		}
 		sum := sha256.Sum256(evidence.Order)
 		if hex.EncodeToString(sum[:]) != o.Document {
-			j.find(OrderEvidence, o.Placed, "the order shown is not the one that was placed", "order", id)
+			out.find(finding.OrderEvidence, o.Placed, "the order shown is not the one that was placed", "order", id)
 			return nil
 		}
 		d, err := rederive.ParseDocument(evidence.Order)
 		if err != nil || d.Order != id || d.Card != o.Card || d.Person != o.Person || d.Type != o.Type || strconv.Itoa(d.LoA) != o.LoA || d.Organisation != o.Organisation {
-			j.find(OrderEvidence, o.Placed, "the order is not what the act of placing it says", "order", id)
+			out.find(finding.OrderEvidence, o.Placed, "the order is not what the act of placing it says", "order", id)
 			return nil
 		}
-		j.document = d
-		return r.judgeStatements(tx, j, o, evidence)
+		out.Document = d
+		return j.statements(tx, out, o, evidence)
 	})
 }
 
-// judgeStatements holds the statements against the acts that tell of them, each against
+// statements holds the statements against the acts that tell of them, each against
 // the other.
-func (r *run) judgeStatements(tx *book.Tx, j *judged, o *book.Order, e *Evidence) error {
+func (j *Judge) statements(tx *book.Tx, out *Order, o *book.Order, e *source.Evidence) error {
 	acts, err := tx.Approvals(o.ID)
 	if err != nil {
 		return err
@@ -119,15 +141,15 @@ func (r *run) judgeStatements(tx *book.Tx, j *judged, o *book.Order, e *Evidence
 			}
 		}
 		if act == nil {
-			j.find(ApprovalForged, o.Placed, "a statement stands behind the order that no act tells of", "order", o.ID, "signed", content)
+			out.find(finding.ApprovalForged, o.Placed, "a statement stands behind the order that no act tells of", "order", o.ID, "signed", content)
 			continue
 		}
-		sig, err := s.Verify(j.document, e.Order, r.Issuers, r.Logs[Certificates])
+		sig, err := s.Verify(out.Document, e.Order, j.issuers, j.log)
 		if err != nil {
-			j.find(ApprovalForged, act.Number, "a statement behind the order does not hold: "+err.Error(), "order", o.ID, "signed", content)
+			out.find(finding.ApprovalForged, act.Number, "a statement behind the order does not hold: "+err.Error(), "order", o.ID, "signed", content)
 			continue
 		}
-		name, why, err := r.signer(tx, sig, act, o)
+		name, why, err := signerOf(tx, sig, act, o)
 		if err != nil {
 			return err
 		}
@@ -135,36 +157,36 @@ func (r *run) judgeStatements(tx *book.Tx, j *judged, o *book.Order, e *Evidence
 			why = "one certificate has signed for two persons"
 		}
 		if keys[sig.Certificate] = sig.By; why != "" {
-			j.find(ApprovalForged, act.Number, "a statement behind the order does not hold: "+why, "order", o.ID, "signed", content, "certificate", sig.Certificate)
+			out.find(finding.ApprovalForged, act.Number, "a statement behind the order does not hold: "+why, "order", o.ID, "signed", content, "certificate", sig.Certificate)
 			continue
 		}
-		j.signers = append(j.signers, signer{name, act.Number, sig.Act == statement.ActPlace})
+		out.signers = append(out.signers, signer{name, act.Number, sig.Act == statement.ActPlace})
 	}
 	for _, a := range acts {
 		if !shown[a.Signed] {
-			j.find(OrderEvidence, a.Number, "the statement behind this act is not shown", "order", o.ID, "signed", a.Signed)
+			out.find(finding.OrderEvidence, a.Number, "the statement behind this act is not shown", "order", o.ID, "signed", a.Signed)
 		}
 	}
 	return nil
 }
 
-// signer finds out who signed: the certificate is in the log, it is an administrator's
+// signerOf finds out who signed: the certificate is in the log, it is an administrator's
 // eID at level 3 or, while the ceremony was open, an officer's, it was in force, and it
 // is the one that the act names. why says what does not hold.
-func (r *run) signer(tx *book.Tx, sig rederive.Signature, act *book.Approval, o *book.Order) (name, why string, err error) {
+func signerOf(tx *book.Tx, sig rederive.Signature, act *book.Approval, o *book.Order) (name, why string, err error) {
 	c, err := tx.Certificate(sig.Serial)
 	if errors.Is(err, book.ErrNotFound) {
 		return "", "the signer's certificate is not in the log", nil
 	} else if err != nil {
 		return "", "", err
 	}
-	acted := moment(act.At)
+	acted := book.Moment(act.At)
 	switch {
 	case c.Leaf < 0 || c.Hash != sig.Leaf || c.Intent < 0 || c.Intent > act.Number:
 		return "", "the signer's certificate is not in the log", nil
 	case sig.Certificate != act.Certificate:
 		return "", "another certificate signed than the act names", nil
-	case sig.At.Before(sig.NotBefore) || sig.At.After(sig.NotAfter) || c.Ended >= 0 && c.EndedAt < micro(sig.At):
+	case sig.At.Before(sig.NotBefore) || sig.At.After(sig.NotAfter) || c.Ended >= 0 && c.EndedAt < book.Micro(sig.At):
 		return "", "the signer's certificate was not valid then", nil
 	case acted.Sub(sig.At) > maxStatementAge || sig.At.Sub(acted) > maxAhead+time.Second:
 		return "", "it was signed at another time than the act", nil
@@ -194,6 +216,15 @@ func (r *run) signer(tx *book.Tx, sig rederive.Signature, act *book.Approval, o 
 	return c.Person, why, err
 }
 
+// Profiles of those who sign.
+const (
+	profileAuthentication = "authentication"
+	profileOfficer        = "officer"
+)
+
+// maxAhead is how far clocks may be ahead.
+const maxAhead = time.Minute
+
 // maxStatementAge is how old a statement may be when it arrives.
 const maxStatementAge = 5*time.Minute + time.Second
 
@@ -220,31 +251,31 @@ func administers(tx *book.Tx, person, organisation string, number int64) (bool, 
 	return false, nil
 }
 
-// approved judges whether as many persons signed for a certificate's order, before it
+// Counted judges whether as many persons signed for a certificate's order, before it
 // was intended, as policy demands with the log-in that fetched it.
-func (r *run) approved(tx *book.Tx, c *book.Certificate, j *judged) ([]Finding, error) {
-	if j.document == nil {
+func Counted(tx *book.Tx, c *book.Certificate, o *Order) ([]finding.Finding, error) {
+	if o.Document == nil {
 		return nil, nil // said already
 	}
 	persons, placed := map[string]bool{}, false
-	for _, s := range j.signers {
+	for _, s := range o.signers {
 		if s.number < c.Intent {
 			persons[s.name] = true
 			placed = placed || s.placed
 		}
 	}
-	need, err := r.needed(tx, c, j.document)
+	need, err := needed(tx, c, o.Document)
 	if err != nil || len(persons) >= need && placed {
 		return nil, err
 	}
-	return []Finding{{Kind: OrderUnapproved, Severity: Critical, Log: Acts, Index: c.Intent, IDs: ids("order", c.Order, "serial", c.Serial),
+	return []finding.Finding{{Kind: finding.OrderUnapproved, Severity: finding.Critical, Log: source.Acts, Index: c.Intent, IDs: finding.IDs("order", c.Order, "serial", c.Serial),
 		Text: fmt.Sprintf("%d different persons signed for this order before a certificate was made of it, and policy demands %d", len(persons), need)}}, nil
 }
 
 // needed is how many persons policy demands (Separation of duties, docs/POLICY.md), told
 // anew from what the logs say: two at level 3, one where the holder himself fetched an
 // update or renewal with a current eID of level 3 of the same card.
-func (r *run) needed(tx *book.Tx, c *book.Certificate, d *rederive.Document) (int, error) {
+func needed(tx *book.Tx, c *book.Certificate, d *rederive.Document) (int, error) {
 	if d.LoA < 3 {
 		return 1, nil
 	}

@@ -1,4 +1,9 @@
-package auditor
+// Package proof answers what a relying party asks an auditor: is this certificate in the
+// log, under which checkpoint, seen by whom, and which acts belong to it. One that is not
+// in the log was forged, or signed outside of the service.
+//
+// It follows no log: it looks at one certificate, and at the book of one who does.
+package proof
 
 import (
 	"context"
@@ -11,6 +16,7 @@ import (
 
 	"sigill/internal/auditor/book"
 	"sigill/internal/auditor/rederive"
+	"sigill/internal/auditor/source"
 	"sigill/internal/checkpoint"
 )
 
@@ -44,7 +50,7 @@ type Prover struct {
 	Issuers   *rederive.Issuers
 	Log       *checkpoint.Log
 	Witnesses []checkpoint.Witness
-	// Proof returns the text that proves a leaf (C2SP tlog-proof), or ErrUnshown if the
+	// Proof returns the text that proves a leaf (C2SP tlog-proof), or [source.ErrUnshown] if the
 	// log says that it has no such leaf.
 	Proof func(ctx context.Context, leaf tlog.Hash) ([]byte, error)
 	// Book tells the acts that belong to it; nil: none are told.
@@ -67,7 +73,7 @@ func (p *Prover) Prove(ctx context.Context, der []byte) (*Proven, error) {
 	}
 	out.Leaf = hex.EncodeToString(entry.Hash[:])
 	text, err := p.Proof(ctx, tlog.Hash(entry.Hash))
-	if errors.Is(err, ErrUnshown) {
+	if errors.Is(err, source.ErrUnshown) {
 		out.Why = "it is not in the log: " + outside
 		return out, nil
 	} else if err != nil {
