@@ -12,6 +12,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"sigill/internal/checkpoint"
 )
 
 const tokenPIN = "482916"
@@ -84,5 +87,48 @@ func TestIssuerInToken(t *testing.T) {
 	}
 	if _, err := CreateKey(t.Context(), p.Issuers[0].KeyURI, P256, p.Passphrase); err == nil || errors.Is(err, ErrPassphrase) {
 		t.Errorf("a key in a token was made twice: %v", err)
+	}
+}
+
+// The logs' keys may be in a token too, apart from the issuing keys, by the same names.
+func TestLogsInToken(t *testing.T) {
+	token := softHSM(t)
+	dir := t.TempDir()
+	pin := NewPassphrase([]byte(tokenPIN))
+	plan := LogsPlan{Dir: dir, StatusURL: "http://status.example:8080", Passphrase: pin,
+		CertificatesKey: token + ";id=11;object=log-certificates", ActsKey: token + ";id=12;object=log-acts"}
+	if _, err := CreateLogs(t.Context(), plan); err != nil {
+		t.Fatal(err)
+	}
+	l, err := LoadLogs(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.Acts.Origin != "status.example:8080/log/acts" {
+		t.Errorf("origin %s", l.Acts.Origin)
+	}
+	for _, k := range []LogKey{l.Certificates, l.Acts} {
+		if file, ok := l.File(k); ok {
+			t.Errorf("%s is in the file %s", k.Origin, file)
+		}
+		key, err := l.Open(t.Context(), k, pin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log, err := checkpoint.NewLog(k.Origin, key.Signer.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := log.Sign(key.Signer, 0, checkpoint.EmptyRoot(), time.Now()); err != nil {
+			t.Error(err)
+		}
+		if err := key.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	// Exchanged names are noticed: the index holds the public keys.
+	l.Acts.KeyURI = l.Certificates.KeyURI
+	if _, err := l.Open(t.Context(), l.Acts, pin); err == nil {
+		t.Error("the key of the other log was taken")
 	}
 }
