@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"sigill/internal/audit"
 	"sigill/internal/checkpoint"
@@ -43,8 +42,12 @@ func (s *Service) Receipt(ctx context.Context, event string) (*Receipt, error) {
 		if !errors.Is(err, ErrNotYet) {
 			return r, err
 		}
-		select {
-		case baton <- struct{}{}:
+		woken, over := wait.Next(baton, nil)
+		if over != nil {
+			return nil, fmt.Errorf("%w: %w", ErrNotYet, over)
+		}
+		baton = s.baton
+		if woken == Passes {
 			moved, failed := s.passSince(ctx, need)
 			<-s.baton
 			if failed != nil {
@@ -56,10 +59,6 @@ func (s *Service) Receipt(ctx context.Context, event string) (*Receipt, error) {
 			if need = s.begun.Load() + 1; !errors.Is(err, errUnnumbered) {
 				baton = nil // another process has numbered it and signs the head
 			}
-		case <-look.C:
-			baton = s.baton
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", ErrNotYet, context.Cause(ctx))
 		}
 	}
 }
