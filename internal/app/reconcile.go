@@ -77,7 +77,7 @@ func Reconcile(ctx context.Context, dir string, o ReconcileOptions) (out *Reconc
 	for _, each := range in.hierarchy.Issuers {
 		issuers = append(issuers, reconcile.Issuer{ID: each.ID, Certificate: each.Certificate})
 	}
-	r, err := reconcile.New(reconcile.Config{Store: in.db.Reconcile(), Source: source, Kept: kept, Issuers: issuers, Now: o.Now})
+	r, err := reconcile.New(reconcile.Config{Store: in.db.Reconcile(), Source: source, Kept: kept, Issuers: issuers, Partitions: in.config.Partitions, Now: o.Now})
 	if err != nil {
 		return nil, err
 	}

@@ -49,8 +49,9 @@ func (r *Reconciler) certificate(e *Entry) (*ca.Intent, error) {
 	if in.Serial, ok = ca.SerialOf(c.SerialNumber); !ok {
 		return nil, errors.New("its serial is none of ours")
 	}
-	if in.Partition, err = partition(c, issuer.ID); err != nil {
-		return nil, err
+	if in.Partition, ok = partition(c, issuer.ID); !ok {
+		// An OCSP signer names no list. Its entry is on the one that it would be on now.
+		in.Partition = ca.PartitionOf(in.Serial, r.Partitions)
 	}
 	if in.Key, err = ca.FingerprintKey(c.PublicKey); err != nil {
 		return nil, err
@@ -78,16 +79,17 @@ func parseTBS(tbs []byte) (*x509.Certificate, error) {
 	return x509.ParseCertificate(bare)
 }
 
-// partition reads from a certificate on which of its issuer's lists it would stand.
-func partition(c *x509.Certificate, issuer ca.IssuerID) (int, error) {
+// partition reads from a certificate on which of its issuer's lists it would stand; false:
+// it does not say.
+func partition(c *x509.Certificate, issuer ca.IssuerID) (int, bool) {
 	for _, url := range c.CRLDistributionPoints {
 		_, rest, ok := strings.Cut(url, "/crl/"+string(issuer)+"/")
 		number, isList := strings.CutSuffix(rest, ".crl")
 		if n, err := strconv.Atoi(number); ok && isList && err == nil && n >= 0 {
-			return n, nil
+			return n, true
 		}
 	}
-	return 0, errors.New("it names no list of its issuing CA")
+	return 0, false
 }
 
 // takeCertificates takes leaves over, under the indices from first on.

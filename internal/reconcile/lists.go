@@ -35,8 +35,8 @@ func TakeList(ctx context.Context, store Store, l List, now time.Time) (int, err
 		return 0, fmt.Errorf("crl %s: %w", l.List, err)
 	}
 	taken := 0
-	for at := 0; at < len(lines); at += batch {
-		some := lines[at:min(at+batch, len(lines))]
+	for at := 0; at < len(lines); at += defaultBatch {
+		some := lines[at:min(at+defaultBatch, len(lines))]
 		n := 0
 		missing, err := l.missing(ctx, store, some)
 		if err != nil {

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
@@ -39,7 +40,11 @@ type Config struct {
 	Source  *Source
 	Kept    []Kept
 	Issuers []Issuer
-	Now     func() time.Time
+	// Partitions is how many lists each issuing CA has.
+	Partitions int
+	Now        func() time.Time
+	// Batch is how many entries one transaction takes over; 0: 64.
+	Batch int
 }
 
 // Reconciler takes over what a database lacks. It is for one goroutine, and for a
@@ -52,8 +57,8 @@ type Reconciler struct {
 
 // New returns a Reconciler.
 func New(c Config) (*Reconciler, error) {
-	if c.Store == nil || c.Source == nil || len(c.Issuers) == 0 || c.Now == nil {
-		return nil, errors.New("reconcile: store, copy, issuing CAs or clock is missing")
+	if c.Store == nil || c.Source == nil || len(c.Issuers) == 0 || c.Partitions < 1 || c.Now == nil {
+		return nil, errors.New("reconcile: store, copy, issuing CAs, lists or clock is missing")
 	}
 	r := &Reconciler{Config: c, issuers: map[[32]byte]Issuer{}}
 	for _, i := range c.Issuers {
@@ -189,8 +194,7 @@ func (r *Reconciler) plan(ctx context.Context) (*Plan, error) {
 	return p, err
 }
 
-// batch is how many entries one transaction takes over.
-const batch = 64
+const defaultBatch = 64
 
 // Run does what Plan has told, in transactions that each leave both logs as a beginning
 // of the copy's: after a crash Plan and Run go on from there. progress is told how far it
@@ -205,7 +209,7 @@ func (r *Reconciler) Run(ctx context.Context, progress func(what string, done, t
 	if progress == nil {
 		progress = func(string, int, int) {}
 	}
-	s := r.story
+	s, batch := r.story, cmp.Or(r.Batch, defaultBatch)
 	for at := 0; at < len(s.entries); at += batch {
 		some := s.entries[at:min(at+batch, len(s.entries))]
 		if err := r.Store.Update(ctx, func(tx *Tx) error { return r.takeCertificates(tx, s.firstLeaf+int64(at), some) }); err != nil {

@@ -20,7 +20,6 @@ import (
 	"sigill/internal/translog"
 	"sigill/orders/download"
 	"sigill/orders/issue"
-	"sigill/orders/register"
 	"sigill/revocation"
 )
 
@@ -62,9 +61,6 @@ type Tx struct {
 	// Publications are the numbers of lists, for who goes on above them.
 	Publications revocation.Publications
 }
-
-func (tx *Tx) issue() *issue.Tx       { return &tx.Tx.Tx.Tx.Tx }
-func (tx *Tx) register() *register.Tx { return &tx.Tx.Tx.Tx }
 
 // Store runs transactions over a Tx; the contract is that of orders/download.Store.
 type Store interface {
