@@ -51,6 +51,7 @@ func session() (all []Benchmark, end func() error) {
 		{Name: "download_p99_ms", Help: "one complete replacement download alone", Run: downloadAlone},
 		{Name: "certificates_https", Help: "certificates submitted over mutual TLS and durably stored", Run: certificatesHTTPS},
 		{Name: "downloads_tls", Help: "complete replacement downloads by the holders' program over mutual TLS, 360 sessions at once", Run: downloadsTLS},
+		{Name: "auditor_certificates", Help: "certificates judged by an auditor, on all cores", Run: auditCertificates},
 	}, append(logs.Benchmarks(), about...)...), end
 }
 
