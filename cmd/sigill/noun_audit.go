@@ -353,7 +353,7 @@ func (c *auditProveCmd) Run(g *globals) error {
 			if c.Proof != "" {
 				return os.ReadFile(c.Proof)
 			}
-			return public.Proof(ctx, auditor.Certificates, leaf)
+			return public.Proof(ctx, auditor.Certificates, leaf, 0)
 		}}
 	if c.State != "" {
 		if prover.Book, err = openBook(g, c.State); err != nil {

@@ -80,9 +80,10 @@ type Config struct {
 	Witnesses []checkpoint.Witness
 	// Quorum is how many of them must have cosigned; 0: all.
 	Quorum int
-	// Proof returns the public proof of a leaf, under the newest checkpoint that witnesses
-	// have cosigned; nil: only the newest checkpoint is looked at for cosignatures.
-	Proof func(ctx context.Context, tree Tree, leaf tlog.Hash) ([]byte, error)
+	// Proof returns the public proof of the leaf at a place, under the newest checkpoint
+	// that witnesses have cosigned; nil: only the newest checkpoint is looked at for
+	// cosignatures.
+	Proof func(ctx context.Context, tree Tree, leaf tlog.Hash, index int64) ([]byte, error)
 	// Status; nil: relying parties' view is not compared.
 	Status Status
 	// Late is how long after its cause a revocation may come; 0: a minute.

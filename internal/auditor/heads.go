@@ -126,7 +126,7 @@ func (r *run) watched(t *source.Reader, next *book.Head, last book.Head, note []
 	if err != nil {
 		return err
 	}
-	text, err := r.Proof(r.ctx, t.Name, leaf[0])
+	text, err := r.Proof(r.ctx, t.Name, leaf[0], last.Size-1)
 	if err != nil {
 		return r.ctx.Err() // what is missing is told by the time
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -57,8 +58,13 @@ func (p *Public) Checkpoint(ctx context.Context, tree source.Tree) ([]byte, erro
 }
 
 // Proof returns the text that proves a leaf (C2SP tlog-proof), or [source.ErrUnshown].
-func (p *Public) Proof(ctx context.Context, tree source.Tree, leaf tlog.Hash) ([]byte, error) {
-	return p.do(ctx, http.MethodGet, p.Base+"/log/"+string(tree)+"/proof/"+hex.EncodeToString(leaf[:]), nil, maxSmall)
+// index is its place, without which acts are not found; those of certificates are.
+func (p *Public) Proof(ctx context.Context, tree source.Tree, leaf tlog.Hash, index int64) ([]byte, error) {
+	address := p.Base + "/log/" + string(tree) + "/proof/" + hex.EncodeToString(leaf[:])
+	if tree == source.Acts {
+		address += "?index=" + strconv.FormatInt(index, 10)
+	}
+	return p.do(ctx, http.MethodGet, address, nil, maxSmall)
 }
 
 func (p *Public) do(ctx context.Context, method, address string, body []byte, limit int64) ([]byte, error) {
