@@ -1,7 +1,7 @@
 // Command sigill is the certificate authority and issuance backend: it makes an
 // installation and serves it, and it is the administrators' client of its API.
 //
-// Only init, serve, migrate, doctor, audit, outage and bench open the
+// Only init, serve, migrate, doctor, audit, outage, retention and bench open the
 // installation's directory; every other noun goes through the API with the caller's own card,
 // so that who runs the machine is not above the rules. This package wires flags,
 // signals and exit codes and holds no rules.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,8 +30,10 @@ const (
 
 // Ask asks a server of time by SNTP (RFC 4330, RFC 5905) how far ahead of now it is.
 // Nothing about the answer is authenticated.
-func Ask(_ context.Context, source string, now func() time.Time) (time.Duration, error) {
-	r, err := ntp.QueryWithOptions(source, ntp.QueryOptions{Timeout: askWithin, GetSystemTime: now})
+func Ask(ctx context.Context, source string, now func() time.Time) (time.Duration, error) {
+	dialer := net.Dialer{Timeout: askWithin} // for the name as well: a start waits for it
+	r, err := ntp.QueryWithOptions(source, ntp.QueryOptions{Timeout: askWithin, GetSystemTime: now,
+		Dialer: func(_, remote string) (net.Conn, error) { return dialer.DialContext(ctx, "udp", remote) }})
 	if err == nil {
 		err = r.Validate()
 	}

@@ -362,6 +362,10 @@ func TestRunIsBounded(t *testing.T) {
 	if err != nil || count(report, retention.Access) != 2 || !report[0].More {
 		t.Errorf("%v, %v, want two and more", report, err)
 	}
+	// The act that tells of it has no number yet: it counts all the same.
+	if sum, findings := s.verify(); len(findings) > 0 || sum.Unnumbered == 0 {
+		t.Errorf("before it has its number: %v, %d unnumbered", findings, sum.Unnumbered)
+	}
 	if n := count(s.run(), retention.Access); n != int64(s.Rows("events", "act = 'request.refused'"))-2 {
 		t.Errorf("%d by the next run", n)
 	}
