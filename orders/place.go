@@ -193,6 +193,28 @@ func (s *Service) approve(tx *Tx, c register.Caller, id policy.OrderID, signed [
 	return o, tx.Events.Append(e)
 }
 
+// ApprovalEvent names the event of an approval that was given by a signed statement, now
+// or before.
+func (s *Service) ApprovalEvent(ctx context.Context, c register.Caller, id policy.OrderID, signed []register.Signed) (string, error) {
+	event := ""
+	err := s.Store.View(ctx, func(tx *Tx) error {
+		if _, err := s.visible(tx, c, id); err != nil || len(signed) == 0 {
+			return err
+		}
+		about, err := tx.StatementsAbout(string(id))
+		if err != nil {
+			return err
+		}
+		for _, st := range about {
+			if st.Act == statement.ActApprove && st.Certificate == signed[0].Certificate && bytes.Equal(st.Content, signed[0].Content) {
+				event = audit.EventID(audit.OrderApproved, string(id), string(st.ID))
+			}
+		}
+		return nil
+	})
+	return event, s.Register.Keep(ctx, err, c.Name(), issue.F("order", string(id)))
+}
+
 // visible returns an order that the caller administers; for everybody else it
 // does not exist.
 func (s *Service) visible(tx *Tx, c register.Caller, id policy.OrderID) (*Order, error) {

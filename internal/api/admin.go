@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/audit"
+	"sigill/internal/statement"
 	"sigill/internal/wire"
 	"sigill/orders"
 	"sigill/orders/register"
@@ -194,7 +196,11 @@ func (h *handler) handOver(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return card(k), nil
+	out := card(k)
+	if d, err := register.ParseHandOver(document); err == nil && d.Act == statement.ActHandOut {
+		out.Receipted = h.receipted(c, audit.EventID(audit.CardHandedOut, string(k.Number)))
+	}
+	return out, nil
 }
 
 func (h *handler) preview(c *call) (any, error) {
@@ -234,7 +240,13 @@ func (h *handler) place(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return orderAnswer(h.Orders.Place(c.Context(), c.caller, document, statements))
+	o, err := h.Orders.Place(c.Context(), c.caller, document, statements)
+	if err != nil {
+		return nil, err
+	}
+	out := order(o)
+	out.Receipted = h.receipted(c, audit.EventID(audit.OrderPlaced, string(o.ID)))
+	return out, nil
 }
 
 func orderID(c *call) policy.OrderID { return policy.OrderID(c.PathValue("id")) }
@@ -248,7 +260,18 @@ func (h *handler) approve(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return orderAnswer(h.Orders.Approve(c.Context(), c.caller, orderID(c), statements))
+	o, err := h.Orders.Approve(c.Context(), c.caller, orderID(c), statements)
+	if err != nil {
+		return nil, err
+	}
+	out := order(o)
+	event, err := h.Orders.ApprovalEvent(c.Context(), c.caller, o.ID, statements)
+	if err != nil {
+		h.Log.Error("no receipt", "order", o.ID, "err", err)
+		return out, nil
+	}
+	out.Receipted = h.receipted(c, event)
+	return out, nil
 }
 
 func (h *handler) withdraw(c *call) (any, error) {
@@ -306,7 +329,9 @@ func (h *handler) revoke(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return certificateView(v), nil
+	out := certificateView(v)
+	out.Receipted = h.receipted(c, v.Event)
+	return out, nil
 }
 
 func (h *handler) endAssignment(c *call) (any, error) {
@@ -314,7 +339,12 @@ func (h *handler) endAssignment(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return struct{}{}, h.Downloads.EndAssignment(c.Context(), c.caller, policy.PersonID(c.PathValue("id")), policy.OrganisationID(b.Organisation))
+	person, org := policy.PersonID(c.PathValue("id")), policy.OrganisationID(b.Organisation)
+	if err := h.Downloads.EndAssignment(c.Context(), c.caller, person, org); err != nil {
+		return nil, err
+	}
+	ended, err := h.Downloads.EndedAssignment(c.Context(), person, org)
+	return h.personEnded(c, ended, err), nil
 }
 
 func (h *handler) revokePerson(c *call) (any, error) {
@@ -326,5 +356,10 @@ func (h *handler) revokePerson(c *call) (any, error) {
 	if err != nil {
 		return nil, form(err)
 	}
-	return struct{}{}, h.Downloads.RevokePerson(c.Context(), c.caller, policy.PersonID(c.PathValue("id")), policy.OrganisationID(b.Organisation), reason)
+	person, org := policy.PersonID(c.PathValue("id")), policy.OrganisationID(b.Organisation)
+	if err := h.Downloads.RevokePerson(c.Context(), c.caller, person, org, reason); err != nil {
+		return nil, err
+	}
+	ended, err := h.Downloads.RevokedPerson(c.Context(), person, org)
+	return h.personEnded(c, ended, err), nil
 }

@@ -57,6 +57,10 @@ type Config struct {
 	Lane Lane
 	// Logs is how auditors read the logs; nil: there is nothing to read.
 	Logs *logapi.Service
+	// Receipts prove acts to who did them; nil: nobody gets any.
+	Receipts Receipts
+	// ReceiptWait is how long an answer waits for its receipts; 0: two seconds.
+	ReceiptWait time.Duration
 	// Seen is how who revokes waits until it is seen everywhere; nil: nobody can.
 	Seen Seen
 }
@@ -130,6 +134,7 @@ func New(c Config) http.Handler {
 	card("POST /card/v1/downloads/{id}/removed", h.removed)
 	card("POST /card/v1/downloads/{id}/abandon", h.abandon)
 	card("POST /card/v1/block", h.blockOwn)
+	card("GET /card/v1/receipts/{event}", h.laterReceipt)
 
 	card("GET /api/v1/whoami", h.whoAmI)
 	card("POST /api/v1/ceremony/found", h.found)
@@ -170,6 +175,7 @@ func New(c Config) http.Handler {
 	card("POST /api/v1/people/{id}/revoke", h.revokePerson)
 	card("POST /api/v1/people/{id}/export", h.exportPerson)
 	card("POST /api/v1/people/{id}/erase", h.erasePerson)
+	card("GET /api/v1/receipts/{event}", h.laterReceipt)
 
 	card("GET /log/acts/checkpoint", h.readLog)
 	card("GET /log/acts/tile/{tile...}", h.readLog)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sigill/ca"
+	"sigill/internal/audit"
 	"sigill/internal/wire"
 	"sigill/orders"
 	"sigill/orders/download"
@@ -136,7 +137,8 @@ func (h *handler) begin(c *call) (any, error) {
 func downloadID(c *call) policy.DownloadID { return policy.DownloadID(c.PathValue("id")) }
 
 func (h *handler) show(c *call) (any, error) {
-	return h.answer(h.Downloads.Show(c.Context(), c.caller, downloadID(c)))
+	st, err := h.Downloads.Show(c.Context(), c.caller, downloadID(c))
+	return h.installed(c, st, err)
 }
 
 func (h *handler) item(c *call, st *download.State, err error) (any, error) {
@@ -184,7 +186,8 @@ func (h *handler) confirm(c *call) (any, error) {
 			return nil, policy.Refuse(policy.RequestForm, "readBack: %s", err).Err()
 		}
 	}
-	return h.answer(h.Downloads.Confirm(c.Context(), c.caller, downloadID(c), ev))
+	st, err := h.Downloads.Confirm(c.Context(), c.caller, downloadID(c), ev)
+	return h.installed(c, st, err)
 }
 
 func (h *handler) removed(c *call) (any, error) {
@@ -237,7 +240,10 @@ func (h *handler) report(c *call, number policy.CardNumber) (any, error) {
 	if b.Reason != "lost" && b.Reason != "stolen" {
 		return nil, form(fmt.Errorf("reason is lost or stolen"))
 	}
-	return struct{}{}, h.Downloads.BlockCard(c.Context(), c.caller, number, b.Reason)
+	if err := h.Downloads.BlockCard(c.Context(), c.caller, number, b.Reason); err != nil {
+		return nil, err
+	}
+	return &wire.Done{Receipted: h.receipted(c, audit.EventID(audit.CardBlocked, string(number)))}, nil
 }
 
 func order(o *orders.Order) *wire.Order {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"sigill/internal/audit"
 	"sigill/internal/wire"
 	"sigill/orders/download"
 	"sigill/orders/register"
@@ -21,6 +22,16 @@ func given(t time.Time) *time.Time {
 		return nil
 	}
 	return &t
+}
+
+// massStated answers with a mass revocation and the receipt of what was stated of it.
+func (h *handler) massStated(c *call, act string, m *download.Mass, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	out := mass(m)
+	out.Receipted = h.receipted(c, audit.EventID(act, string(m.ID)))
+	return out, nil
 }
 
 func massAnswer(m *download.Mass, err error) (any, error) {
@@ -50,7 +61,8 @@ func (h *handler) orderMass(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return massAnswer(h.Downloads.OrderMass(c.Context(), c.caller, organisation(c), b.Document, []byte(b.List), statements))
+	m, err := h.Downloads.OrderMass(c.Context(), c.caller, organisation(c), b.Document, []byte(b.List), statements)
+	return h.massStated(c, audit.RevocationOrdered, m, err)
 }
 
 func (h *handler) approveMass(c *call) (any, error) {
@@ -64,7 +76,8 @@ func (h *handler) approveMass(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return massAnswer(h.Downloads.ApproveMass(c.Context(), c.caller, download.MassID(c.PathValue("id")), statements))
+	m, err := h.Downloads.ApproveMass(c.Context(), c.caller, download.MassID(c.PathValue("id")), statements)
+	return h.massStated(c, audit.RevocationApproved, m, err)
 }
 
 func (h *handler) mass(c *call) (any, error) {

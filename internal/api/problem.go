@@ -10,6 +10,7 @@ import (
 	"sigill/internal/lanes"
 	"sigill/internal/logapi"
 	"sigill/internal/texts"
+	"sigill/internal/translog"
 	"sigill/internal/wire"
 	"sigill/orders/download"
 	"sigill/orders/issue"
@@ -90,6 +91,10 @@ func (h *handler) problemFor(lang string, err error) *wire.Problem {
 		return named(http.StatusForbidden, "cross-origin")
 	case errors.Is(err, errNoRoute), errors.Is(err, issue.ErrNotFound):
 		return named(http.StatusNotFound, "not-found")
+	case errors.Is(err, translog.ErrNotFound):
+		return named(http.StatusNotFound, "not-found")
+	case errors.Is(err, translog.ErrNotYet):
+		return named(http.StatusServiceUnavailable, "not-yet")
 	case errors.Is(err, logapi.ErrErased):
 		return named(http.StatusGone, "erased")
 	case errors.Is(err, download.ErrBusy):

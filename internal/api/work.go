@@ -50,6 +50,7 @@ func classes() map[string]class {
 		"POST /card/v1/downloads/{id}/removed":                confirm,
 		"POST /card/v1/downloads/{id}/abandon":                revoke,
 		"POST /card/v1/block":                                 revoke,
+		"GET /card/v1/receipts/{event}":                       read,
 
 		"GET /api/v1/whoami":                           read,
 		"POST /api/v1/ceremony/found":                  change,
@@ -90,6 +91,7 @@ func classes() map[string]class {
 		"POST /api/v1/people/{id}/revoke":              revoke,
 		"POST /api/v1/people/{id}/export":              change, // it is told in the log
 		"POST /api/v1/people/{id}/erase":               change,
+		"GET /api/v1/receipts/{event}":                 read,
 
 		"GET /log/acts/checkpoint":                        read,
 		"GET /log/acts/tile/{tile...}":                    read,

@@ -306,7 +306,7 @@ func (a *App) card() (http.Handler, error) {
 		return nil, err
 	}
 	return api.New(api.Config{Register: a.Register, Orders: a.Orders, Downloads: a.Downloads, Privacy: a.Privacy, Texts: catalogue, Log: a.log,
-		MinClient: MinClient, Unknown: store.ErrOutcomeUnknown, Conditions: a.Modes, Lane: a.turn, Seen: a.seen, Logs: logs,
+		MinClient: MinClient, Unknown: store.ErrOutcomeUnknown, Conditions: a.Modes, Lane: a.turn, Seen: a.seen, Logs: logs, Receipts: a.Logs,
 		IssuerCertificate: func(id string) []byte {
 			for _, each := range a.Hierarchy.Issuers {
 				if string(each.ID) == id {

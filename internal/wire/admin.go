@@ -93,6 +93,7 @@ type Card struct {
 	Identity     string     `json:"identity,omitempty"`
 	ExpiresAt    time.Time  `json:"expiresAt"`
 	ArmedUntil   *time.Time `json:"armedUntil,omitempty"`
+	Receipted               // of the hand-out, in its answer
 }
 
 // Abandoned answers POST /api/v1/cards/{number}/abandon.
@@ -137,6 +138,7 @@ type Order struct {
 	PlacedAt     time.Time `json:"placedAt"`
 	ExpiresAt    time.Time `json:"expiresAt"`
 	Document     []byte    `json:"document"`
+	Receipted              // of the order or the approval, in its answer
 }
 
 // Orders answers GET /api/v1/organisations/{org}/orders?state=&before=&limit=.

@@ -44,6 +44,7 @@ type Certificate struct {
 	NotBefore   time.Time `json:"notBefore"`
 	NotAfter    time.Time `json:"notAfter"`
 	DER         []byte    `json:"der,omitempty"`
+	Receipted             // of its revocation, in the answer to that
 }
 
 // EID is an eID on a card.
@@ -126,6 +127,8 @@ type Download struct {
 	// Remove lists the fingerprints of certificates that the client deletes
 	// from the card; empty until the download is installed.
 	Remove []string `json:"remove"`
+	// Receipted is of the confirmation, once the download is installed.
+	Receipted
 }
 
 // Item is one certificate of a download.

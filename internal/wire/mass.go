@@ -29,6 +29,7 @@ type Mass struct {
 	Revoked      int        `json:"revoked"` // certificates
 	Failed       int        `json:"failed"`  // entries that wait to be tried again
 	FinishedAt   *time.Time `json:"finishedAt,omitempty"`
+	Receipted               // of the order or the approval, in its answer
 }
 
 // Masses answers GET /api/v1/organisations/{org}/revocations?after=&limit=.

@@ -348,21 +348,23 @@ func (s *Service) EndAssignment(ctx context.Context, c register.Caller, person p
 			return err
 		}
 		now := s.now()
+		changed := issue.NewEvent(audit.AssignmentChanged, now, c.Name(), issue.F("person", string(person)),
+			issue.F("organisation", string(org)), issue.F("ended", "yes"))
 		if a.EndsAt.IsZero() || now.Before(a.EndsAt) {
 			a.EndsAt, a.UpdatedAt = now, now
 			if err := tx.PutAssignment(a); err != nil {
 				return err
 			}
+			changed.ID = assignmentEnded(a)
 		}
 		if err := register.EndRoles(tx.register(), person, org, c.Name(), now); err != nil {
 			return err
 		}
-		e := ending{organisation: org, reason: ca.AffiliationChanged, rule: "assignment.ended", by: c.Name()}
+		e := ending{organisation: org, reason: ca.AffiliationChanged, rule: ruleAssignmentEnded, by: c.Name()}
 		if err := s.endOnCards(tx, person, e); err != nil {
 			return err
 		}
-		return tx.Events.Append(issue.NewEvent(audit.AssignmentChanged, now, c.Name(), issue.F("person", string(person)),
-			issue.F("organisation", string(org)), issue.F("ended", "yes")))
+		return tx.Events.Append(changed)
 	})
 	return s.keep(ctx, err, c, "", issue.F("person", string(person)))
 }
@@ -390,7 +392,7 @@ func (s *Service) RevokePerson(ctx context.Context, c register.Caller, person po
 		if err := register.MayFor(tx.register(), c, org); err != nil {
 			return err
 		}
-		return s.endOnCards(tx, person, ending{organisation: org, reason: reason, rule: "person.revoked", by: c.Name()})
+		return s.endOnCards(tx, person, ending{organisation: org, reason: reason, rule: rulePersonRevoked, by: c.Name()})
 	})
 	return s.keep(ctx, err, c, "", issue.F("person", string(person)))
 }

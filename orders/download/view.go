@@ -31,6 +31,8 @@ type CertificateView struct {
 	State     CertificateState
 	Reason    ca.Reason // if revoked
 	RevokedAt time.Time // zero: not revoked
+	Rule      string    // of the revocation
+	Event     string    // of the revocation
 }
 
 // Overview is what a card holder sees after logging in.
@@ -138,7 +140,7 @@ func (s *Service) derive(tx *Tx, cert *issue.Certificate) (CertificateView, erro
 		return v, err
 	}
 	if revoked {
-		v.State, v.Reason, v.RevokedAt = StateRevoked, e.Reason, e.At
+		v.State, v.Reason, v.RevokedAt, v.Rule, v.Event = StateRevoked, e.Reason, e.At, e.Rule, e.Event
 		if e.Reason == ca.Superseded {
 			v.State = StateSuperseded
 		}
