@@ -26,6 +26,7 @@ import (
 	"sigill/ca"
 	"sigill/internal/audit"
 	"sigill/internal/checkpoint"
+	"sigill/internal/config"
 	"sigill/internal/keep"
 	"sigill/internal/keys"
 	"sigill/internal/store"
@@ -34,6 +35,7 @@ import (
 		"sigill/internal/world"
 	"sigill/orders/download"
 	"sigill/orders/issue"
+	"sigill/orders/register"
 	"sigill/policy"
 	"sigill/revocation"
 )
@@ -340,8 +342,8 @@ func (b *backup) reconcile(from string, do bool) (*Reconciled, error) {
 type lost struct {
 	blocked, updated, fetched, ended, again *world.Holder
 	order                                   policy.OrderID
-	fresh, pending                          *world.Holder
-	signed                                  *download.State
+	fresh, pending, proved, helper          *world.Holder
+	signed, alive                           *download.State
 	// Serials as they were when the backup was taken.
 	old map[*world.Holder]ca.Serial
 }
@@ -358,16 +360,29 @@ func (b *backup) before() *lost {
 	b.must(err)
 	l.order, err = b.w.Order(ctx, l.fetched, policy.OrderOrdinary)
 	b.must(err)
-	// Somebody's eID is signed when the backup is taken, and confirmed after it.
-	l.pending, err = b.w.NewHolder(ctx)
-	b.must(err)
-	order, err := b.w.Order(ctx, l.pending, policy.OrderOrdinary)
-	b.must(err)
-	st, err := b.w.Begin(ctx, l.pending, order)
-	b.must(err)
-	l.signed, err = b.w.Submit(ctx, l.pending, st)
-	b.must(err)
+	// Two eIDs are signed when the backup is taken, and confirmed after it.
+	l.pending, l.signed = b.pending()
+	l.proved, l.alive = b.pending()
+	// A right and a switch that are taken back after it.
+	l.helper = b.holder()
+	b.must(b.w.GrantRole(ctx, l.helper, b.w.Org, policy.RoleAdministrator))
+	b.must(b.w.SetSigning(ctx, b.w.Org, true))
 	return l
+}
+
+// pending is somebody with an eID that is signed and not confirmed.
+func (b *backup) pending() (*world.Holder, *download.State) {
+	b.t.Helper()
+	ctx := b.t.Context()
+	h, err := b.w.NewHolder(ctx)
+	b.must(err)
+	order, err := b.w.Order(ctx, h, policy.OrderOrdinary)
+	b.must(err)
+	st, err := b.w.Begin(ctx, h, order)
+	b.must(err)
+	st, err = b.w.Submit(ctx, h, st)
+	b.must(err)
+	return h, st
 }
 
 // after is what the backup does not have.
@@ -384,9 +399,13 @@ func (b *backup) after(l *lost) {
 	b.must(b.w.Fetch(ctx, l.updated, order))
 	b.must(b.w.Fetch(ctx, l.fetched, l.order))
 	b.must(b.w.Confirm(ctx, l.pending, l.signed))
+	b.must(b.w.Confirm(ctx, l.proved, l.alive))
+	b.must(b.w.SetSigning(ctx, b.w.Org, false))
 	admin, err := b.w.Login(ctx, b.w.Admins[0])
 	b.must(err)
 	b.must(b.app.Downloads.EndAssignment(ctx, admin, l.ended.Person, b.w.Org))
+	_, err = b.app.Register.EndRole(ctx, admin, b.w.Org, l.helper.Person, policy.RoleAdministrator)
+	b.must(err)
 	b.block(l.again)
 	l.fresh = b.holder()
 }
@@ -571,7 +590,7 @@ func (b *backup) reconciled(l *lost, everything, known serials, wasRevoked map[c
 			t.Errorf("log of %s, from %d to %d: %v", tree, was.Size, is.Size, err)
 		}
 	}
-	b.people2(l)
+	b.peopleAfter(l)
 	b.stop()
 	b.sound()
 	tell := map[string]int{}
@@ -583,8 +602,8 @@ func (b *backup) reconciled(l *lost, everything, known serials, wasRevoked map[c
 	}
 }
 
-// people2 looks at what has become of people, and whether the service works again.
-func (b *backup) people2(l *lost) {
+// peopleAfter looks at what has become of people, and whether the service works again.
+func (b *backup) peopleAfter(l *lost) {
 	t, ctx := b.t, b.t.Context()
 	t.Helper()
 	b.must(b.app.DB.Downloads().View(ctx, func(tx *download.Tx) error {
@@ -613,6 +632,26 @@ func (b *backup) people2(l *lost) {
 		}
 		return err
 	}))
+	// What was proved after the backup stands, though the row said that it waits.
+	c, err := b.w.Login(ctx, l.proved)
+	if err != nil || c.Person != l.proved.Person {
+		t.Errorf("the eID that was confirmed after the backup does not log in: %v", err)
+	}
+	if a := b.ask(b.intent(l.alive.Item(policy.Authentication).Serial)); a.Status != ocsp.Good {
+		t.Errorf("OCSP says %d of it", a.Status)
+	}
+	// Rights and switches that were taken back are.
+	b.must(b.app.DB.Register().View(ctx, func(tx *register.Tx) error {
+		grants, err := tx.GrantsOf(l.helper.Person)
+		if err != nil || len(grants) > 0 {
+			t.Errorf("grants that were ended: %v, %v", grants, err)
+		}
+		org, err := tx.Organisation(b.w.Org)
+		if err == nil && org.SigningAllowed {
+			t.Error("signing certificates are allowed again")
+		}
+		return err
+	}))
 	b.holder() // somebody new gets an eID
 }
 
@@ -634,5 +673,109 @@ func (b *backup) acts() []string {
 			b.must(err)
 			out = append(out, body.Act)
 		}
+	}
+}
+
+// TestFork: who has seen another history is no older copy, and nothing takes it over.
+func TestFork(t *testing.T) {
+	at := t.TempDir()
+	b := newBackup(t, fmt.Sprintf("\n  keep: {elsewhere: {directory: %q}}\n", at))
+	b.serve()
+	b.stop()
+	old := t.TempDir()
+	b.copyDatabase(old)
+	b.serve()
+	b.holder()
+	b.stop()
+	last := filepath.Join(t.TempDir(), "last")
+	copyTree(t, b.dir, last)
+
+	// The backup goes on without the place, as if nothing had been lost.
+	b.restore(old)
+	b.configure(fmt.Sprintf("{elsewhere: {directory: %q}}", at), "{}")
+	b.serve()
+	if state, _ := b.app.Keep.State(); state != keep.Alone {
+		t.Errorf("without a place it is %s", state)
+	}
+	for range 3 {
+		b.holder()
+	}
+	b.stop()
+	b.configure("keep: {}", fmt.Sprintf("keep: {elsewhere: {directory: %q}}", at))
+
+	b.serve()
+	if state, why := b.app.Keep.State(); state != keep.Forked || !errors.Is(why, keep.ErrForked) {
+		t.Errorf("it is %s, %v", state, why)
+	}
+	if d := b.app.Modes.MayWork(policy.WorkIssue); d.Rule != policy.ServiceRestored {
+		t.Errorf("issuing: %+v", d)
+	}
+	if _, ready := get(t, b.at.Ops+"/readyz"); !strings.Contains(ready, "another history") {
+		t.Errorf("readyz: %s", ready)
+	}
+	b.stop()
+	if _, err := b.reconcile(last, true); err == nil {
+		t.Error("another history was taken over")
+	}
+	red := false
+	findings, err := Doctor(t.Context(), b.dir, time.Now)
+	b.must(err)
+	for _, f := range findings {
+		red = red || f.Grade == Red && strings.Contains(f.Text, "two histories")
+	}
+	if !red {
+		t.Errorf("doctor: %v", findings)
+	}
+}
+
+// TestNoPlaceAnswers: who could tell whether the database is old is away. Nothing is
+// issued until he answers, and then all goes on by itself.
+func TestNoPlaceAnswers(t *testing.T) {
+	at := filepath.Join(t.TempDir(), "not-mounted")
+	b := newBackup(t, fmt.Sprintf("\n  keep: {elsewhere: {directory: %q}}\n", at))
+	a, err := open(t, b.dir, time.Now)
+	b.must(err)
+	if state, _ := a.Keep.State(); state != keep.Unasked || !a.held() {
+		t.Errorf("before it is asked it is %s", state)
+	}
+	made := a.heldNumber(t)
+	b.must(a.Close())
+
+	b.w = new(world.World) // no people yet: nothing may be founded
+	b.serve()
+	if state, why := b.app.Keep.State(); state != keep.Unasked || why == nil {
+		t.Errorf("it is %s, %v", state, why)
+	}
+	for work, want := range map[policy.Work]policy.Rule{policy.WorkIssue: policy.ServiceRestored, policy.WorkChange: policy.ServiceRestored, policy.WorkRevoke: "", policy.WorkRead: ""} {
+		if d := b.app.Modes.MayWork(work); d.Rule != want {
+			t.Errorf("%s: %+v", work, d)
+		}
+	}
+	if n := b.app.heldNumber(t); n != made {
+		t.Errorf("%d events were numbered", n-made)
+	}
+	if _, ready := get(t, b.at.Ops+"/readyz"); !strings.Contains(ready, "no place that keeps") {
+		t.Errorf("readyz: %s", ready)
+	}
+	if status, _ := get(t, b.at.Status+"/crl/card-v1/0.crl"); status != http.StatusOK {
+		t.Errorf("lists are not served: %d", status)
+	}
+	b.must(os.Mkdir(at, 0o755))
+	b.eventually("it is trusted", func() bool { return !b.app.held() })
+	b.eventually("events are numbered", func() bool { return b.app.heldNumber(t) > made })
+	b.people()
+	b.holder()
+	b.stop()
+	b.sound()
+}
+
+// TestProductionNeedsAPlace: without a place nothing shows a restore.
+func TestProductionNeedsAPlace(t *testing.T) {
+	a := &App{Config: &config.Config{Environment: config.Production}}
+	if err := a.openKeep(); !errors.Is(err, errNoPlace) {
+		t.Errorf("production without a place: %v", err)
+	}
+	if got := unproven(&config.Config{Environment: config.Test}); len(got) != 1 || !strings.Contains(got[0], "restore") {
+		t.Errorf("a test installation without a place says %q", got)
 	}
 }
