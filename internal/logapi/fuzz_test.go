@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"sigill/internal/audit"
 )
 
 // FuzzPlace: a place that is read is written in the same way, and is one that trees can
@@ -47,6 +49,33 @@ func FuzzPlace(f *testing.F) {
 			if p.within(size) && (p.n >= size || p.n*256+int64(p.width) > size>>(8*p.level)) {
 				t.Errorf("%+v is in a tree of %d", p, size)
 			}
+		}
+	})
+}
+
+// FuzzAsked: a question that strangers ask has one address.
+func FuzzAsked(f *testing.F) {
+	leaf := strings.Repeat("0a", 32)
+	f.Add("/log/acts/checkpoint", "")
+	f.Add("/log/certificates/proof/"+leaf, "")
+	f.Add("/log/acts/proof/"+leaf, "index=7")
+	f.Add("/log/acts/proof/"+leaf, "event=evt_a")
+	f.Fuzz(func(t *testing.T, path, query string) {
+		q, ok := asked(path, query)
+		if !ok {
+			return
+		}
+		want, parameter := "/log/"+string(q.tree)+"/checkpoint", ""
+		if q.proof {
+			want = fmt.Sprintf("/log/%s/proof/%x", q.tree, q.leaf[:])
+			if q.event != "" {
+				parameter = "event=" + q.event
+			} else if q.tree == audit.ActTree {
+				parameter = fmt.Sprintf("index=%d", q.index)
+			}
+		}
+		if want != path || parameter != query || q.index < 0 {
+			t.Errorf("%q ? %q is %+v, which is written %q ? %q", path, query, q, want, parameter)
 		}
 	})
 }
