@@ -77,8 +77,8 @@ var shapes = map[string]shape{
 	RevocationFinished: {must: []string{"revocation", "entries", "revoked"}},
 
 	RetentionErased: {must: []string{"class", "through", "count"}, may: []string{"from", "to"}},
-	PersonExported:  {must: []string{"person"}, may: with(two, "organisation", "document", "sha256")},
-	PersonErased:    {must: with(two, "person", "document"), may: []string{"organisation", "count"}},
+	PersonExported:  {must: []string{"person", "organisation"}},
+	PersonErased:    {must: with(two, "person", "organisation", "document", "count")},
 
 	// How many leaves the logs had here, and how many were told outside.
 	LogRestored: {must: []string{"log", "place", "size", "kept"}},
