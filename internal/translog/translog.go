@@ -10,6 +10,7 @@
 package translog
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"errors"
@@ -179,6 +180,22 @@ func (s *Service) cover(size int64) {
 // stores it: [audit.Sequencer.Heads]. It signs nothing, and returns ErrForked, if the tree
 // does not continue the one that was signed last.
 func (s *Service) Heads(ctx context.Context) error {
+	for range maxOutrun {
+		if err := s.heads(ctx); !errors.Is(err, errOutrun) {
+			return err
+		}
+	}
+	return errOutrun
+}
+
+// errOutrun says that another process has stored a head meanwhile which ours must not
+// follow as it is.
+var errOutrun = errors.New("other processes were quicker to sign")
+
+// maxOutrun bounds how often heads are signed anew. Each time another process got on.
+const maxOutrun = 32
+
+func (s *Service) heads(ctx context.Context) error {
 	var due []head
 	err := s.config.Store.View(ctx, func(tx *Tx) error {
 		due = nil
@@ -225,6 +242,11 @@ func (s *Service) putHeads(ctx context.Context, heads []head) error {
 			if !h.fresh {
 				continue
 			}
+			if covered, err := h.outrun(tx); err != nil {
+				return err
+			} else if covered {
+				continue
+			}
 			if err := tx.PutHead(h.tree, Newest, h.size, h.note); err != nil {
 				return err
 			}
@@ -245,7 +267,29 @@ type head struct {
 	root  tlog.Hash
 	at    time.Time
 	note  []byte
+	last  []byte // the note that was stored when this was read
 	fresh bool
+}
+
+// outrun reports whether another process has stored a head meanwhile that covers this
+// one. It fails with errOutrun if that one does not, and is of a later time.
+func (h *head) outrun(tx *Tx) (bool, error) {
+	note, err := tx.Head(h.tree, Newest)
+	if errors.Is(err, ErrNotFound) || err == nil && bytes.Equal(note, h.last) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	stored, err := h.log.Open(note)
+	switch {
+	case err != nil:
+		return false, err
+	case stored.Size >= h.size:
+		return true, nil
+	case stored.Time.After(h.at):
+		return false, errOutrun
+	}
+	return false, nil
 }
 
 // due reads a tree and its stored head, and holds the one against the other.
@@ -264,6 +308,7 @@ func (s *Service) due(tx *Tx, tree tiles.Name, log Keyed) (head, error) {
 	} else if err != nil {
 		return h, err
 	}
+	h.last = note
 	last, err := log.Open(note)
 	if err != nil {
 		return h, err
