@@ -39,8 +39,8 @@ func elsewhere() map[string][2]string {
 		audit.RetentionErased:     {"../../internal/retention", "retention.Access"},
 		audit.PersonExported:      {"../privacy", "person.exported"},
 		audit.PersonErased:        {"../privacy", "person.erased"},
-		audit.LogRestored:         {"../../internal/app", ""},
-		audit.LogReconciled:       {"../../internal/app", ""},
+		audit.LogRestored:         {"../../internal/app", "audit.LogRestored"},
+		audit.LogReconciled:       {"../../internal/app", "audit.LogReconciled"},
 	}
 }
 
