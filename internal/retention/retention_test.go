@@ -33,7 +33,7 @@ type installation struct {
 
 func lived(t *testing.T) *installation {
 	t.Helper()
-	s := &installation{Scene: worldtest.New(t), T: t}
+	s := &installation{Scene: worldtest.New(t, worldtest.Logged), T: t}
 	s.holder = s.Holder()
 	s.old = s.holder.Certificate().Serial
 	if err := s.Fetch(t.Context(), s.holder, s.Ordered(s.holder, policy.OrderRenewal)); err != nil {
@@ -61,7 +61,7 @@ func (s *installation) refuse(n int) {
 
 func (s *installation) sequence() {
 	s.Helper()
-	if err := (&audit.Sequencer{Store: s.Store.Audit()}).CatchUp(s.Context()); err != nil {
+	if err := s.Sequencer.CatchUp(s.Context()); err != nil {
 		s.Fatal(err)
 	}
 }
@@ -155,6 +155,28 @@ func (s *installation) root(n int64) tlog.Hash {
 	return root
 }
 
+// each calls fn for the body of each event that has one.
+func (s *installation) each(fn func(*audit.Body)) {
+	s.Helper()
+	err := s.Store.Audit().View(s.Context(), func(tx *audit.Tx) error {
+		records, _, err := tx.Linked(0, 10_000)
+		for _, r := range records {
+			if len(r.Body) == 0 {
+				continue
+			}
+			b, err := audit.ParseBody(r.Body)
+			if err != nil {
+				return err
+			}
+			fn(b)
+		}
+		return err
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
 // statuses is what OCSP would say of the holder's certificates.
 func (s *installation) statuses() string {
 	s.Helper()
@@ -180,7 +202,7 @@ func (s *installation) statuses() string {
 func TestErasingKeepsEverythingProvable(t *testing.T) {
 	s := lived(t)
 	before := s.sound()
-	root, statuses := s.root(before.Links), s.statuses()
+	root, statuses, whole := s.root(before.Links), s.statuses(), s.Dump()
 	if report := s.run(); report.Count() != 0 {
 		t.Errorf("on the first day %v was erased", report)
 	}
@@ -191,6 +213,12 @@ func TestErasingKeepsEverythingProvable(t *testing.T) {
 		}
 		if got := s.statuses(); got != statuses {
 			t.Errorf("%s: status %q, want %q", when, got, statuses)
+		}
+		now := s.Dump()
+		for _, table := range []string{"revocations", "log_leaves", "standings", "keys_seen", "assignments", "grants", "persons"} {
+			if !slices.Equal(now[table], whole[table]) {
+				t.Errorf("%s: %s is not what it was", when, table)
+			}
 		}
 		if report := s.run(); report.Count() != 0 {
 			t.Errorf("%s: a second run erased %v", when, report)
@@ -234,6 +262,19 @@ func TestErasingKeepsEverythingProvable(t *testing.T) {
 	}
 	if n := s.Rows("intents", "card = ? AND length(tbs) > 0", string(s.holder.Card)); n != 0 {
 		t.Errorf("%d of the holder's certificates are left", n)
+	}
+	// The acts say which numbers of the log of certificates are empty now, and how many.
+	var told int64
+	s.each(func(b *audit.Body) {
+		if e, err := audit.ErasureOf(b); err == nil && e.What == retention.Certificates {
+			told += e.Count
+			if e.From < 1 || e.To < e.From {
+				t.Errorf("certificates were erased under no number: %+v", e)
+			}
+		}
+	})
+	if n := int64(s.Rows("intents i JOIN log_leaves l ON l.serial = i.serial", "length(i.tbs) = 0 AND l.number IS NOT NULL")); n == 0 || told != n {
+		t.Errorf("%d entries are empty, the acts tell of %d", n, told)
 	}
 	s.sound()
 	same("after fifteen years")
