@@ -24,12 +24,13 @@ import (
 // auditNouns are what auditors do, from outside: with public keys, and the right to read
 // the logs. They open no installation.
 type auditNouns struct {
-	Follow       auditFollowCmd       `cmd:"" help:"Follow both logs of an installation and say what does not fit. Exit 0, 1 with findings."`
-	Findings     auditFindingsCmd     `cmd:"" help:"List all that was ever found."`
-	Prove        auditProveCmd        `cmd:"" help:"Is a certificate in the log, under which checkpoint, and which acts belong to it."`
-	Compare      auditCompareCmd      `cmd:"" help:"Compare what two auditors have seen of a log: one history, or two."`
-	Export       auditExportCmd       `cmd:"" help:"A period of the log of acts with what proves it."`
-	VerifyExport auditVerifyExportCmd `cmd:"" help:"Verify such a period with public keys alone."`
+	Follow        auditFollowCmd        `cmd:"" help:"Follow both logs of an installation and say what does not fit. Exit 0, 1 with findings."`
+	Findings      auditFindingsCmd      `cmd:"" help:"List all that was ever found."`
+	Prove         auditProveCmd         `cmd:"" help:"Is a certificate in the log, under which checkpoint, and which acts belong to it."`
+	Compare       auditCompareCmd       `cmd:"" help:"Compare what two auditors have seen of a log: one history, or two."`
+	Export        auditExportCmd        `cmd:"" help:"A period of the log of acts with what proves it."`
+	VerifyExport  auditVerifyExportCmd  `cmd:"" help:"Verify such a period with public keys alone."`
+	VerifyReceipt auditVerifyReceiptCmd `cmd:"" help:"Say what the receipt of an act proves, with public keys alone."`
 }
 
 // knownLogs are the logs and witnesses that an auditor believes, by their keys alone.
@@ -216,8 +217,8 @@ func (c *auditFollowCmd) look(g *globals, config auditor.Config, public *remote.
 			return report, err
 		}
 	}
-	if c.NoPublic {
-		return report, nil
+	if c.NoPublic || report.Stopped {
+		return report, nil // what is public is held against what was followed
 	}
 	watched, err := a.Watch(g.ctx, public.Checkpoint)
 	report.Logs, report.Findings = append(report.Logs, watched.Logs...), append(report.Findings, watched.Findings...)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"sigill/internal/adminclient"
+	"sigill/internal/audit"
 	"sigill/internal/statement"
 	"sigill/internal/wire"
 	"sigill/policy"
@@ -174,7 +176,8 @@ type handOver struct {
 	Number   string `arg:"" help:"Card number, 19 digits."`
 }
 
-func (c *handOver) do(g *globals, act, would string) error {
+// do hands over, and calls after, if it is not nil, with what was done.
+func (c *handOver) do(g *globals, act, would string, after func(*session, *wire.Card, did) error) error {
 	return c.run(g, func(s *session, a *adminclient.Client) error {
 		k, err := a.CardInfo(g.ctx, c.Number)
 		if err != nil {
@@ -198,7 +201,11 @@ func (c *handOver) do(g *globals, act, would string) error {
 		if k, err = a.HandOver(g.ctx, document, statements); err != nil {
 			return err
 		}
-		return g.print(k, cardText(k))
+		if err := g.print(k, cardText(k)); err != nil || after == nil {
+			return err
+		}
+		return after(s, k, did{audit.CardHandedOut, []audit.Field{{Name: "card", Value: k.Number}, {Name: "person", Value: person},
+			{Name: "document", Value: fmt.Sprintf("%x", sha256.Sum256(document))}}})
 	})
 }
 
@@ -223,7 +230,10 @@ func (s *session) person(a *adminclient.Client, org, named string) (id, who stri
 	return "", "", fmt.Errorf("%w: %s in %s", errNoPerson, clean(named), clean(org))
 }
 
-type cardHandoutCmd struct{ handOver }
+type cardHandoutCmd struct {
+	handOver
+	receiptFlags
+}
 
 // Help implements kong.HelpProvider.
 func (cardHandoutCmd) Help() string {
@@ -232,7 +242,8 @@ func (cardHandoutCmd) Help() string {
 }
 
 func (c *cardHandoutCmd) Run(g *globals) error {
-	return c.do(g, statement.ActHandOut, "Hand out card %s (%s, %s) to %s, whose %s you have seen.\nThe card has this holder for ever.")
+	return c.do(g, statement.ActHandOut, "Hand out card %s (%s, %s) to %s, whose %s you have seen.\nThe card has this holder for ever.",
+		func(s *session, k *wire.Card, what did) error { return c.keep(s, k.Receipted, what) })
 }
 
 type cardArmCmd struct{ handOver }
@@ -250,7 +261,7 @@ func (c *cardArmCmd) Run(g *globals) error {
 	if c.Second == "" {
 		return usageError{"two administrators arm a card: name the other's card by --second"}
 	}
-	return c.do(g, statement.ActArm, "Arm card %s (%s, %s) of %s, whose %s you have seen, for one download.")
+	return c.do(g, statement.ActArm, "Arm card %s (%s, %s) of %s, whose %s you have seen, for one download.", nil)
 }
 
 type cardAbandonCmd struct {
@@ -287,6 +298,7 @@ func (c *cardAbandonCmd) Run(g *globals) error {
 type cardBlockCmd struct {
 	ownCard
 	yesFlag
+	receiptFlags
 	waitFlag
 	Reason string `required:"" enum:"lost,stolen" help:"${enum}."`
 	Number string `arg:"" help:"Card number, 19 digits."`
@@ -304,9 +316,15 @@ func (c *cardBlockCmd) Run(g *globals) error {
 		if err := s.confirm(c.yesFlag, would); err != nil {
 			return err
 		}
-		if err := a.BlockCard(g.ctx, c.Number, c.Reason); err != nil {
+		done, err := a.BlockCard(g.ctx, c.Number, c.Reason)
+		if err != nil {
 			return err
 		}
-		return g.print(map[string]string{"card": c.Number, "state": "blocked"}, "The card is blocked.\n")
+		out := struct {
+			Card  string `json:"card"`
+			State string `json:"state"`
+			*wire.Done
+		}{c.Number, "blocked", done}
+		return errors.Join(g.print(out, "The card is blocked.\n"), c.keep(s, done.Receipted, didTo(audit.CardBlocked, "card", c.Number)))
 	})
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/pem"
+	"errors"
 	"fmt"
 
 	"sigill/internal/adminclient"
+	"sigill/internal/audit"
 	"sigill/internal/wire"
 )
 
@@ -41,6 +43,7 @@ type certRevokeCmd struct {
 	ownCard
 	yesFlag
 	waitFlag
+	receiptFlags
 	Reason string `required:"" enum:"keyCompromise,affiliationChanged,superseded,cessationOfOperation,privilegeWithdrawn" help:"Reason of RFC 5280: ${enum}."`
 	Serial string `arg:"" help:"Serial, 32 hexadecimal digits."`
 }
@@ -65,6 +68,10 @@ func (c *certRevokeCmd) Run(g *globals) error {
 		if cert, err = a.Revoke(g.ctx, c.Serial, c.Reason); err != nil {
 			return err
 		}
-		return g.print(cert, certificateText(cert))
+		act := audit.CertificateRevoked
+		if cert.State == "superseded" { // before, and it stays so
+			act = audit.CertificateSuperseded
+		}
+		return errors.Join(g.print(cert, certificateText(cert)), c.keep(s, cert.Receipted, didTo(act, "serial", c.Serial)))
 	})
 }

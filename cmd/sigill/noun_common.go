@@ -30,7 +30,7 @@ import (
 type serverFlags struct {
 	Server string `default:"https://127.0.0.1:8444" env:"SIGILL_SERVER" placeholder:"URL" help:"The card listener. Default: ${default}."`
 	CA     string `name:"ca" env:"SIGILL_CA" placeholder:"FILE" help:"Root certificate (PEM or DER) that the server's must lead to. Default: the root of --dir."`
-	Dir    string `default:"./sigill-data" env:"SIGILL_DIR" help:"Installation whose root is trusted if --ca is not given. Nothing else of it is read."`
+	Dir    string `default:"./sigill-data" env:"SIGILL_DIR" help:"Installation whose root and log of acts are trusted if --ca is not given: their public keys, and nothing else of it is read."`
 	PINFD  int    `name:"pin-fd" default:"-1" placeholder:"N" help:"Read PINs from file descriptor N, one a line, when they would be asked for."`
 }
 

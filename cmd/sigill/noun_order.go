@@ -1,12 +1,15 @@
 package main
 
 import (
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"sigill/internal/adminclient"
+	"sigill/internal/audit"
 	"sigill/internal/wire"
 	"sigill/orders"
 )
@@ -23,6 +26,7 @@ type orderPlaceCmd struct {
 	ownCard
 	orgFlag
 	yesFlag
+	receiptFlags
 	Type         string `default:"ordinary" enum:"ordinary,reserve-loa3,reserve-loa2,extra,update,renewal" help:"Why it is ordered: ${enum}."`
 	HSAID        string `name:"hsa-id" required:"" xor:"person" placeholder:"ID" help:"The person, by HSA-id."`
 	PersonNumber string `name:"person-number" required:"" xor:"person" placeholder:"NUMBER" help:"The person, by personnummer or samordningsnummer (12 digits)."`
@@ -71,7 +75,7 @@ func (c *orderPlaceCmd) Run(g *globals) error {
 		if err != nil {
 			return err
 		}
-		return g.print(o, stateText(o))
+		return errors.Join(g.print(o, stateText(o)), c.keep(s, o.Receipted, ordered(audit.OrderPlaced, document)))
 	})
 }
 
@@ -91,6 +95,15 @@ func documentText(document []byte) (string, error) {
 		"  policies", strings.Join(c.PolicyOIDs, " ")), nil
 }
 
+// ordered is an act about an order's document.
+func ordered(act string, document []byte) did {
+	out := did{act: act, fields: []audit.Field{{Name: "document", Value: fmt.Sprintf("%x", sha256.Sum256(document))}}}
+	if d, err := orders.ParseDocument(document); err == nil {
+		out.fields = append(out.fields, audit.Field{Name: "order", Value: string(d.Order)})
+	}
+	return out
+}
+
 func stateText(o *wire.Order) string {
 	text := facts("order", o.ID, "state", o.State)
 	if o.State == "placed" {
@@ -102,6 +115,7 @@ func stateText(o *wire.Order) string {
 type orderApproveCmd struct {
 	ownCard
 	yesFlag
+	receiptFlags
 	ID string `arg:"" help:"Order id (ord_…)."`
 }
 
@@ -133,10 +147,11 @@ func (c *orderApproveCmd) Run(g *globals) error {
 			return err
 		}
 		// What was shown is what is signed.
-		if o, err = a.ApproveDocument(g.ctx, c.ID, o.Document); err != nil {
+		document := o.Document
+		if o, err = a.ApproveDocument(g.ctx, c.ID, document); err != nil {
 			return err
 		}
-		return g.print(o, stateText(o))
+		return errors.Join(g.print(o, stateText(o)), c.keep(s, o.Receipted, ordered(audit.OrderApproved, document)))
 	})
 }
 

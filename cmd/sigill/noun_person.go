@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
 	"sigill/internal/adminclient"
+	"sigill/internal/audit"
 	"sigill/internal/wire"
 )
 
@@ -127,6 +129,7 @@ type personEndCmd struct {
 	orgFlag
 	yesFlag
 	waitFlag
+	logKeyFlag
 	Person string `arg:"" help:"Person id (per_…)."`
 }
 
@@ -142,10 +145,17 @@ func (c *personEndCmd) Run(g *globals) error {
 		if err != nil {
 			return err
 		}
-		if err := a.EndAssignment(g.ctx, c.Person, org); err != nil {
+		ended, err := a.EndAssignment(g.ctx, c.Person, org)
+		if err != nil {
 			return err
 		}
-		return g.print(map[string]string{"person": c.Person, "organisation": org, "assignment": "ended"}, "The assignment has ended.\n")
+		out := struct {
+			Person       string `json:"person"`
+			Organisation string `json:"organisation"`
+			Assignment   string `json:"assignment"`
+			*wire.PersonEnded
+		}{c.Person, org, "ended", ended}
+		return errors.Join(g.print(out, "The assignment has ended.\n"), c.checkEnded(s, ended, didTo(audit.AssignmentChanged, "person", c.Person)))
 	})
 }
 
@@ -154,6 +164,7 @@ type personRevokeCmd struct {
 	orgFlag
 	yesFlag
 	waitFlag
+	logKeyFlag
 	Person string `arg:"" help:"Person id (per_…)."`
 	Reason string `required:"" help:"Why: keyCompromise, affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn."`
 }
@@ -170,9 +181,16 @@ func (c *personRevokeCmd) Run(g *globals) error {
 		if err != nil {
 			return err
 		}
-		if err := a.RevokePerson(g.ctx, c.Person, org, c.Reason); err != nil {
+		ended, err := a.RevokePerson(g.ctx, c.Person, org, c.Reason)
+		if err != nil {
 			return err
 		}
-		return g.print(map[string]string{"person": c.Person, "organisation": org, "reason": c.Reason}, "Every eID of the organisation is revoked.\n")
+		out := struct {
+			Person       string `json:"person"`
+			Organisation string `json:"organisation"`
+			Reason       string `json:"reason"`
+			*wire.PersonEnded
+		}{c.Person, org, c.Reason, ended}
+		return errors.Join(g.print(out, "Every eID of the organisation is revoked.\n"), c.checkEnded(s, ended, did{}))
 	})
 }

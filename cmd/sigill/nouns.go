@@ -18,5 +18,6 @@ type nouns struct {
 	Revocation   revocationCmd   `cmd:"" group:"nouns" help:"Many certificates at once: order, approve, look how far it is."`
 	EID          eidCmd          `cmd:"" name:"eid" group:"nouns" help:"The eIDs on your own card."`
 	CRL          crlCmd          `cmd:"" name:"crl" group:"nouns" help:"Revocation lists, as relying parties see them."`
+	Receipt      receiptCmd      `cmd:"" group:"nouns" help:"Fetch the receipt of an act."`
 	Verify       verifyCmd       `cmd:"" group:"nouns" help:"Judge a certificate as a relying party: chain, time, OCSP, CRL."`
 }

@@ -236,11 +236,10 @@ func (c *Client) Cards(ctx context.Context, org, after string, limit int) (*wire
 
 // BlockCard reports a card as "lost" or "stolen": it is blocked for ever and
 // everything on it revoked.
-func (c *Client) BlockCard(ctx context.Context, number, reason string) error {
-	_, err := retried(ctx, c, func(l *login) (*struct{}, error) {
-		return revoke[struct{}](ctx, l, path("cards", number, "block"), wire.Block{Reason: reason})
+func (c *Client) BlockCard(ctx context.Context, number, reason string) (*wire.Done, error) {
+	return retried(ctx, c, func(l *login) (*wire.Done, error) {
+		return revoke[wire.Done](ctx, l, path("cards", number, "block"), wire.Block{Reason: reason})
 	})
-	return err
 }
 
 // AbandonDownload gives up the download that is open for a card and returns its
@@ -271,17 +270,22 @@ func (c *Client) Revoke(ctx context.Context, serial, reason string) (*wire.Certi
 
 // EndAssignment ends a person's assignment in an organisation now, and revokes
 // what hangs on it.
-func (c *Client) EndAssignment(ctx context.Context, person, org string) error {
-	_, err := retried(ctx, c, func(l *login) (*struct{}, error) {
-		return revoke[struct{}](ctx, l, path("people", person, "end-assignment"), wire.EndAssignment{Organisation: org})
+func (c *Client) EndAssignment(ctx context.Context, person, org string) (*wire.PersonEnded, error) {
+	return retried(ctx, c, func(l *login) (*wire.PersonEnded, error) {
+		return revoke[wire.PersonEnded](ctx, l, path("people", person, "end-assignment"), wire.EndAssignment{Organisation: org})
 	})
-	return err
 }
 
 // RevokePerson revokes every eID of an organisation on every card of a person.
-func (c *Client) RevokePerson(ctx context.Context, person, org, reason string) error {
-	_, err := retried(ctx, c, func(l *login) (*struct{}, error) {
-		return revoke[struct{}](ctx, l, path("people", person, "revoke"), wire.RevokePerson{Organisation: org, Reason: reason})
+func (c *Client) RevokePerson(ctx context.Context, person, org, reason string) (*wire.PersonEnded, error) {
+	return retried(ctx, c, func(l *login) (*wire.PersonEnded, error) {
+		return revoke[wire.PersonEnded](ctx, l, path("people", person, "revoke"), wire.RevokePerson{Organisation: org, Reason: reason})
 	})
-	return err
+}
+
+// Receipt returns the receipt of an act that did not come with the answer about it.
+func (c *Client) Receipt(ctx context.Context, event string) (*wire.Receipt, error) {
+	return retried(ctx, c, func(l *login) (*wire.Receipt, error) {
+		return get[wire.Receipt](ctx, l, path("receipts", event), nil)
+	})
 }

@@ -242,7 +242,8 @@ func (d *demo) lost() error {
 			return nil
 		}
 		d.tell("… certificate written and read back; now %s reports the card lost", d.admins[1].name)
-		return d.admin(1).BlockCard(d.ctx, d.märta.number, "lost")
+		_, err := d.admin(1).BlockCard(d.ctx, d.märta.number, "lost")
+		return err
 	}
 	_, err = client.Fetch(d.ctx, o.ID, quiet{})
 	if err := d.refusedBy(err, string(policy.LoginRevoked), "the confirmation from the lost card"); err != nil {

@@ -81,9 +81,9 @@ func (s *Service) pass(ctx context.Context) (moved int, err error) {
 	return moved, err
 }
 
-// ReceiptNow returns the receipt of a committed event under the newest head, or at once
-// [ErrNotYet]. Witnesses sign later, so that a receipt that is asked for again may have
-// their word too.
+// ReceiptNow returns the receipt of a committed event, or at once [ErrNotYet]: under the
+// newest head that witnesses have signed, if that covers it, or else the newest. So a
+// receipt that is asked for again later has their word too.
 func (r Reader) ReceiptNow(ctx context.Context, event string) (*Receipt, error) {
 	out := &Receipt{}
 	err := r.Store.View(ctx, func(tx *Tx) error {
@@ -96,7 +96,10 @@ func (r Reader) ReceiptNow(ctx context.Context, event string) (*Receipt, error) 
 		case number == 0:
 			return errUnnumbered
 		}
-		head, err := r.head(tx, audit.ActTree, Newest)
+		head, err := r.head(tx, audit.ActTree, Witnessed)
+		if errors.Is(err, ErrNotFound) || err == nil && number > head.Size {
+			head, err = r.head(tx, audit.ActTree, Newest)
+		}
 		if errors.Is(err, ErrNotFound) || err == nil && number > head.Size {
 			return ErrNotYet
 		} else if err != nil {
