@@ -149,6 +149,8 @@ type Report struct {
 	Findings []Finding `json:"findings"`
 	// Certificates that were derived anew in this look.
 	Rederived int64 `json:"rederived"`
+	// Stopped: a log could not be followed further, because it is not the one of before.
+	Stopped bool `json:"stopped,omitempty"`
 }
 
 // Clean reports whether nothing was found that somebody must look at.

@@ -309,7 +309,7 @@ func absent[T any](r *run, tx *book.Tx, name Tree, c *chunk[T], done int64, told
 				return err
 			}
 		case errors.Is(fault, ErrErased):
-			if err := tx.Open(book.Thing{Kind: book.WantErasure, ID: fmt.Sprintf("%s/%015d", name, index), Number: index, At: book.Micro(r.signed), Note: string(name)}); err != nil {
+			if err := tx.Open(book.Thing{Kind: book.WantErasure, ID: fmt.Sprintf("%s/%015d", name, index), Number: index, At: book.Micro(r.Now()), Note: string(name)}); err != nil {
 				return err
 			}
 		}

@@ -170,6 +170,7 @@ func (r *run) stop(f Finding, kept ...evidence) error {
 	if err != nil {
 		return err
 	}
+	r.report.Stopped = true
 	// It is reported at every look, as long as it is so.
 	r.report.Findings = append(r.report.Findings, f)
 	err = r.Book.Update(r.ctx, func(tx *book.Tx) error {

@@ -29,7 +29,7 @@ func (r *run) settle(certificates *source.Reader) error {
 		{book.WantIssued, r.signed.Add(-r.Grace), simply(finding.Unintended, Certificates, "no act issued the certificate that the log shows")},
 		{book.WantFinal, logged.Add(-r.Grace), simply(finding.Missing, Acts, "it was issued, and the log does not show it")},
 		{book.WantEnd, r.signed.Add(-r.Late), r.unrevoked},
-		{book.WantErasure, r.signed.Add(-r.Grace), r.erased},
+		{book.WantErasure, r.Now().Add(-r.Grace), r.erased}, // by our clock: its act came with it
 	} {
 		if err := r.overdue(each.kind, each.until, each.about); err != nil {
 			return err

@@ -495,38 +495,53 @@ func SerialOf(der []byte) string {
 	return serial.String()
 }
 
-// resign returns a certificate over other bytes, signed by key.
-func (s *Scene) resign(der, tbs []byte, key crypto.Signer) []byte {
+// Resign returns a certificate over other to-be-signed bytes, signed by an ECDSA key with
+// SHA-256.
+func Resign(t testing.TB, der, tbs []byte, key crypto.Signer) []byte {
+	t.Helper()
 	var c struct {
 		TBS       asn1.RawValue
 		Algorithm asn1.RawValue
 		Signature asn1.BitString
 	}
-	_, err := asn1.Unmarshal(der, &c)
-	s.must(err)
+	if _, err := asn1.Unmarshal(der, &c); err != nil {
+		t.Fatal(err)
+	}
 	sum := sha256.Sum256(tbs)
 	signature, err := key.Sign(rand.Reader, sum[:], crypto.SHA256)
-	s.must(err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	c.TBS, c.Signature = asn1.RawValue{FullBytes: tbs}, asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)}
 	out, err := asn1.Marshal(c)
-	s.must(err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return out
 }
 
 // WithoutSCT returns a certificate as the issuing key signs it without the log's promise.
-func (s *Scene) WithoutSCT(der []byte) []byte {
+func WithoutSCT(t testing.TB, der []byte, key crypto.Signer) []byte {
+	t.Helper()
 	cert, err := x509.ParseCertificate(der)
-	s.must(err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	tbs, err := ctx509.RemoveSCTList(cert.RawTBSCertificate)
-	s.must(err)
-	return s.resign(der, tbs, s.Keys[PersonCA])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Resign(t, der, tbs, key)
 }
+
+// WithoutSCT is the function of that name, with the key of the person CA.
+func (s *Scene) WithoutSCT(der []byte) []byte { return WithoutSCT(s.T, der, s.Keys[PersonCA]) }
 
 // Forge returns a certificate signed by another key than its issuer's.
 func (s *Scene) Forge(der []byte) []byte {
 	cert, err := x509.ParseCertificate(der)
 	s.must(err)
-	return s.resign(der, cert.RawTBSCertificate, s.key())
+	return Resign(s.T, der, cert.RawTBSCertificate, s.key())
 }
 
 // lenient lets everything pass.
