@@ -27,6 +27,7 @@ var texts = map[string]text{
 	"help.withoutsigning": {sv: "Byt inte ut eID:ts underskriftscertifikat: det spärras, och ett nytt kan hämtas senare.", en: "Do not replace the eID's signing certificate: it is revoked, and a new one can be fetched later."},
 	"help.existing":       {sv: "Skriv gällande certifikat till kortet igen, om nyckeln finns där och certifikatet saknas.", en: "Write current certificates to the card again, where the key is on it and the certificate is not."},
 	"help.sweep":          {sv: "Ta bort det som avbrutna hämtningar har lämnat på kortet.", en: "Take off the card what interrupted fetches left on it."},
+	"help.receipt":        {sv: "Spara kvittot här. Det visar senare att den nya legitimationen togs i bruk.", en: "Keep the receipt here. It proves later that the new eID was taken into use."},
 	"help.yessweep":       {sv: "Fråga inte.", en: "Do not ask."},
 	"help.yesloss":        {sv: "Spärra verkligen.", en: "Really block it."},
 
@@ -98,6 +99,10 @@ var texts = map[string]text{
 	"installed":              {sv: "Nytt certifikat för %s: %s, gäller till %s", en: "New certificate for %s: %s, valid until %s"},
 	"removed":                {sv: "Borttagna certifikat: %d", en: "Certificates removed: %d"},
 	"existingalone":          {sv: "--existing går inte ihop med --order eller --without-signing", en: "--existing does not go with --order or --without-signing"},
+	"receipt.kept":           {sv: "Kvittot är sparat i %s.", en: "The receipt is kept in %s."},
+	"receipt.later":          {sv: "Kvittot finns inte än. Det som gjordes gäller ändå.", en: "The receipt is not there yet. What was done stands."},
+	"receipt.none":           {sv: "Servern gav inget kvitto.", en: "The server gave no receipt."},
+	"receipt.wrong":          {sv: "Servern gav ett kvitto på något annat. Kontakta din ID-administratör: %s", en: "The server gave a receipt of something else. Contact your ID administrator: %s"},
 	"notcompared":            {sv: "Kort och server kunde inte jämföras efteråt: %s", en: "Card and server could not be compared afterwards: %s"},
 	"repaired":               {sv: "Certifikat skrivna till kortet igen: %d", en: "Certificates written to the card again: %d"},
 	"swept":                  {sv: "Rester av avbrutna hämtningar borttagna: %d", en: "Remains of interrupted fetches removed: %d"},

@@ -14,10 +14,11 @@ type fetchCmd struct {
 	Existing       bool   `help:"${existing}"`
 	WithoutSigning bool   `help:"${withoutsigning}"`
 	Yes            bool   `help:"${yes}"`
+	receiptFlag
 }
 
 func (f fetchCmd) Run(a *app) error {
-	if f.Existing && (f.Order != "" || f.WithoutSigning) {
+	if f.Existing && (f.Order != "" || f.WithoutSigning || f.Receipt != "") {
 		return usageError{a.say("existingalone")}
 	}
 	return a.client(func(c *cardclient.Client) error {
@@ -36,7 +37,7 @@ func (f fetchCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		return a.ended(c, result)
+		return errors.Join(a.ended(c, result), f.keep(a, result))
 	})
 }
 
@@ -76,8 +77,9 @@ func fetched(r *cardclient.Result, now *cardclient.Standing) any {
 		Swept       int          `json:"swept"`
 		Offers      []wire.Offer `json:"offers"`
 		Differences []difference `json:"differences"`
+		wire.Receipted
 	}{r.Card, r.Download, r.Order, r.Resumed, []installed{}, append([]string{}, r.Removed...), []kept{}, append([]string{}, r.Repaired...),
-		r.Swept, append([]wire.Offer{}, now.Me.Offers...), differences(now)}
+		r.Swept, append([]wire.Offer{}, now.Me.Offers...), differences(now), r.Receipted}
 	for _, in := range r.Installed {
 		out.Installed = append(out.Installed, installed{string(in.Slot), in.Serial, in.Fingerprint, in.NotAfter})
 	}

@@ -15,6 +15,7 @@ import (
 type signCertCmd struct {
 	EID string `name:"eid" placeholder:"NAME" help:"${eid}"`
 	Yes bool   `help:"${yes}"`
+	receiptFlag
 }
 
 // Run asks for the signing PIN first: what can be typed wrong and what it is
@@ -40,7 +41,7 @@ func (s signCertCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		return a.ended(c, result)
+		return errors.Join(a.ended(c, result), s.keep(a, result))
 	})
 }
 

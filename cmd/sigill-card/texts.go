@@ -103,7 +103,7 @@ func (a *app) explainPIN(err error) string {
 func helpTexts(lang string) map[string]string {
 	vars := map[string]string{}
 	for _, key := range []string{"card", "server", "ca", "pinfd", "loginwith", "lang", "json", "list", "login", "fetch", "abandon",
-		"reportloss", "selftest", "version", "order", "yes", "yesloss", "signcert", "eid", "withoutsigning", "existing", "sweep", "yessweep"} {
+		"reportloss", "selftest", "version", "order", "yes", "yesloss", "signcert", "eid", "withoutsigning", "existing", "sweep", "yessweep", "receipt"} {
 		vars[key] = say(lang, "help."+key)
 	}
 	return vars

@@ -32,6 +32,9 @@ type Result struct {
 	Repaired []string
 	// Swept is how many remains of interrupted runs were taken off the card.
 	Swept int
+	// Receipted proves the confirmation, as far as the server gives receipts. It was
+	// not looked at.
+	Receipted wire.Receipted
 }
 
 // Installed is a certificate that a run put on the card.
@@ -147,8 +150,22 @@ func (r *run) end(ctx context.Context, result *Result) error {
 	r.me.Open = nil
 	r.leftovers(ctx, result)
 	result.Download, result.Order, result.Resumed = r.download.ID, r.download.Order, r.resumed
-	result.Installed = r.done
+	result.Installed, result.Receipted = r.done, r.receipted(ctx)
 	return nil
+}
+
+// receipted returns the receipt of the confirmation, and asks for it once more if it did
+// not come with that. Nothing depends on it.
+func (r *run) receipted(ctx context.Context) wire.Receipted {
+	got := r.download.Receipted
+	if got.ReceiptLater == nil {
+		return got
+	}
+	var late wire.Receipt
+	if err := r.session.get(ctx, &late, "receipts", got.ReceiptLater.Event); err != nil {
+		return got
+	}
+	return wire.Receipted{Receipt: &late}
 }
 
 // finish ends a download whose confirmation arrived although its answer did not,
@@ -171,6 +188,11 @@ func (r *run) finish(ctx context.Context, result *Result) error {
 			return err
 		}
 		r.done = append(r.done, installed(add.Slot, cert, id))
+	}
+	// The receipt was in the answer that got lost.
+	var now wire.Download
+	if err := r.session.get(ctx, &now, "downloads", r.download.ID); err == nil {
+		r.download.Receipted = now.Receipted
 	}
 	return r.end(ctx, result)
 }
