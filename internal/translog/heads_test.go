@@ -5,7 +5,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"database/sql"
+	"errors"
 	"io"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -119,5 +122,61 @@ func TestHeadIsSignedAnewAfterALaterOne(t *testing.T) {
 	head, err := logs[0].Head(t.Context(), audit.CertificateTree)
 	if err != nil || head.Size != 2 || head.Time.Before(begun.Add(10*time.Second)) {
 		t.Errorf("the head is of %s, with %d leaves: %v", head.Time, head.Size, err)
+	}
+}
+
+// Who can write the database takes leaves away and the stored head with them, or puts an
+// older head in its place: the process that has seen more signs nothing over what is left.
+func TestForkedTreeWithoutItsHead(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		sql  func(old []byte) (string, []any)
+	}{
+		{"deleted", func([]byte) (string, []any) { return `DELETE FROM log_heads`, nil }},
+		{"replaced", func(old []byte) (string, []any) {
+			return `UPDATE log_heads SET size = 1, note = $1 WHERE log = 'certificates'`, []any{old}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "sigill.db")
+			db := storetest.New(t, store.Config{URL: "sqlite:" + path})
+			raw, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer raw.Close()
+			exec := func(query string, args ...any) {
+				t.Helper()
+				if _, err := raw.ExecContext(t.Context(), query, args...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			now := func() time.Time { return time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC) }
+			logs, sequencers, _ := twoProcesses(t, db, [2]func() time.Time{now, now})
+			add := func(n byte) {
+				t.Helper()
+				addLeaf(t, db, n)
+				if err := sequencers[0].CatchUp(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			add(1)
+			old, err := logs[0].Head(t.Context(), audit.CertificateTree)
+			if err != nil {
+				t.Fatal(err)
+			}
+			add(2)
+			query, args := c.sql(old.Note)
+			exec(query, args...)
+			exec(`DELETE FROM log_leaves WHERE number = 2`)
+			exec(`UPDATE log_tiles SET hashes = substr(hashes, 1, 32) WHERE log = 'certificates'`)
+			addLeaf(t, db, 3) // the second leaf of another history
+			if err := sequencers[0].CatchUp(t.Context()); !errors.Is(err, translog.ErrForked) {
+				t.Errorf("it goes on: %v", err)
+			}
+			if head, err := logs[0].Head(t.Context(), audit.CertificateTree); err == nil && head.Size == 2 {
+				t.Error("a second head of two leaves was signed")
+			}
+		})
 	}
 }

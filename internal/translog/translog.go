@@ -15,6 +15,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,6 +103,9 @@ type Service struct {
 	previous map[tlog.Hash]int64 // those before them
 	covered  int64               // leaves of certificates under a stored head
 	bell     chan struct{}       // closed when covered grows
+	// Each tree under the newest head that this process has stored or found stored: who
+	// takes a row of heads away, or puts an old one in its place, does not reach it.
+	held map[tiles.Name]checkpoint.Checkpoint
 
 	baton chan struct{} // held by who passes for all that wait
 	// How many passes were begun by who waits, and the last one that ended well.
@@ -137,7 +141,7 @@ func New(c Config) (*Service, error) {
 		c.Wait = newByClock
 	}
 	return &Service{Reader: Reader{Store: c.Store, Acts: c.Acts.Log, Certificates: c.Certificates.Log}, config: c,
-		numbers: map[tlog.Hash]int64{}, bell: make(chan struct{}), baton: make(chan struct{}, 1)}, nil
+		numbers: map[tlog.Hash]int64{}, bell: make(chan struct{}), held: map[tiles.Name]checkpoint.Checkpoint{}, baton: make(chan struct{}, 1)}, nil
 }
 
 // Attach returns a service that is driven by q and hears from it. q MUST NOT have been
@@ -176,9 +180,26 @@ func (s *Service) cover(size int64) {
 	s.bell = make(chan struct{})
 }
 
+// hold notes a tree as it is under its stored head.
+func (s *Service) hold(h head) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h.size >= s.held[h.tree].Size {
+		s.held[h.tree] = checkpoint.Checkpoint{Origin: h.log.Origin(), Size: h.size, Root: h.root, Time: h.at}
+	}
+}
+
+// lastHeld returns what this process has noted of the trees.
+func (s *Service) lastHeld() map[tiles.Name]checkpoint.Checkpoint {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.held)
+}
+
 // Heads signs the head of each tree that has grown, or whose head is an hour old, and
 // stores it: [audit.Sequencer.Heads]. It signs nothing, and returns ErrForked, if the tree
-// does not continue the one that was signed last.
+// does not continue the one that was signed last, as it is stored and as this process
+// remembers it.
 func (s *Service) Heads(ctx context.Context) error {
 	for range maxOutrun {
 		if err := s.heads(ctx); !errors.Is(err, errOutrun) {
@@ -197,11 +218,12 @@ const maxOutrun = 32
 
 func (s *Service) heads(ctx context.Context) error {
 	var due []head
+	before := s.lastHeld() // before the snapshot, which then is no older
 	err := s.config.Store.View(ctx, func(tx *Tx) error {
 		due = nil
 		logs := s.logs()
 		for _, tree := range []tiles.Name{audit.ActTree, audit.CertificateTree} { // in one order, for who repeats a run
-			h, err := s.due(tx, tree, logs[tree])
+			h, err := s.due(tx, tree, logs[tree], before[tree])
 			if err != nil {
 				return err
 			}
@@ -228,6 +250,7 @@ func (s *Service) heads(ctx context.Context) error {
 		}
 	}
 	for _, h := range due {
+		s.hold(h)
 		if h.tree == audit.CertificateTree {
 			s.cover(h.size)
 		}
@@ -292,8 +315,9 @@ func (h *head) outrun(tx *Tx) (bool, error) {
 	return false, nil
 }
 
-// due reads a tree and its stored head, and holds the one against the other.
-func (s *Service) due(tx *Tx, tree tiles.Name, log Keyed) (head, error) {
+// due reads a tree and its stored head, and holds the one against the other and against
+// what was before, by this process's memory.
+func (s *Service) due(tx *Tx, tree tiles.Name, log Keyed, before checkpoint.Checkpoint) (head, error) {
 	h := head{tree: tree, log: log, at: s.config.Now()}
 	var err error
 	if h.size, err = tiles.Size(tx, tree); err != nil {
@@ -304,7 +328,7 @@ func (s *Service) due(tx *Tx, tree tiles.Name, log Keyed) (head, error) {
 	}
 	note, err := tx.Head(tree, Newest)
 	if errors.Is(err, ErrNotFound) {
-		return h, nil
+		return h, h.follows(tx, before)
 	} else if err != nil {
 		return h, err
 	}
@@ -313,16 +337,30 @@ func (s *Service) due(tx *Tx, tree tiles.Name, log Keyed) (head, error) {
 	if err != nil {
 		return h, err
 	}
-	if err := Continues(tx, tree, h.size, last); err != nil {
+	if last.Size != before.Size || last.Root != before.Root { // seldom, and it costs reading tiles
+		if err := h.follows(tx, before); err != nil {
+			return h, err
+		}
+	}
+	if err := h.follows(tx, last); err != nil {
 		return h, err
 	}
 	if last.Size == h.size && h.at.Sub(last.Time) < refreshAfter {
-		h.note = note
-	}
-	if h.at.Before(last.Time) { // heads do not go back in time, whatever the clock does
-		h.at = last.Time
+		h.note, h.at = note, last.Time
 	}
 	return h, nil
+}
+
+// follows returns ErrForked if the tree is not the continuation of what c says. Heads do
+// not go back in time behind it, whatever the clock does.
+func (h *head) follows(tx *Tx, c checkpoint.Checkpoint) error {
+	if h.at.Before(c.Time) {
+		h.at = c.Time
+	}
+	if c.Size == 0 {
+		return nil // everything begins with nothing, and so does a process
+	}
+	return Continues(tx, h.tree, h.size, c)
 }
 
 // Continues returns ErrForked if the tree of size leaves is not the continuation of what
