@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/cryptotest"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"sigill/ca"
 	"sigill/internal/store"
 	"sigill/internal/texts"
+	"sigill/internal/translog"
 	"sigill/internal/world"
 	"sigill/orders/register"
 	"sigill/policy"
@@ -34,6 +36,10 @@ type Base struct {
 	scopes []publish.Scope
 	linter publish.Linter
 	keys   map[ca.IssuerID]crypto.Signer
+	// acts and certificates are the logs.
+	acts, certificates translog.Keyed
+	// promised are leaves, by certificate: what was once verified need not be again.
+	promised map[[32]byte][32]byte
 
 	sim *Sim // the schedule under way; nil: the base is being made
 }
@@ -58,7 +64,7 @@ const baseSeed = 1 << 63
 func NewBase(t *testing.T) *Base {
 	t.Helper()
 	cryptotest.SetGlobalRandom(t, baseSeed)
-	b := &Base{T: t, dir: memoryDir(t), keys: map[ca.IssuerID]crypto.Signer{}}
+	b := &Base{T: t, dir: memoryDir(t), keys: map[ca.IssuerID]crypto.Signer{}, promised: map[[32]byte][32]byte{}}
 	if err := b.make(t.Context()); err != nil {
 		t.Fatalf("making the base: %v", err)
 	}
@@ -85,7 +91,14 @@ func (b *Base) make(ctx context.Context) error {
 		return err
 	}
 	defer db.Close()
-	b.world, err = world.New(ctx, world.Config{Stores: world.StoresOf(db), Wrap: b.wrap, Now: b.now})
+	if err := b.makeLogs(); err != nil {
+		return err
+	}
+	_, logs, err := b.logsOver(db.Audit(), db.Translog(), nil)
+	if err != nil {
+		return err
+	}
+	b.world, err = world.New(ctx, world.Config{Stores: world.StoresOf(db), Wrap: b.wrap, Log: logs, Now: b.now})
 	if err != nil {
 		return err
 	}
@@ -151,9 +164,9 @@ func (b *Base) addStatus() (err error) {
 	if b.linter, err = world.NewLinter(); err != nil {
 		return err
 	}
-	for _, id := range []ca.IssuerID{world.PersonCA, world.CardCA} {
+	for _, id := range []ca.IssuerID{world.PersonCA, world.CardCA, world.FunctionCA} {
 		issuer := b.world.Issuers[id]
-		signer, err := ca.NewCRLSigner(issuer.Certificate(), &issuingKey{b, "crl " + id, b.keys[id]})
+		signer, err := ca.NewCRLSigner(issuer.Certificate(), &issuingKey{b, listKey + id, b.keys[id]})
 		if err != nil {
 			return err
 		}
@@ -199,6 +212,9 @@ func (b *Base) open(ctx context.Context, dir string, now func() time.Time) (*sto
 	return store.Open(ctx, store.Config{URL: "sqlite:" + filepath.Join(dir, "sigill.db"), Readers: 1, Now: now})
 }
 
+// listKey is before the name of a key where it signs lists.
+const listKey = "crl "
+
 // issuingKey is the key of an issuing CA. It fails as the schedule says, and
 // every digest that it signs is looked at: it must be one that the database
 // knows, and must not have been signed before.
@@ -231,8 +247,8 @@ func (k *issuingKey) Sign(random io.Reader, digest []byte, opts crypto.SignerOpt
 			return nil, err
 		}
 	}
-	if k.name == world.PersonCA {
-		s.signing(digest)
+	if !strings.HasPrefix(string(k.name), listKey) {
+		s.signing(k.name, digest)
 	}
 	signature, err := k.key.Sign(random, digest, opts)
 	s.note("sign "+string(k.name), outcome(err))

@@ -13,9 +13,11 @@ import (
 	"strings"
 	"time"
 
+	"sigill/ca"
+	"sigill/internal/audit"
 	"sigill/internal/store"
+	"sigill/internal/tiles"
 	"sigill/internal/token"
-	"sigill/internal/world"
 	"sigill/policy"
 )
 
@@ -28,21 +30,23 @@ func errorAs[T error](err error) (T, bool) { return errors.AsType[T](err) }
 // model is what the simulation itself remembers of a schedule, to hold against
 // what the rows say.
 type model struct {
-	had        map[place]bool    // a current eID was seen here
-	blocked    map[string]bool   // cards
-	signed     map[[32]byte]bool // digests by the key of the person CA
-	confirmed  map[string]bool   // downloads that a certificate presented itself to confirm, and which
-	superseded map[string]bool   // serials
-	refusals   map[string]int    // told, by rule
-	before     map[[32]byte]bool // certificates of the base
+	had        map[place]bool           // a current eID was seen here
+	blocked    map[string]bool          // cards
+	signed     map[[32]byte]ca.IssuerID // digests, and by whose key
+	confirmed  map[string]bool          // downloads that a certificate presented itself to confirm, and which
+	superseded map[string]bool          // serials
+	refusals   map[string]int           // told, by rule
+	before     map[[32]byte]bool        // certificates of the base
+	logs       map[tiles.Name]*shown
 }
 
 // place is where one eID stands.
 type place struct{ card, organisation, kind string }
 
 func (m *model) init() {
-	*m = model{had: map[place]bool{}, blocked: map[string]bool{}, signed: map[[32]byte]bool{}, confirmed: map[string]bool{},
-		superseded: map[string]bool{}, refusals: map[string]int{}, before: map[[32]byte]bool{}}
+	*m = model{had: map[place]bool{}, blocked: map[string]bool{}, signed: map[[32]byte]ca.IssuerID{}, confirmed: map[string]bool{},
+		superseded: map[string]bool{}, refusals: map[string]int{}, before: map[[32]byte]bool{},
+		logs: map[tiles.Name]*shown{audit.ActTree: {}, audit.CertificateTree: {}}}
 }
 
 // rows runs a query over the committed state and calls scan for each row.
@@ -92,29 +96,31 @@ func (s *Sim) count(from string, args ...any) int {
 	return n
 }
 
-// signing is called before the key of the person CA signs digest.
-func (s *Sim) signing(digest []byte) {
+// signing is called before the key of an issuing CA signs digest.
+func (s *Sim) signing(issuer ca.IssuerID, digest []byte) {
 	d := [32]byte(digest)
-	if s.signed[d] {
+	if s.signed[d] != "" {
 		s.wrong("the issuing key is asked to sign the same twice")
 	}
-	s.signed[d] = true
-	known := false
-	s.rows(`SELECT tbs, state FROM intents WHERE issuer = ? ORDER BY recorded_at DESC LIMIT 20`, []any{string(world.PersonCA)}, func(r *sql.Rows) error {
-		var tbs []byte
+	s.signed[d] = issuer
+	var known []byte
+	s.rows(`SELECT serial, tbs, state FROM intents WHERE issuer = ? ORDER BY recorded_at DESC LIMIT 20`, []any{string(issuer)}, func(r *sql.Rows) error {
+		var serial, tbs []byte
 		var state string
-		if err := r.Scan(&tbs, &state); err != nil || sha256.Sum256(tbs) != d {
+		if err := r.Scan(&serial, &tbs, &state); err != nil || sha256.Sum256(tbs) != d {
 			return err
 		}
-		known = true
+		known = serial
 		if state != "open" {
 			s.ends["signed too late"]++ // and will lose the guard
 		}
 		return nil
 	})
-	if !known {
+	if known == nil {
 		s.wrong("the issuing key is asked to sign what the database does not know")
+		return
 	}
+	s.inLog(known)
 }
 
 // confirming is called when a certificate presents itself to confirm a download.
@@ -167,6 +173,7 @@ func (s *Sim) checkStep() {
 		s.checkHolder(h, current)
 	}
 	s.checkSuperseded(current)
+	s.checkLogs()
 	if s.checks%s.stride() == 0 {
 		s.checkAll()
 	}
@@ -323,6 +330,8 @@ func (s *Sim) checkAll() {
 	if err != nil {
 		s.wrong("check: %v", err)
 	}
+	s.checkTrees()
+	s.checkPromises()
 	for _, q := range [][2]string{
 		{"serial without intent is revoked", `revocations r WHERE NOT EXISTS (SELECT 1 FROM intents i WHERE i.serial = r.serial)`},
 		{"installed download has an order that is not", `downloads d JOIN orders o ON o.id = d.order_id

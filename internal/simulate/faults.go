@@ -19,6 +19,9 @@ const (
 	SignLost    Fault = "signer: signed, answer lost"
 	SignSlow    Fault = "signer: slow, past its deadline"
 
+	LogRefused Fault = "log: its key refuses"
+	LogSlow    Fault = "log: its key is slow"
+
 	ServerKilled Fault = "server: killed"
 
 	CardPulledBefore Fault = "card: pulled before"
@@ -65,7 +68,7 @@ const (
 // points where it could.
 var typical = map[Fault]float64{
 	StoreBusy: .02, StoreRolledBack: .02, StoreLost: .02, StoreUnsure: .02, StoreAgain: .05, StoreUnread: .01, StoreFull: .004,
-	SignRefused: .08, SignLost: .08, SignSlow: .15, ServerKilled: .025,
+	SignRefused: .08, SignLost: .08, SignSlow: .15, LogRefused: .03, LogSlow: .03, ServerKilled: .025,
 	CardPulledBefore: .015, CardPulledAfter: .015, CardWriteFails: .1, CardWriteTorn: .1, CardDeleteFails: .15, CardDeleteHalf: .15, CardKeyHalf: .12, CardKeyCopied: .06,
 	CardWrongPIN: .05, CardShared: .3, ClientKilled: .008,
 	NetRequestLost: .03, NetAnswerLost: .03, NetTwice: .05, NetDelayed: .04,

@@ -183,7 +183,7 @@ func (s *Sim) useCard(h *holder) {
 		return
 	case s.drawAt(HolderReports):
 		h.ended[everyOne] = true
-		h.last = s.runClient(h, "report lost", func(ctx context.Context, c *cardclient.Client) error { return c.ReportLost(ctx) })
+		h.last = s.runClient(h, "report lost", func(ctx context.Context, c *cardclient.Client) error { _, err := c.ReportLost(ctx); return err })
 		return
 	}
 	switch p := s.rng.Float64(); {

@@ -185,6 +185,13 @@ func slander(route string, body []byte) []byte {
 	return out
 }
 
+// mistake is one that is planted, and what the simulation says of it.
+type mistake struct {
+	name    string
+	plant   Options
+	noticed string
+}
+
 // TestPlantedMistakes: what the simulation looks for, it finds. Each mistake is
 // planted in a service that is otherwise as it is, and must be noticed, for the
 // right reason, within as many schedules as a run of seconds makes.
@@ -192,11 +199,7 @@ func TestPlantedMistakes(t *testing.T) {
 	const enough = 60
 	b := NewBase(t)
 	boasts := 0
-	for _, c := range []struct {
-		name    string
-		plant   Options
-		noticed string
-	}{
+	mistakes := []mistake{
 		{"superseding is left out", forgetting(func(e revocation.Entry) bool { return e.Reason == ca.Superseded }), `certificate\.stray|revoked false, current false`},
 		{"recovery revokes nothing", often(forgetting(func(e revocation.Entry) bool { return e.Rule == "intent.abandoned" }), SignLost), `intent\.abandoned|revoked false`},
 		{"blocking revokes nothing", often(forgetting(func(e revocation.Entry) bool { return e.Rule == "card.blocked" }), AdminBlocks), `blocked and has \d+ certificate that is good`},
@@ -218,7 +221,8 @@ func TestPlantedMistakes(t *testing.T) {
 			return altered[revocation.Tx]{l, func(tx *revocation.Tx) { tx.Entries = partial{tx.Entries} }}
 		}}, SignLost), `the CRL lists it: false|publishing without any fault`},
 		{"the client is told that what is current is revoked", often(Options{Answer: slander}), `the client deletes the key of a current certificate`},
-	} {
+	}
+	for _, c := range append(mistakes, logMistakes(t, b)...) {
 		t.Run(c.name, func(t *testing.T) {
 			for seed := uint64(1); seed <= enough; seed++ {
 				r, err := b.Run(seed, c.plant)

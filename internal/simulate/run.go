@@ -13,7 +13,9 @@ import (
 	"strings"
 	"testing/cryptotest"
 
+	"sigill/internal/audit"
 	"sigill/internal/service"
+	"sigill/internal/translog"
 	"sigill/internal/wire"
 	"sigill/policy"
 	"sigill/revocation"
@@ -30,6 +32,9 @@ type Options struct {
 	Stores func(service.Stores) service.Stores
 	// Ledger stands between the publisher and its store.
 	Ledger func(revocation.Store) revocation.Store
+	// Events and Logs stand between the sequencer, or the logs, and their store.
+	Events func(audit.Store) audit.Store
+	Logs   func(translog.Store) translog.Store
 	// Answer may alter what a server answers to a route.
 	Answer func(route string, body []byte) []byte
 	// Steps bounds a schedule; 0: as the seed says.
@@ -145,6 +150,7 @@ func (s *Sim) cast() error {
 	}
 	s.spawn("sequencer", s.number)
 	s.spawn("publisher", s.publish)
+	s.spawn("renewals", s.renew)
 	s.spawn("administrators", s.administrate)
 	for _, h := range s.holders {
 		s.spawn(h.name, s.live(h))

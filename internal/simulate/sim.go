@@ -24,6 +24,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"regexp"
+	"strings"
 	"time"
 
 	"sigill/internal/store"
@@ -64,6 +65,7 @@ type Sim struct {
 	ends     map[string]int // how what actors did ended
 	diskFull time.Time      // until then nothing can be written
 	outage   time.Time      // until then nothing is issued
+	trouble  time.Time      // until then something goes wrong that lasts
 	calm     bool           // no faults any more
 	closing  bool           // actors are to end
 
@@ -176,6 +178,7 @@ func (s *Sim) ended(what, outcome string) {
 	if s.calm {
 		what = "at last: " + what
 	}
+	outcome, _, _ = strings.Cut(outcome, "\n") // of several errors the first
 	s.ends[what+" = "+anonymous.ReplaceAllString(outcome, "…")]++
 }
 

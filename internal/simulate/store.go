@@ -38,7 +38,9 @@ func (v scoped[T]) Update(ctx context.Context, fn func(*T) error) error {
 	}
 	f := s.draw(StoreBusy, StoreRolledBack, StoreLost, StoreUnsure, StoreAgain, StoreFull)
 	if f == StoreFull {
-		s.diskFull = s.clock.Add(s.between(time.Second, 5*time.Minute))
+		d := s.between(time.Second, 5*time.Minute)
+		s.diskFull = s.clock.Add(d)
+		s.lasts(d)
 	}
 	if f == StoreBusy {
 		return fmt.Errorf("beginning: %w", errInjected)
@@ -107,7 +109,13 @@ func (s *Sim) stores() service.Stores {
 	return all
 }
 
-func (s *Sim) auditStore() audit.Store { return scoped[audit.Tx]{s, "audit", s.db.Audit()} }
+func (s *Sim) auditStore() audit.Store {
+	var events audit.Store = scoped[audit.Tx]{s, "audit", s.db.Audit()}
+	if s.Options.Events != nil {
+		events = s.Options.Events(events)
+	}
+	return events
+}
 
 func (s *Sim) ledger() revocation.Store {
 	var ledger revocation.Store = scoped[revocation.Tx]{s, "revocation", s.db.Revocation()}
