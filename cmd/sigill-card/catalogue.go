@@ -27,7 +27,7 @@ var texts = map[string]text{
 	"help.withoutsigning": {sv: "Byt inte ut eID:ts underskriftscertifikat: det spärras, och ett nytt kan hämtas senare.", en: "Do not replace the eID's signing certificate: it is revoked, and a new one can be fetched later."},
 	"help.existing":       {sv: "Skriv gällande certifikat till kortet igen, om nyckeln finns där och certifikatet saknas.", en: "Write current certificates to the card again, where the key is on it and the certificate is not."},
 	"help.sweep":          {sv: "Ta bort det som avbrutna hämtningar har lämnat på kortet.", en: "Take off the card what interrupted fetches left on it."},
-	"help.receipt":        {sv: "Spara kvittot här. Det visar senare att den nya legitimationen togs i bruk.", en: "Keep the receipt here. It proves later that the new eID was taken into use."},
+	"help.receipt":        {sv: "Spara kvittot här. Det visar senare att detta gjordes.", en: "Keep the receipt here. It proves later that this was done."},
 	"help.yessweep":       {sv: "Fråga inte.", en: "Do not ask."},
 	"help.yesloss":        {sv: "Spärra verkligen.", en: "Really block it."},
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/audit"
 	"sigill/internal/cardclient"
 	"sigill/internal/token"
 	"sigill/internal/wire"
@@ -193,6 +194,7 @@ func (abandonCmd) Run(a *app) error {
 
 type reportLossCmd struct {
 	Yes bool `help:"${yesloss}"`
+	receiptFlag
 }
 
 func (r reportLossCmd) Run(a *app) error {
@@ -201,10 +203,17 @@ func (r reportLossCmd) Run(a *app) error {
 		return errTold
 	}
 	return a.client(func(c *cardclient.Client) error {
-		if err := c.ReportLost(a.ctx); err != nil {
+		number := c.Card.Info().Number
+		done, err := c.ReportLost(a.ctx)
+		if err != nil {
 			return err
 		}
-		return a.print(map[string]bool{"blocked": true}, func() { a.printf("%s\n", a.say("blocked")) })
+		out := struct {
+			Blocked bool `json:"blocked"`
+			*wire.Done
+		}{true, done}
+		return errors.Join(a.print(out, func() { a.printf("%s\n", a.say("blocked")) }),
+			r.keep(a, done.Receipted, audit.CardBlocked, audit.Field{Name: "card", Value: number}))
 	})
 }
 

@@ -37,7 +37,7 @@ func (f fetchCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(a.ended(c, result), f.keep(a, result))
+		return errors.Join(a.ended(c, result), f.keepFetched(a, result))
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"sigill/internal/cardclient"
 	"sigill/internal/durable"
 	"sigill/internal/receipt"
+	"sigill/internal/wire"
 )
 
 // receiptFlag is for what leaves a receipt.
@@ -12,13 +13,21 @@ type receiptFlag struct {
 	Receipt string `placeholder:"FILE" help:"${receipt}"`
 }
 
-// keep writes the receipt of a download, if it is of that one. Its signature is for who
-// has the log's public key to judge, which a holder need not have.
-func (f receiptFlag) keep(a *app, r *cardclient.Result) error {
-	if f.Receipt == "" || r.Download == "" {
+// keepFetched keeps the receipt of a download.
+func (f receiptFlag) keepFetched(a *app, r *cardclient.Result) error {
+	if r.Download == "" {
 		return nil
 	}
-	switch got := r.Receipted; {
+	return f.keep(a, r.Receipted, audit.DownloadConfirmed, audit.Field{Name: "download", Value: r.Download}, audit.Field{Name: "card", Value: r.Card})
+}
+
+// keep writes the receipt of an act, if it is of that one. Its signature is for who has
+// the log's public key to judge, which a holder need not have.
+func (f receiptFlag) keep(a *app, got wire.Receipted, act string, fields ...audit.Field) error {
+	if f.Receipt == "" {
+		return nil
+	}
+	switch {
 	case got.ReceiptLater != nil:
 		a.note("receipt.later")
 		return nil
@@ -26,9 +35,9 @@ func (f receiptFlag) keep(a *app, r *cardclient.Result) error {
 		a.note("receipt.none")
 		return nil
 	}
-	read, err := receipt.Parse(r.Receipted.Receipt.Act, r.Receipted.Receipt.Proof)
+	read, err := receipt.Parse(got.Receipt.Act, got.Receipt.Proof)
 	if err == nil {
-		err = read.About(audit.DownloadConfirmed, audit.Field{Name: "download", Value: r.Download}, audit.Field{Name: "card", Value: r.Card})
+		err = read.About(act, fields...)
 	}
 	if err != nil {
 		a.note("receipt.wrong", clean(err.Error()))

@@ -41,7 +41,7 @@ func (s signCertCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(a.ended(c, result), s.keep(a, result))
+		return errors.Join(a.ended(c, result), s.keepFetched(a, result))
 	})
 }
 

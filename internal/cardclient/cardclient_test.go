@@ -469,7 +469,7 @@ func TestOwnCertificateStays(t *testing.T) {
 
 func TestReportLost(t *testing.T) {
 	s := newScene(t)
-	if err := s.client.ReportLost(t.Context()); err != nil || !s.blocked {
+	if _, err := s.client.ReportLost(t.Context()); err != nil || !s.blocked {
 		t.Errorf("%v, blocked %t", err, s.blocked)
 	}
 }

@@ -158,14 +158,16 @@ func (c *Client) Me(ctx context.Context, as Identity) (*wire.Me, error) {
 }
 
 // ReportLost reports the card as lost: it is blocked, everything on it revoked,
-// and that can't be undone.
-func (c *Client) ReportLost(ctx context.Context) error {
+// and that can't be undone. The card proves nothing any more then: the receipt comes
+// with the answer or not at all.
+func (c *Client) ReportLost(ctx context.Context) (*wire.Done, error) {
 	s, _, err := c.login(ctx, Identity{})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer s.Close()
-	return s.post(ctx, map[string]string{"reason": "lost"}, nil, "block")
+	done := &wire.Done{}
+	return done, s.post(ctx, map[string]string{"reason": "lost"}, done, "block")
 }
 
 // Abandon gives up the open download: its pending certificates are revoked, and
