@@ -12,6 +12,8 @@ import (
 	"encoding/pem"
 	"io"
 	"log/slog"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,9 +26,11 @@ import (
 	"sigill/internal/app"
 	"sigill/internal/auditor/auditortest"
 	"sigill/internal/auditor/remote"
+	"sigill/internal/checkpoint"
 	"sigill/internal/keys"
 	"sigill/internal/lint"
 	"sigill/internal/profiles"
+	"sigill/internal/witness"
 	"sigill/orders/issue"
 	"sigill/policy"
 )
@@ -282,4 +286,69 @@ func (a *audited) ocsp(t *testing.T, der []byte, issuer *x509.Certificate) int {
 		t.Fatal(err)
 	}
 	return answer.Status
+}
+
+// witnessed: a witness has cosigned one history. Whoever is shown another one sees that
+// it did not.
+func (a *audited) witnessed(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "witness")
+	if _, err := witness.Init(dir, "witness.example/1"); err != nil {
+		t.Fatal(err)
+	}
+	var logs []*checkpoint.Log
+	for i := 1; i < len(a.logs); i += 2 {
+		origin, file, _ := strings.Cut(a.logs[i], "=")
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := checkpoint.ReadLog(origin, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		logs = append(logs, l)
+	}
+	w, err := witness.Open(witness.Config{Dir: dir, Logs: logs, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	server := httptest.NewServer(w)
+	defer server.Close()
+	watched := func(from string) string {
+		dir := a.copied(t, from)
+		path := filepath.Join(dir, "sigill.yaml")
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := strings.Replace(string(text), "  witnesses: []", "  witnesses:\n    - url: "+server.URL+"\n      key: "+w.Witness().String(), 1)
+		if err := os.WriteFile(path, []byte(set), 0o600); err != nil || set == string(text) {
+			t.Fatalf("naming the witness: %v", err)
+		}
+		return dir
+	}
+	by := []string{"--witness", w.Witness().String(), "--public", "1ms"}
+	follow := func(state string) []string { return kinds(t, a.follow(t, state, by...)) }
+
+	first := watched(a.pristine)
+	a.serve(t, first)
+	a.changed(t, 3)
+	state := filepath.Join(t.TempDir(), "state")
+	// Witnesses are asked after the log has signed. What they have not seen yet, they will.
+	for deadline := time.Now().Add(time.Minute); ; {
+		got := follow(state)
+		if len(got) == 0 {
+			break
+		}
+		if !slices.Equal(got, []string{"log.unwitnessed"}) || time.Now().After(deadline) {
+			t.Fatalf("found %v", got)
+		}
+		state = filepath.Join(t.TempDir(), "state") // a finding is reported once
+	}
+	// The copy goes on by itself: its own witness is asked in vain.
+	a.serve(t, watched(a.pristine))
+	if got := follow(filepath.Join(t.TempDir(), "state")); !slices.Contains(got, "log.unwitnessed") {
+		t.Errorf("a fork that the witness has not cosigned: found %v", got)
+	}
 }

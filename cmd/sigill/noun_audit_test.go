@@ -141,6 +141,7 @@ func TestAuditor(t *testing.T) {
 	t.Run("tampering with rows", a.rows)
 	t.Run("another history", a.histories)
 	t.Run("keys", a.keys)
+	t.Run("witnessed", a.witnessed)
 	t.Run("period", a.period)
 }
 
