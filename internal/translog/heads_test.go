@@ -1,6 +1,8 @@
 package translog_test
 
 import (
+	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -14,6 +16,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"sigill/ca"
 	"sigill/internal/audit"
 	"sigill/internal/checkpoint"
 	"sigill/internal/store"
@@ -36,22 +39,24 @@ func (p pausing) Sign(r io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 	return p.Signer.Sign(r, digest, opts)
 }
 
+func newKeyed(t *testing.T, name string) translog.Keyed {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := checkpoint.NewLog("two.test/log/"+name, key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return translog.Keyed{Log: log, Signer: key}
+}
+
 // twoProcesses returns two processes' logs over one database, each with its clock, and
 // what the first key does before it signs.
 func twoProcesses(t *testing.T, db *store.DB, clocks [2]func() time.Time) (logs [2]*translog.Service, sequencers [2]*audit.Sequencer, first [2]*func()) {
 	t.Helper()
-	key := func(name string) translog.Keyed {
-		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		log, err := checkpoint.NewLog("two.test/log/"+name, k.Public())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return translog.Keyed{Log: log, Signer: k}
-	}
-	acts, certificates := key("acts"), key("certificates")
+	acts, certificates := newKeyed(t, "acts"), newKeyed(t, "certificates")
 	for i := range logs {
 		first[i], sequencers[i] = new(func()), &audit.Sequencer{Store: db.Audit()}
 		var err error
@@ -178,5 +183,111 @@ func TestForkedTreeWithoutItsHead(t *testing.T) {
 				t.Error("a second head of two leaves was signed")
 			}
 		})
+	}
+}
+
+// broken is a store that writes nothing while it is broken.
+type broken struct {
+	translog.Store
+	now bool
+}
+
+func (b *broken) Update(ctx context.Context, fn func(*translog.Tx) error) error {
+	if b.now {
+		return errors.New("the disk is gone")
+	}
+	return b.Store.Update(ctx, fn)
+}
+
+// thrice lets a wait pass once and look once, and is over.
+type thrice struct{ n int }
+
+func (w *thrice) Next(baton chan<- struct{}, _ <-chan struct{}) (translog.Woken, error) {
+	switch w.n++; w.n {
+	case 1:
+		baton <- struct{}{}
+		return translog.Passes, nil
+	case 2:
+		return translog.Looks, nil
+	}
+	return 0, errors.New("over")
+}
+
+func (*thrice) Stop() {}
+
+// A leaf has its number and its head is signed, but not stored: nobody is told that the
+// log has it, and nobody can read it, until it is.
+func TestNobodyIsToldBeforeTheHeadIsStored(t *testing.T) {
+	db := storetest.SQLite(t)
+	q := &audit.Sequencer{Store: db.Audit()}
+	s := &broken{Store: db.Translog()}
+	logs, err := translog.Attach(q, translog.Config{Store: s, Acts: newKeyed(t, "acts"), Certificates: newKeyed(t, "certificates"), Now: time.Now,
+		Wait: func(context.Context) translog.Waiter { return new(thrice) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await := func(n byte) error {
+		return logs.Await(t.Context(), ca.LogLeaf{Hash: tlog.RecordHash([]byte{n}), Time: time.UnixMilli(1).UTC()})
+	}
+	addLeaf(t, db, 1)
+	if err := await(1); err != nil {
+		t.Fatal(err)
+	}
+	s.now = true
+	addLeaf(t, db, 2)
+	if err := await(2); err == nil {
+		t.Error("told of a head that is not stored")
+	}
+	if index, err := logs.IndexOf(t.Context(), tlog.RecordHash([]byte{2})); err != nil || index != 1 {
+		t.Errorf("the leaf has no number, so that nothing was tried: %d, %v", index, err)
+	}
+	s.now = false
+	if err := await(2); err != nil {
+		t.Errorf("with the disk again: %v", err)
+	}
+}
+
+// Only the log's own promise, for these very bytes, is one.
+func TestCheckSCT(t *testing.T) {
+	db := storetest.SQLite(t)
+	service := func() *translog.Service {
+		s, err := translog.New(translog.Config{Store: db.Translog(), Acts: newKeyed(t, "acts"), Certificates: newKeyed(t, "certificates"), Now: time.Now,
+			Pass: func(context.Context) (int, error) { return 0, nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	own, other := service(), service()
+	p := ca.PreCert{IssuerKeyHash: [32]byte{1}, TBS: []byte("to be signed")}
+	promise, err := own.Promise(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if leaf, err := own.Check(promise.SCTList, p); err != nil || leaf != promise.Leaf {
+		t.Errorf("own promise: %+v, %v", leaf, err)
+	}
+	if _, err := other.Check(promise.SCTList, p); err == nil {
+		t.Error("another log's promise is believed")
+	}
+	changed := bytes.Clone(promise.SCTList)
+	changed[len(changed)-1] ^= 1
+	later := bytes.Clone(promise.SCTList)
+	later[2+2+1+32+7] ^= 1 // the last octet of the time
+	for name, c := range map[string]struct {
+		list []byte
+		p    ca.PreCert
+	}{
+		"other bytes":         {promise.SCTList, ca.PreCert{IssuerKeyHash: p.IssuerKeyHash, TBS: []byte("to be signee")}},
+		"other issuer":        {promise.SCTList, ca.PreCert{TBS: p.TBS}},
+		"changed signature":   {changed, p},
+		"other time":          {later, p},
+		"nothing":             {nil, p},
+		"octets behind":       {append(bytes.Clone(promise.SCTList), 0), p},
+		"list without an SCT": {[]byte{0, 0}, p},
+	} {
+		if _, err := own.Check(c.list, c.p); err == nil {
+			t.Errorf("%s: believed", name)
+		}
 	}
 }
