@@ -179,6 +179,62 @@ func TestWitnesses(t *testing.T) {
 	a.finds(finding.Unwatched) // a witness that is shown another log does not cosign this one
 }
 
+// The newest checkpoint is mostly not cosigned yet; what witnesses have cosigned is in the
+// public proofs. It must be the log that is shown here.
+func TestWhatWitnessesHaveCosigned(t *testing.T) {
+	key, err := checkpoint.GenerateCosigner("witness.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := checkpoint.NewCosigner(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := auditortest.Founded(t)
+	seen := s.Fork() // what the witness is shown
+	public := func(of *auditortest.Scene) func(context.Context, auditor.Tree, tlog.Hash, int64) ([]byte, error) {
+		return func(_ context.Context, tree auditor.Tree, leaf tlog.Hash, _ int64) ([]byte, error) {
+			l := of.Logs[tree]
+			for i := range l.Size {
+				if l.Hashes[tlog.StoredHashIndex(0, i)] == leaf {
+					path, err := tlog.ProveRecord(l.Size, i, l)
+					return checkpoint.Proof{Index: i, Hashes: path, Note: l.Note}.Text(), err
+				}
+			}
+			return nil, auditor.ErrUnshown
+		}
+	}
+	with := func(c *auditor.Config) {
+		c.Witnesses, c.Public = []checkpoint.Witness{w.Witness()}, 24*time.Hour
+		c.Proof = func(ctx context.Context, tree auditor.Tree, leaf tlog.Hash, index int64) ([]byte, error) {
+			return public(seen)(ctx, tree, leaf, index)
+		}
+	}
+	a := begin(t, s, with)
+	a.look()
+	s.EID(s.Person(), "ordinary", s.Admins[0], s.Admins[1])
+	s.Sign()
+	same := s.Fork()
+	s.EID(s.Person(), "ordinary", s.Admins[0], s.Admins[1])
+	s.Sign()
+
+	other := seen.Fork() // another log than the one that is shown here
+	other.EID(other.Person(), "ordinary", other.Admins[1], other.Admins[0])
+	other.Sign()
+	cosign(t, other, w)
+	cosign(t, same, w)
+	seen = other
+	r := a.look()
+	if got := wrong(r); !slices.Equal(got, []string{"log.forked"}) || len(r.Findings[0].Evidence) != 2 {
+		t.Errorf("found %v", r.Findings)
+	}
+	seen = same
+	r = a.look()
+	if got := wrong(r); len(got) > 0 || r.Logs[1].Witnessed != same.Logs[auditor.Acts].Size || r.Logs[1].Size == r.Logs[1].Witnessed {
+		t.Errorf("found %v, logs %+v", r.Findings, r.Logs)
+	}
+}
+
 // relying is what relying parties are told.
 type relying struct {
 	t       *testing.T
