@@ -203,7 +203,10 @@ func (r reportLossCmd) Run(a *app) error {
 		return errTold
 	}
 	return a.client(func(c *cardclient.Client) error {
-		number := c.Card.Info().Number
+		var of []audit.Field
+		if number := c.Card.Info().Number; number != "" { // not every card tells it
+			of = []audit.Field{{Name: "card", Value: number}}
+		}
 		done, err := c.ReportLost(a.ctx)
 		if err != nil {
 			return err
@@ -213,7 +216,7 @@ func (r reportLossCmd) Run(a *app) error {
 			*wire.Done
 		}{true, done}
 		return errors.Join(a.print(out, func() { a.printf("%s\n", a.say("blocked")) }),
-			r.keep(a, done.Receipted, audit.CardBlocked, audit.Field{Name: "card", Value: number}))
+			r.keep(a, done.Receipted, audit.CardBlocked, of...))
 	})
 }
 

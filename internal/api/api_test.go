@@ -59,11 +59,17 @@ func (j *journal) String() string {
 
 func serve(t *testing.T, change ...func(*server, *api.Config)) *server {
 	t.Helper()
+	return serveOver(t, worldtest.New(t), change...)
+}
+
+// serveOver is serve over a world that is there.
+func serveOver(t *testing.T, scene *worldtest.Scene, change ...func(*server, *api.Config)) *server {
+	t.Helper()
 	catalogue, err := texts.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{Scene: worldtest.New(t), t: t, log: new(journal)}
+	s := &server{Scene: scene, t: t, log: new(journal)}
 	c := api.Config{Register: s.Register, Orders: s.Orders, Downloads: s.Downloads,
 		IssuerCertificate: func(id string) []byte {
 			if i, err := s.Issuers.Issuer(ca.IssuerID(id)); err == nil {
