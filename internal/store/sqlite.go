@@ -69,7 +69,9 @@ type lite struct {
 }
 
 func openSQLite(ctx context.Context, path string, cfg Config, count *counters) (engine, error) {
-	writers, err := sql.Open("sqlite", sqliteDSN(path, cfg.pragmas...))
+	// What is erased is overwritten: SQLite otherwise leaves names in free space, for
+	// whoever reads the file, and copies it to every backup.
+	writers, err := sql.Open("sqlite", sqliteDSN(path, append([]string{"secure_delete(1)"}, cfg.pragmas...)...))
 	if err != nil {
 		return nil, err
 	}
