@@ -31,13 +31,14 @@ type Judge struct {
 	issuers *rederive.Issuers
 	log     *checkpoint.Log // of certificates
 
-	mu  sync.Mutex
-	all map[string]*Order // guarded by mu
+	mu      sync.Mutex
+	all     map[string]*Order                      // guarded by mu
+	signers map[[sha256.Size]byte]*rederive.Signer // guarded by mu; those that are good
 }
 
 // New returns a Judge.
 func New(s source.Source, b *book.Book, issuers *rederive.Issuers, log *checkpoint.Log) *Judge {
-	return &Judge{source: s, book: b, issuers: issuers, log: log, all: map[string]*Order{}}
+	return &Judge{source: s, book: b, issuers: issuers, log: log, all: map[string]*Order{}, signers: map[[sha256.Size]byte]*rederive.Signer{}}
 }
 
 const cachedOrders = 4096
@@ -74,6 +75,28 @@ func (j *Judge) get(id string) *Order {
 		j.all[id] = o
 	}
 	return o
+}
+
+// signer reads a signer's certificate, once: a few administrators sign for thousands.
+func (j *Judge) signer(der []byte) (*rederive.Signer, error) {
+	name := sha256.Sum256(der)
+	j.mu.Lock()
+	known := j.signers[name]
+	j.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	s, err := rederive.NewSigner(der, j.issuers, j.log)
+	if err != nil {
+		return nil, err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.signers) >= cachedOrders {
+		clear(j.signers)
+	}
+	j.signers[name] = s
+	return s, nil
 }
 
 // Order judges what an order rests on.
@@ -144,7 +167,11 @@ func (j *Judge) statements(tx *book.Tx, out *Order, o *book.Order, e *source.Evi
 			out.find(finding.ApprovalForged, o.Placed, "a statement stands behind the order that no act tells of", "order", o.ID, "signed", content)
 			continue
 		}
-		sig, err := s.Verify(out.Document, e.Order, j.issuers, j.log)
+		by, err := j.signer(s.Certificate)
+		var sig rederive.Signature
+		if err == nil {
+			sig, err = s.Verify(out.Document, e.Order, by)
+		}
 		if err != nil {
 			out.find(finding.ApprovalForged, act.Number, "a statement behind the order does not hold: "+err.Error(), "order", o.ID, "signed", content)
 			continue
@@ -153,11 +180,11 @@ func (j *Judge) statements(tx *book.Tx, out *Order, o *book.Order, e *source.Evi
 		if err != nil {
 			return err
 		}
-		if by, ok := keys[sig.Certificate]; ok && by != sig.By {
+		if by, ok := keys[sig.Fingerprint]; ok && by != sig.By {
 			why = "one certificate has signed for two persons"
 		}
-		if keys[sig.Certificate] = sig.By; why != "" {
-			out.find(finding.ApprovalForged, act.Number, "a statement behind the order does not hold: "+why, "order", o.ID, "signed", content, "certificate", sig.Certificate)
+		if keys[sig.Fingerprint] = sig.By; why != "" {
+			out.find(finding.ApprovalForged, act.Number, "a statement behind the order does not hold: "+why, "order", o.ID, "signed", content, "certificate", sig.Fingerprint)
 			continue
 		}
 		out.signers = append(out.signers, signer{name, act.Number, sig.Act == statement.ActPlace})
@@ -184,7 +211,7 @@ func signerOf(tx *book.Tx, sig rederive.Signature, act *book.Approval, o *book.O
 	switch {
 	case c.Leaf < 0 || c.Hash != sig.Leaf || c.Intent < 0 || c.Intent > act.Number:
 		return "", "the signer's certificate is not in the log", nil
-	case sig.Certificate != act.Certificate:
+	case sig.Fingerprint != act.Certificate:
 		return "", "another certificate signed than the act names", nil
 	case sig.At.Before(sig.NotBefore) || sig.At.After(sig.NotAfter) || c.Ended >= 0 && c.EndedAt < book.Micro(sig.At):
 		return "", "the signer's certificate was not valid then", nil
@@ -199,7 +226,7 @@ func signerOf(tx *book.Tx, sig rederive.Signature, act *book.Approval, o *book.O
 		if at, bad := strconv.ParseInt(closed, 10, 64); closed != "" && (bad != nil || at <= act.Number) {
 			why = "an officer signed after the ceremony was closed"
 		}
-		return sig.Certificate, why, nil
+		return sig.Fingerprint, why, nil
 	}
 	switch {
 	case c.Profile != profileAuthentication || c.LoA != "3":

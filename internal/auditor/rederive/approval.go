@@ -1,6 +1,7 @@
 package rederive
 
 import (
+	"crypto"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -24,52 +25,60 @@ type Statement struct {
 
 // Signature is a statement that verifies over an order.
 type Signature struct {
-	Act     string // order.place or order.approve
-	By      string // person id, or officer:1
-	At      time.Time
-	Content string // SHA-256 of what was signed, hexadecimal
-	// Certificate is the fingerprint of the signer's, Serial its serial and Leaf the hash
-	// of the leaf that the log must have for it.
-	Certificate string
+	*Signer
+	Act string // order.place or order.approve
+	By  string // person id, or officer:1
+	At  time.Time
+}
+
+// Signer is a certificate that one of the CAs has signed and that carries the log's
+// promise, as one who signs statements. Whose it is, and whether it is in the log, is for
+// the caller to know.
+type Signer struct {
+	key         crypto.PublicKey
+	Fingerprint string // hexadecimal
 	Serial      string
-	Leaf        string
+	Leaf        string // hash of the leaf that the log must have for it, hexadecimal
 	NotBefore   time.Time
 	NotAfter    time.Time
 }
 
-// Verify checks that a statement is one about this order (document is its bytes), that
-// its signature verifies under its certificate, and that the certificate is one that the
-// given CAs have signed and that carries the log's promise. Whose certificate it is, and
-// whether it is in the log, is for the caller to know.
-func (s Statement) Verify(d *Document, document []byte, issuers *Issuers, log *checkpoint.Log) (Signature, error) {
-	var out Signature
+// NewSigner reads the certificate of a signer. It is slow beside the rest: who sees the
+// same signers again and again keeps them.
+func NewSigner(der []byte, issuers *Issuers, log *checkpoint.Log) (*Signer, error) {
+	cert, err := x509.ParseCertificate(der)
+	if x509.IsFatal(err) {
+		return nil, errors.New("its certificate is none")
+	}
+	entry, err := LeafOf(der, issuers, log)
+	if err != nil {
+		return nil, errors.New("its certificate is not the CA's, or not in the log")
+	}
+	serial, _ := ca.SerialOf(cert.SerialNumber)
+	fingerprint := sha256.Sum256(der)
+	return &Signer{key: cert.PublicKey, Fingerprint: hex.EncodeToString(fingerprint[:]), Serial: serial.String(), Leaf: hex.EncodeToString(entry.Hash[:]),
+		NotBefore: cert.NotBefore, NotAfter: cert.NotAfter}, nil
+}
+
+// Verify checks that a statement is one about this order (document is its bytes) and that
+// its signature is that of the signer, whose certificate stands with it.
+func (s Statement) Verify(d *Document, document []byte, by *Signer) (Signature, error) {
 	st, err := statement.Parse(s.Content)
 	if err != nil {
-		return out, errors.New("it is not in the form of a statement")
+		return Signature{}, errors.New("it is not in the form of a statement")
 	}
 	switch {
 	case st.Act != statement.ActPlace && st.Act != statement.ActApprove:
-		return out, errors.New("it neither places nor approves an order")
+		return Signature{}, errors.New("it neither places nor approves an order")
 	case st.Subject != d.Order || st.Content != sha256.Sum256(document):
-		return out, errors.New("it is about another order")
+		return Signature{}, errors.New("it is about another order")
 	case st.For != d.Person || st.Card != d.Card:
-		return out, errors.New("it is for another person or card")
+		return Signature{}, errors.New("it is for another person or card")
 	}
-	cert, err := x509.ParseCertificate(s.Certificate)
-	if x509.IsFatal(err) {
-		return out, errors.New("its certificate is none")
+	if err := statement.Verify(by.key, s.Content, s.Signature); err != nil {
+		return Signature{}, errors.New("its signature does not verify")
 	}
-	if err := statement.Verify(cert.PublicKey, s.Content, s.Signature); err != nil {
-		return out, errors.New("its signature does not verify")
-	}
-	entry, err := LeafOf(s.Certificate, issuers, log)
-	if err != nil {
-		return out, errors.New("its certificate is not the CA's, or not in the log")
-	}
-	serial, _ := ca.SerialOf(cert.SerialNumber)
-	content, fingerprint := sha256.Sum256(s.Content), sha256.Sum256(s.Certificate)
-	return Signature{Act: st.Act, By: st.By, At: st.At, Content: hex.EncodeToString(content[:]), Certificate: hex.EncodeToString(fingerprint[:]),
-		Serial: serial.String(), Leaf: hex.EncodeToString(entry.Hash[:]), NotBefore: cert.NotBefore, NotAfter: cert.NotAfter}, nil
+	return Signature{Act: st.Act, By: st.By, At: st.At, Signer: by}, nil
 }
 
 // Serial returns the serial number of the entry's certificate, 32 hexadecimal digits,

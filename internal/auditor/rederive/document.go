@@ -13,6 +13,7 @@ import (
 // certificate must agree with, in the order's own names.
 type Document struct {
 	Version      int       `json:"version"`
+	Salt         string    `json:"salt"` // not in orders of before
 	Order        string    `json:"order"`
 	Type         string    `json:"type"`
 	Organisation string    `json:"organisation"`
