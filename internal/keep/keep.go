@@ -143,10 +143,10 @@ type Keeper struct {
 // standing is how a place stands; guarded by the Keeper's mu.
 type standing struct {
 	Place
-	asking  sync.Mutex // one asks at a time
-	verdict State      // Unasked, Trusted, Restored or Forked
-	why     error      // of the verdict
-	err     error      // of the last try
+	asking  chan struct{} // held by who asks
+	verdict State         // Unasked, Trusted, Restored or Forked
+	why     error         // of the verdict
+	err     error         // of the last try
 	brought map[tiles.Name]int64
 	behind  time.Time // since when it lacks a head; zero: it does not
 	failed  int64
@@ -161,7 +161,7 @@ func New(c Config) (*Keeper, error) {
 	k := &Keeper{config: c, state: Alone}
 	for _, p := range c.Places {
 		k.state = Unasked
-		k.places = append(k.places, &standing{Place: p, verdict: Unasked, brought: map[tiles.Name]int64{}})
+		k.places = append(k.places, &standing{Place: p, asking: make(chan struct{}, 1), verdict: Unasked, brought: map[tiles.Name]int64{}})
 	}
 	return k, nil
 }
@@ -288,10 +288,14 @@ func (k *Keeper) due(ctx context.Context, p *standing) bool {
 
 // ask brings the newest heads to a place and notes what that says.
 func (k *Keeper) ask(ctx context.Context, p *standing) {
-	p.asking.Lock()
-	defer p.asking.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
+	select {
+	case p.asking <- struct{}{}:
+		defer func() { <-p.asking }()
+	case <-ctx.Done():
+		return // who asks now notes what comes of it
+	}
 	began := k.config.Now()
 	heads, err := k.newest(ctx)
 	if err != nil {
