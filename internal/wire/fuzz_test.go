@@ -15,6 +15,7 @@ func documents() []func() any {
 		func() any { return new(wire.Begin) }, func() any { return new(wire.Submit) }, func() any { return new(wire.Confirm) },
 		func() any { return new(wire.Removed) }, func() any { return new(wire.Block) }, func() any { return new(wire.Download) },
 		func() any { return new(wire.Item) }, func() any { return new(wire.Me) }, func() any { return new(wire.Problem) },
+		func() any { return new(wire.Receipt) }, func() any { return new(wire.Done) }, func() any { return new(wire.PersonEnded) },
 	}
 }
 
@@ -27,6 +28,8 @@ func FuzzCardDocument(f *testing.F) {
 		`{"slot":"signing","state":"signed","certificate":"MAA=","issuer":"MAA="}`,
 		`{"card":"9752000000000000017","name":"Åsa","loa":3,"eids":[],"offers":[],"cardExpires":"2031-01-01T00:00:00Z","minClient":"0.1"}`,
 		`{"type":"urn:sigill:problem:refused","title":"t","status":403,"rule":"key.proof"}`,
+		`{"act":"{}","proof":"c2sp.org/tlog-proof@v1\n"}`, `{"receiptLater":{"event":"evt_1"}}`,
+		`{"receipt":{"act":"{}","proof":""},"certificates":[{"serial":"00","receiptLater":{"event":"evt_1"}}]}`,
 	} {
 		f.Add(uint8(i), []byte(text))
 	}
