@@ -291,3 +291,40 @@ func TestCheckSCT(t *testing.T) {
 		}
 	}
 }
+
+// While nothing may be numbered no head is signed anew: the tree may be an old one.
+func TestHeldLogsSignNothing(t *testing.T) {
+	db := storetest.SQLite(t)
+	at := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+	now := func() time.Time { return at }
+	logs, sequencers, _ := twoProcesses(t, db, [2]func() time.Time{now, now})
+	held := true
+	sequencers[0].Hold = func() bool { return held }
+	if err := logs[0].Heads(t.Context()); err != nil { // a new installation has to show something
+		t.Fatal(err)
+	}
+	first, err := logs[0].Head(t.Context(), audit.CertificateTree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addLeaf(t, db, 1)
+	at = at.Add(24 * time.Hour)
+	for _, do := range []func() error{
+		func() error { return logs[0].Heads(t.Context()) },
+		func() error { return sequencers[0].CatchUp(t.Context()) },
+	} {
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+		if head, err := logs[0].Head(t.Context(), audit.CertificateTree); err != nil || string(head.Note) != string(first.Note) {
+			t.Errorf("a head of %s, with %d leaves: %v", head.Time, head.Size, err)
+		}
+	}
+	held = false
+	if err := sequencers[0].CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if head, err := logs[0].Head(t.Context(), audit.CertificateTree); err != nil || head.Size != 1 || !head.Time.Equal(at) {
+		t.Errorf("afterwards a head of %s, with %d leaves: %v", head.Time, head.Size, err)
+	}
+}

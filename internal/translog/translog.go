@@ -96,7 +96,8 @@ type Config struct {
 // [sigill/ca.Log] and is safe for concurrent use.
 type Service struct {
 	Reader
-	config Config
+	config  Config
+	waiting func() bool // nothing may be added to the logs now; nil: never
 
 	mu       sync.Mutex
 	numbers  map[tlog.Hash]int64 // leaves that this process has numbered lately
@@ -153,6 +154,7 @@ func Attach(q *audit.Sequencer, c Config) (*Service, error) {
 		return nil, err
 	}
 	q.Grown, q.Heads = s.Grown, s.Heads
+	s.waiting = func() bool { return q.Hold != nil && q.Hold() }
 	return s, nil
 }
 
@@ -200,6 +202,10 @@ func (s *Service) lastHeld() map[tiles.Name]checkpoint.Checkpoint {
 // stores it: [audit.Sequencer.Heads]. It signs nothing, and returns ErrForked, if the tree
 // does not continue the one that was signed last, as it is stored and as this process
 // remembers it.
+//
+// While the sequencer is held it signs a tree that has no head yet, and nothing else: the
+// database may be old, and a new time over a tree that was larger once would say by the
+// log's own key that it has lost leaves.
 func (s *Service) Heads(ctx context.Context) error {
 	for range maxOutrun {
 		if err := s.heads(ctx); !errors.Is(err, errOutrun) {
@@ -219,6 +225,7 @@ const maxOutrun = 32
 func (s *Service) heads(ctx context.Context) error {
 	var due []head
 	before := s.lastHeld() // before the snapshot, which then is no older
+	waiting := s.waiting != nil && s.waiting()
 	err := s.config.Store.View(ctx, func(tx *Tx) error {
 		due = nil
 		logs := s.logs()
@@ -226,6 +233,9 @@ func (s *Service) heads(ctx context.Context) error {
 			h, err := s.due(tx, tree, logs[tree], before[tree])
 			if err != nil {
 				return err
+			}
+			if waiting && h.last != nil {
+				continue
 			}
 			due = append(due, h)
 		}
