@@ -130,6 +130,24 @@ func TestHeadIsSignedAnewAfterALaterOne(t *testing.T) {
 	}
 }
 
+// writable returns a database and what writes to it past the store.
+func writable(t *testing.T) (*store.DB, func(query string, args ...any)) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "sigill.db")
+	db := storetest.New(t, store.Config{URL: "sqlite:" + path})
+	raw, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { raw.Close() })
+	return db, func(query string, args ...any) {
+		t.Helper()
+		if _, err := raw.ExecContext(t.Context(), query, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Who can write the database takes leaves away and the stored head with them, or puts an
 // older head in its place: the process that has seen more signs nothing over what is left.
 func TestForkedTreeWithoutItsHead(t *testing.T) {
@@ -143,19 +161,7 @@ func TestForkedTreeWithoutItsHead(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "sigill.db")
-			db := storetest.New(t, store.Config{URL: "sqlite:" + path})
-			raw, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer raw.Close()
-			exec := func(query string, args ...any) {
-				t.Helper()
-				if _, err := raw.ExecContext(t.Context(), query, args...); err != nil {
-					t.Fatal(err)
-				}
-			}
+			db, exec := writable(t)
 			now := func() time.Time { return time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC) }
 			logs, sequencers, _ := twoProcesses(t, db, [2]func() time.Time{now, now})
 			add := func(n byte) {
@@ -326,5 +332,29 @@ func TestHeldLogsSignNothing(t *testing.T) {
 	}
 	if head, err := logs[0].Head(t.Context(), audit.CertificateTree); err != nil || head.Size != 1 || !head.Time.Equal(at) {
 		t.Errorf("afterwards a head of %s, with %d leaves: %v", head.Time, head.Size, err)
+	}
+}
+
+// A row that says that a leaf has a place in the log, where another leaf is, lets nothing
+// be signed.
+func TestPlaceIsHeldAgainstTheTree(t *testing.T) {
+	db, exec := writable(t)
+	logs, sequencers, _ := twoProcesses(t, db, [2]func() time.Time{time.Now, time.Now})
+	sequencers[1].Hold = func() bool { return true } // it only looks
+	addLeaf(t, db, 1)
+	if err := sequencers[0].CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	addLeaf(t, db, 2)
+	leaf := func(n byte) ca.LogLeaf { return ca.LogLeaf{Hash: tlog.RecordHash([]byte{n})} }
+	if err := logs[1].Await(t.Context(), leaf(1)); err != nil {
+		t.Errorf("numbered elsewhere: %v", err)
+	}
+	exec(`DELETE FROM log_leaves WHERE number = 1`)
+	exec(`UPDATE log_leaves SET number = 1`)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := logs[1].Await(ctx, leaf(2)); err == nil {
+		t.Error("a leaf that is not in the tree is in the log")
 	}
 }

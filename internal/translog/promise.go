@@ -14,6 +14,7 @@ import (
 	"sigill/ca"
 	"sigill/internal/audit"
 	"sigill/internal/checkpoint"
+	"sigill/internal/tiles"
 )
 
 // Leaf returns the Merkle leaf of a certificate that is to be signed (RFC 6962, 3.4).
@@ -150,24 +151,30 @@ func (s *Service) kept(leaf tlog.Hash) (bool, <-chan struct{}) {
 	return ok && number <= s.covered, s.bell
 }
 
-// lookFor reads whether a stored head covers the leaf.
+// lookFor reads whether a stored head covers the leaf. What its row says of its place is
+// held against the tree under that head: a certificate is signed because of it, and who
+// can write a row has not thereby written the log.
 func (s *Service) lookFor(ctx context.Context, leaf tlog.Hash) (bool, error) {
-	number, size := int64(0), int64(0)
 	err := s.config.Store.View(ctx, func(tx *Tx) error {
-		var err error
-		if number, err = tx.LeafNumber(leaf); err != nil {
-			return err
-		}
-		note, err := tx.Head(audit.CertificateTree, Newest)
+		number, err := tx.LeafNumber(leaf)
 		if err != nil {
 			return err
 		}
-		head, err := s.Reader.Certificates.Open(note)
-		size = head.Size
-		return err
+		head, err := s.head(tx, audit.CertificateTree, Newest)
+		if err == nil && number > head.Size {
+			err = ErrNotFound // not yet
+		}
+		if err != nil {
+			return err
+		}
+		hashes, err := tiles.Inclusion(tx, audit.CertificateTree, number-1, head.Size)
+		if err != nil {
+			return err
+		}
+		return checkpoint.CheckLeaf(head.Checkpoint, number-1, leaf, hashes)
 	})
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
-	return err == nil && number <= size, err
+	return err == nil, err
 }
