@@ -206,8 +206,14 @@ func retell(tx *Tx, of revocation.Entry, told []revocation.Entry) (bool, error) 
 			all = append(all, e)
 		}
 	}
+	listed := func(e revocation.Entry) int { // it knows less than the act that it tells again
+		if e.Rule == RuleListed {
+			return 1
+		}
+		return 0
+	}
 	slices.SortStableFunc(all, func(a, b revocation.Entry) int {
-		return cmp.Compare(a.At.Truncate(time.Second).Unix(), b.At.Truncate(time.Second).Unix())
+		return cmp.Or(cmp.Compare(a.At.Truncate(time.Second).Unix(), b.At.Truncate(time.Second).Unix()), cmp.Compare(listed(a), listed(b)))
 	})
 	for _, e := range all {
 		e.Serial, e.Issuer, e.Partition, e.NotAfter = of.Serial, of.Issuer, of.Partition, of.NotAfter
