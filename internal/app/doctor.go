@@ -63,6 +63,17 @@ func Doctor(ctx context.Context, dir string, now func() time.Time) ([]Finding, e
 	if err != nil {
 		return nil, err
 	}
+	risks, err := db.Risks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, risk := range risks {
+		grade := Red
+		if cfg.Environment == config.Test {
+			grade = Yellow
+		}
+		say(grade, "database", "%s", risk)
+	}
 	if violations == 0 {
 		say(Green, "database", "all rows agree with each other")
 	}

@@ -55,6 +55,49 @@ func openPool(url string, size int, params map[string]string) (*sql.DB, error) {
 	return pool, nil
 }
 
+// durableCommits returns what writers set for themselves. A server, database or role whose
+// synchronous_commit is off answers a COMMIT before it is durable: a certificate would have
+// left, and a head of a log been shown, whose rows a crash of the server takes back. What
+// is stronger than on (remote_apply) stays.
+func durableCommits(ctx context.Context, url string) (map[string]string, error) {
+	pool, err := openPool(url, 1, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer pool.Close()
+	var setting string
+	if err := pool.QueryRowContext(ctx, `SELECT current_setting('synchronous_commit')`).Scan(&setting); err != nil {
+		return nil, fmt.Errorf("reading settings: %w", err)
+	}
+	if setting == "off" {
+		return map[string]string{"synchronous_commit": "on"}, nil
+	}
+	return nil, nil
+}
+
+// Risks names settings of the database's server that make what is committed less than
+// durable, in words; it is empty for SQLite, where they are this program's.
+func (db *DB) Risks(ctx context.Context) ([]string, error) {
+	if db.dialect.name != "postgres" {
+		return nil, nil
+	}
+	var out []string
+	err := db.view(ctx, func(t *tx) error {
+		out = nil
+		for _, name := range []string{"fsync", "full_page_writes"} {
+			setting := ""
+			if _, err := t.one("reading setting", `SELECT current_setting($1)`, []any{name}, &setting); err != nil {
+				return err
+			}
+			if setting == "off" {
+				out = append(out, fmt.Sprintf("PostgreSQL's %s is off: after a crash of its machine, certificates that were handed out may be unknown and the logs fork", name))
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
 // postgres runs each Update in a SERIALIZABLE transaction of its own; the server
 // groups their commits itself.
 type postgres struct {
@@ -69,7 +112,11 @@ type postgres struct {
 }
 
 func openPostgres(ctx context.Context, url string, cfg Config, count *counters) (engine, error) {
-	writers, err := openPool(url, cfg.Writers, nil)
+	params, err := durableCommits(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	writers, err := openPool(url, cfg.Writers, params)
 	if err != nil {
 		return nil, err
 	}

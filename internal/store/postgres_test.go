@@ -228,3 +228,58 @@ func TestWritten(t *testing.T) {
 		}
 	})
 }
+
+// A commit is durable when it is answered, whatever the database's default says.
+func TestCommitsAreDurable(t *testing.T) {
+	url := server.URL(t)
+	pool, err := openPool(url, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	var name string
+	if err := pool.QueryRow(`SELECT current_database()`).Scan(&name); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Exec(`ALTER DATABASE ` + name + ` SET synchronous_commit = off`); err != nil {
+		t.Fatal(err)
+	}
+	db := opened(t, Config{URL: url})
+	err = db.update(t.Context(), func(tx *tx) error {
+		setting := ""
+		_, err := tx.one("reading setting", `SELECT current_setting('synchronous_commit')`, nil, &setting)
+		if setting != "on" {
+			t.Errorf("synchronous_commit is %s where it is written", setting)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if risks, err := db.Risks(t.Context()); err != nil || len(risks) != 0 {
+		t.Errorf("risks %v: %v", risks, err)
+	}
+	// What only the server decides is told: a crash of its machine would lose it.
+	if _, err := pool.Exec(`ALTER SYSTEM SET full_page_writes = off`); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		for _, undo := range []string{`ALTER SYSTEM RESET full_page_writes`, `SELECT pg_reload_conf()`} {
+			if _, err := pool.Exec(undo); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	if _, err := pool.Exec(`SELECT pg_reload_conf()`); err != nil {
+		t.Fatal(err)
+	}
+	for setting := ""; setting != "off"; {
+		// The server hears of it when it likes; each question gives it time.
+		if err := pool.QueryRowContext(t.Context(), `SELECT current_setting('full_page_writes')`).Scan(&setting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if risks, err := db.Risks(t.Context()); err != nil || len(risks) != 1 {
+		t.Errorf("risks %v: %v", risks, err)
+	}
+}
