@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sigill/ca"
 	"sigill/internal/audit"
 	"sigill/internal/auditor"
 	"sigill/internal/auditor/auditortest"
@@ -255,6 +256,10 @@ func TestStoriesThatHold(t *testing.T) {
 	s.End(p, old, audit.CertificateSuperseded, "superseded")
 	s.Revoke(p)
 	s.Act(audit.CardBlocked, p.ID, field("card", p.Card), field("report", "lost"))
+	// A transport certificate opens no door: a card that is blocked leaves it.
+	blank := s.Person()
+	s.Issue(auditortest.FunctionCA, "transport", ca.Content{CommonName: blank.Card, CardNumber: blank.Card}, auditortest.Key(t), auditortest.Intended{Person: blank})
+	s.Act(audit.CardBlocked, "per_1", field("card", blank.Card), field("report", "lost"))
 	// A second try with the same key, after an intent was given up.
 	q := s.Person()
 	id := s.Place(q, s.Admins[1], s.Document(q, "ordinary"))
@@ -277,6 +282,21 @@ func TestIssuedAfterItWasRead(t *testing.T) {
 	s.Leaves[len(s.Leaves)-1].Final = s.Forge(der)
 	late(s)
 	a.finds("certificate.forged", finding.Missing)
+}
+
+// What is shown and was not signed is believed in nothing.
+func TestWhatWasNotSignedIsNotBelieved(t *testing.T) {
+	s := auditortest.Founded(t)
+	p := s.Person()
+	id := s.Place(p, s.Admins[0], s.Document(p, "ordinary"))
+	n := s.Act(audit.CALast, "system", field("issuer", "x"), field("since", "x"))
+	s.Fetch(p, id)
+	s.Sign()
+	fork := s.Fork()
+	fork.Approve(p, fork.Admins[1], id)
+	s.Evidence[id] = fork.Evidence[id]
+	s.Bodies[n] = fork.Bodies[len(fork.Bodies)-1] // an approval, in the place of another act
+	begin(t, s).finds(finding.EntryChanged, finding.ApprovalForged, finding.OrderUnapproved)
 }
 
 func TestErasedByRetention(t *testing.T) {

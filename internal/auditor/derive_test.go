@@ -112,6 +112,9 @@ func TestRederiveComparesEachPart(t *testing.T) {
 		{"validity", profile(func(c *ca.ProfileConfig) { c.MaxValidity = ca.Period(24 * time.Hour) }), []string{"validity"}},
 		{"curve", profile(func(c *ca.ProfileConfig) { c.Keys.Curves = []string{"P-384"} }), []string{"key"}},
 		{"policy", profile(func(c *ca.ProfileConfig) { c.Assurance = map[string]string{"ordinary/3": "2.999.1"} }), []string{"policies"}},
+		{"no level", profile(func(c *ca.ProfileConfig) {
+			c.Assurance, c.Policies = map[string]string{"ordinary/3": "2.999.1"}, []string{"2.999.752.3.1"}
+		}), []string{"policies"}},
 		{"profile of another level", profile(func(c *ca.ProfileConfig) { c.Assurance = map[string]string{"ordinary/2": "2.999.752.3.1"} }), []string{"policies"}},
 		{"unknown profile", func(r *rederive.Rules, _ *auditor.Case) {
 			r.Profile = func(string, time.Time) *ca.Profile { return nil }

@@ -1,10 +1,13 @@
 package auditor_test
 
 import (
+	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"sigill/ca"
 	"sigill/internal/audit"
 	"sigill/internal/auditor"
 	"sigill/internal/auditor/auditortest"
@@ -43,6 +46,63 @@ var spoilt = []struct {
 		forger.ID = s.Admins[1].ID
 		s.EID(s.Person(), "ordinary", s.Admins[0], &forger)
 	}, []auditor.Kind{finding.ApprovalForged, finding.OrderUnapproved}},
+	{"placed in another's name, alone", func(s *auditortest.Scene) {
+		p := s.Person()
+		s.EID(p, "ordinary", s.Admins[0], s.Admins[1])
+		old := p.DER
+		forger := *s.Admins[0]
+		forger.ID = s.Admins[1].ID
+		s.EID(p, "update", &forger, nil)
+		s.End(p, old, audit.CertificateSuperseded, "superseded")
+	}, []auditor.Kind{finding.ApprovalForged, finding.OrderUnapproved}},
+	{"another certificate is named than signed", func(s *auditortest.Scene) {
+		p := s.Person()
+		id := s.Place(p, s.Admins[0], s.Document(p, "ordinary"))
+		s.ApproveBy(s.Admins[1], id, s.State(s.Admins[1], statement.ActApprove, id, s.Evidence[id].Order, p), s.Admins[0].DER)
+		s.Fetch(p, id)
+	}, []auditor.Kind{finding.ApprovalForged, finding.OrderUnapproved}},
+	{"a statement from a drawer", func(s *auditortest.Scene) {
+		p := s.Person()
+		id := s.Place(p, s.Admins[0], s.Document(p, "ordinary"))
+		st := s.State(s.Admins[1], statement.ActApprove, id, s.Evidence[id].Order, p)
+		s.Tick(10 * time.Minute)
+		s.ApproveBy(s.Admins[1], id, st, s.Admins[1].DER)
+		s.Fetch(p, id)
+	}, []auditor.Kind{finding.ApprovalForged, finding.OrderUnapproved}},
+	{"an administrator's certificate that the log has not", func(s *auditortest.Scene) {
+		// Made with the stolen issuing key, of the serial of the right one.
+		serial, err := ca.ParseSerial(auditortest.SerialOf(s.Admins[1].DER))
+		if err != nil {
+			s.T.Fatal(err)
+		}
+		s.DrawFrom(bytes.NewReader(serial[:]))
+		forger := &auditortest.Person{ID: s.Admins[1].ID, Card: s.Admins[1].Card, Key: auditortest.Key(s.T)}
+		forger.DER = s.Issue(auditortest.PersonCA, "authentication", s.Content(forger), forger.Key, auditortest.Intended{NoIntent: true, NoLeaf: true, NoIssued: true})
+		s.DrawFrom(nil)
+		s.EID(s.Person(), "ordinary", s.Admins[0], forger)
+	}, []auditor.Kind{finding.ApprovalForged, finding.OrderUnapproved}},
+	{"an update fetched with another's log-in", func(s *auditortest.Scene) {
+		p := s.Person()
+		s.EID(p, "ordinary", s.Admins[0], s.Admins[1])
+		old := p.DER
+		id := s.Place(p, s.Admins[0], s.Document(p, "update"))
+		s.Issue(auditortest.PersonCA, "authentication", s.Content(p), auditortest.Key(s.T), auditortest.Intended{Person: p, Order: id, Download: s.Begin(p, id, s.Admins[0].DER)})
+		s.End(p, old, audit.CertificateSuperseded, "superseded")
+	}, []auditor.Kind{finding.OrderUnapproved}},
+	{"another leaf than was announced", func(s *auditortest.Scene) {
+		s.Stray(auditortest.Intended{NoLeaf: true, NoIssued: true})
+		leaf := slices.Clone(s.LastLeaf)
+		leaf[9]++ // its time
+		s.AppendLeaf(auditor.Leaf{Input: leaf})
+	}, []auditor.Kind{finding.Unintended}},
+	{"the same key in a renewal", func(s *auditortest.Scene) {
+		p := s.Person()
+		s.EID(p, "ordinary", s.Admins[0], s.Admins[1])
+		old := p.DER
+		id := s.Place(p, s.Admins[0], s.Document(p, "renewal"))
+		s.Issue(auditortest.PersonCA, "authentication", s.Content(p), p.Key, auditortest.Intended{Person: p, Order: id, Download: s.Begin(p, id, old)})
+		s.End(p, old, audit.CertificateSuperseded, "superseded")
+	}, []auditor.Kind{finding.KeyReuse}},
 	{"signature of another key", func(s *auditortest.Scene) {
 		forger := *s.Admins[1]
 		forger.Key = s.Admins[0].Key

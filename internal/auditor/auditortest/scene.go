@@ -18,6 +18,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -74,6 +75,7 @@ type Scene struct {
 
 	Officers [2]*Person
 	Admins   [2]*Person
+	LastLeaf []byte // of the newest certificate, logged or not
 	count    int
 }
 
@@ -230,7 +232,7 @@ func (s *Scene) authorities() {
 	s.must(err)
 	for id, names := range map[ca.IssuerID][]ca.ProfileName{
 		PersonCA:   {policy.ProfileAuthentication, policy.ProfileSigning},
-		FunctionCA: {policy.ProfileOfficer, policy.ProfileServer},
+		FunctionCA: {policy.ProfileOfficer, policy.ProfileServer, policy.ProfileTransport},
 	} {
 		key := s.key()
 		template := &x509.Certificate{SerialNumber: ca.NewSerial().Int(), NotBefore: s.Now.Add(-time.Hour), NotAfter: s.Now.AddDate(10, 0, 0), IsCA: true,
@@ -255,7 +257,7 @@ func (s *Scene) Person() *Person {
 
 // Document is what is ordered for a person.
 func (s *Scene) Document(p *Person, kind string) map[string]any {
-	return map[string]any{"version": 1, "order": policy.NewID("ord"), "type": kind, "organisation": Org, "person": p.ID, "card": p.Card, "idKind": "hsa-id", "loa": 3,
+	return map[string]any{"version": 1, "salt": policy.NewSalt(), "order": policy.NewID("ord"), "type": kind, "organisation": Org, "person": p.ID, "card": p.Card, "idKind": "hsa-id", "loa": 3,
 		"issuer": PersonCA, "notAfter": s.Now.AddDate(2, 0, 0).Truncate(time.Second), "expiresAt": s.Now.AddDate(0, 3, 0).Truncate(time.Second),
 		"content": s.Content(p)}
 }
@@ -297,10 +299,17 @@ func (s *Scene) Place(p, by *Person, d map[string]any) string {
 // Approve approves an order.
 func (s *Scene) Approve(p, by *Person, id string) {
 	s.T.Helper()
+	s.ApproveBy(by, id, s.State(by, statement.ActApprove, id, s.Evidence[id].Order, p), by.DER)
+}
+
+// ApproveBy approves an order with a statement that was signed before; the act names a
+// certificate.
+func (s *Scene) ApproveBy(by *Person, id string, st rederive.Statement, named []byte) {
+	s.T.Helper()
 	e := s.Evidence[id]
-	st := s.State(by, statement.ActApprove, id, e.Order, p)
-	s.Act(audit.OrderApproved, by.ID, s.told(id, e.Order, st, "approved")...)
 	e.Statements = append(e.Statements, st)
+	st.Certificate = named
+	s.Act(audit.OrderApproved, by.ID, s.told(id, e.Order, st, "approved")...)
 }
 
 // Begin begins a download with a log-in.
@@ -374,6 +383,9 @@ func (s *Scene) record(intent ca.Intent, input []byte, issued *ca.Issued, in Int
 	if in.Person != nil {
 		card, slot, loa, kind, org = in.Person.Card, "authentication", "3", "hsa-id", Org
 	}
+	if intent.Profile == policy.ProfileTransport {
+		slot, loa, kind = "transport", "", ""
+	}
 	if in.Slot != "" {
 		slot = in.Slot
 	}
@@ -383,7 +395,7 @@ func (s *Scene) record(intent ca.Intent, input []byte, issued *ca.Issued, in Int
 			field("card", card), field("organisation", org), field("kind", kind), field("loa", loa), field("order", in.Order), field("download", in.Download),
 			field("key", hex.EncodeToString(intent.Key[:])), field("leaf", hex.EncodeToString(intent.Leaf.Hash[:])))
 	}
-	if !in.NoLeaf {
+	if s.LastLeaf = input; !in.NoLeaf {
 		leaf := auditor.Leaf{Input: input, Final: issued.DER}
 		if in.Spoil != nil {
 			leaf.Final = in.Spoil(leaf.Final)
@@ -560,7 +572,16 @@ func (s *Scene) Plant(name ca.ProfileName, change func(*ca.ProfileConfig)) {
 	s.must(err)
 	all := maps.Clone(s.Profiles)
 	all[name] = planted
+	s.replant(all, nil)
+}
+
+// DrawFrom lets the person CA draw serials from a source.
+func (s *Scene) DrawFrom(source io.Reader) { s.replant(s.Profiles, source) }
+
+func (s *Scene) replant(all ca.Profiles, source io.Reader) {
+	s.T.Helper()
+	var err error
 	s.Issuers[PersonCA], err = ca.NewIssuer(ca.IssuerConfig{ID: PersonCA, Certificate: s.Issuers[PersonCA].Certificate(), Signer: s.Keys[PersonCA], Profiles: all,
-		MayIssue: []ca.ProfileName{policy.ProfileAuthentication, policy.ProfileSigning}, Partitions: 3, StatusURL: StatusURL, Linter: lenient{}})
+		MayIssue: []ca.ProfileName{policy.ProfileAuthentication, policy.ProfileSigning}, Partitions: 3, StatusURL: StatusURL, Linter: lenient{}, Rand: source})
 	s.must(err)
 }
