@@ -593,6 +593,12 @@ func (b *backup) reconciled(l *lost, everything, known serials, wasRevoked map[c
 	b.peopleAfter(l)
 	b.stop()
 	b.sound()
+	_, revoked := book(t, filepath.Join(b.dir, "sigill.db"))
+	for serial, was := range wasRevoked {
+		if is := revoked[serial]; is.Reason != was.Reason || is.Rule != was.Rule || is.Event != was.Event || !is.At.Equal(was.At) || is.Partition != was.Partition || !is.NotAfter.Equal(was.NotAfter) {
+			t.Errorf("%s is revoked by %+v, was by %+v", serial, is, was)
+		}
+	}
 	tell := map[string]int{}
 	for _, r := range b.acts() {
 		tell[r]++
