@@ -25,7 +25,7 @@ type outcome struct {
 // that would change what it does is taken away.
 func program(t *testing.T, stdin string, args ...string) outcome {
 	t.Helper()
-	for _, name := range []string{"SIGILL_SERVER", "SIGILL_CA", "SIGILL_DIR", "SIGILL_IDENTITY", "SIGILL_ORG", "LC_ALL", "LC_MESSAGES", "LANG"} {
+	for _, name := range []string{"SIGILL_SERVER", "SIGILL_CA", "SIGILL_DIR", "SIGILL_IDENTITY", "SIGILL_ORG", "SIGILL_LOG_KEY", "LC_ALL", "LC_MESSAGES", "LANG"} {
 		if _, ok := os.LookupEnv(name); ok {
 			t.Setenv(name, "")
 			os.Unsetenv(name)
@@ -124,7 +124,7 @@ func (d *desk) issue(number, hsaID string, first, second card, bootstrap []strin
 		more = bootstrap[2:]
 	}
 	got = d.as(both, "yes\n", append([]string{"card", "handout", number, "--person", hsaID, "--document", "passport", "--json"}, more...)...)
-	if k := decoded[wire.Card](d.t, got); k.State != "active" || !strings.Contains(got.err, hsaID) || !strings.Contains(got.err, "for ever") {
+	if k := decoded[wire.Card](d.t, got); k.State != "active" || k.Receipt == nil || !strings.Contains(got.err, hsaID) || !strings.Contains(got.err, "for ever") {
 		d.t.Fatalf("handout: %+v", got)
 	}
 	got = d.as(first, "y\n", append([]string{"order", "place", "--hsa-id", hsaID, "--to", number, "--json"}, org...)...)
@@ -292,14 +292,15 @@ func (d *desk) irreversible(karin, lars, holder card) {
 	if o := decoded[wire.Order](t, d.as(lars, "y\n", "order", "withdraw", o.ID, "--json")); o.State != "withdrawn" {
 		t.Errorf("withdrawn: %+v", o)
 	}
-	if got := d.typed(karin, "y\n"+karin.pin+"\n", "card", "block", holder.number, "--reason", "lost", "--json"); got.code != 0 {
+	d.receipts(karin, lars, holder, serial)
+	if got := d.typed(karin, "y\n"+karin.pin+"\n", "card", "block", holder.number, "--reason", "lost", "--json"); got.code != 0 || !strings.Contains(got.err, "of the log, verified") {
 		t.Errorf("block: %+v", got)
 	}
 	if k := decoded[wire.Card](t, d.as(karin, "", "card", "show", holder.number, "--json")); k.State != "blocked" {
 		t.Errorf("card: %+v", k)
 	}
 	people := decoded[wire.People](t, d.as(karin, "", "person", "list", "SE2321000016-A4O2", "--json"))
-	if got := d.as(karin, "y\n", "person", "end", people.People[0].ID); got.code != 0 {
+	if got := d.as(karin, "y\n", "person", "end", people.People[0].ID); got.code != 0 || !strings.Contains(got.err, "of the log, verified") {
 		t.Errorf("end: %+v", got)
 	}
 }
