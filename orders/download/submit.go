@@ -285,7 +285,7 @@ func (j *job) issue(ctx context.Context) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !s.breaker.closed(j.add.Issuer, s.now()) {
+	if !s.breaker.admit(j.add.Issuer, s.now()) {
 		return nil, fmt.Errorf("issuing CA %s: signer is failing: %w", j.add.Issuer, ErrBusy)
 	}
 	draft, err := issuer.Prepare(ca.Request{Profile: j.add.Profile, Content: j.add.Content, PublicKey: j.request.PublicKey,
