@@ -65,6 +65,20 @@ func RecordsThrough(now time.Time) time.Time {
 // at notAfter.
 func KeptUntil(notAfter time.Time) time.Time { return notAfter.UTC().AddDate(recordYears, 0, 0) }
 
+// MaxBack is how far the time of an event may be before that of one with a smaller
+// number: clocks of several processes, and transactions that were long.
+const MaxBack = 5 * time.Minute
+
+// NotBefore returns the time before which nothing was told that comes after an event of
+// latest, the newest so far; the zero time of the zero time. It is what is left to know
+// of the time of an entry whose body is erased.
+func NotBefore(latest time.Time) time.Time {
+	if latest.IsZero() {
+		return latest
+	}
+	return latest.Add(-MaxBack)
+}
+
 // Erasure is what one act [RetentionErased] says that it erased.
 type Erasure struct {
 	// What is a [Class], for what is kept of acts, or names rows: certificates,

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -83,7 +84,7 @@ func TestCoverage(t *testing.T) {
 	} {
 		var cover Coverage
 		for _, n := range c.found {
-			cover.Found(n)
+			cover.Found(n, time.Time{})
 		}
 		for _, e := range c.acts {
 			cover.Act(e)
@@ -98,6 +99,45 @@ func TestCoverage(t *testing.T) {
 			if got[i] != c.want[i] {
 				t.Errorf("%s: %v, want %v", name, got, c.want)
 			}
+		}
+	}
+}
+
+// An act covers nothing that cannot be as old as it says: beside another one that
+// could, as little as alone.
+func TestCoverageByTime(t *testing.T) {
+	day := func(n int) time.Time { return time.Date(2040, 1, n, 0, 0, 0, 0, time.UTC) }
+	act := func(from, to, count int64, through time.Time) Erasure {
+		return Erasure{From: from, To: to, Count: count, Through: through}
+	}
+	type found struct {
+		number int64
+		after  time.Time
+	}
+	for name, c := range map[string]struct {
+		found []found
+		acts  []Erasure
+		want  [][2]int64
+	}{
+		"nothing before it":     {[]found{{1, time.Time{}}}, []Erasure{act(1, 1, 1, day(1))}, nil},
+		"at the bound":          {[]found{{4, day(2)}}, []Erasure{act(4, 4, 1, day(2))}, nil},
+		"newer":                 {[]found{{4, day(3)}}, []Erasure{act(4, 4, 1, day(2))}, [][2]int64{{4, 4}}},
+		"newer at the end":      {[]found{{4, day(1)}, {5, day(1)}, {7, day(3)}}, []Erasure{act(4, 7, 3, day(2))}, [][2]int64{{7, 7}}},
+		"newer, next to it":     {[]found{{4, day(1)}, {5, day(3)}}, []Erasure{act(4, 5, 2, day(2))}, [][2]int64{{5, 5}}},
+		"old and new overlap":   {[]found{{4, day(1)}, {7, day(3)}}, []Erasure{act(4, 7, 1, day(2)), act(6, 8, 1, day(3))}, nil},
+		"the new one elsewhere": {[]found{{4, day(3)}, {7, day(3)}}, []Erasure{act(4, 7, 1, day(2)), act(6, 8, 1, day(3))}, [][2]int64{{4, 4}}},
+	} {
+		var cover Coverage
+		for _, f := range c.found {
+			cover.Found(f.number, f.after)
+		}
+		for _, e := range c.acts {
+			cover.Act(e)
+		}
+		var got [][2]int64
+		cover.Uncovered(func(from, to int64) { got = append(got, [2]int64{from, to}) })
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 )
 
 // verifyPage is how many rows are read in one snapshot, so that no reader holds
@@ -30,8 +31,9 @@ const (
 	Malformed Kind = "malformed"
 	// Cut: the chain ends before a head that was kept elsewhere.
 	Cut Kind = "cut"
-	// Erased: an event's body is gone, and no act of retention covers it, or one
-	// erased before its time.
+	// Erased: an event's body is gone, and no act of retention covers it, or one that
+	// erased before its time, or that says it erased only what was older than what
+	// stands before it.
 	Erased Kind = "erased"
 	// Forked: the chain has another hash at the number of a head kept elsewhere.
 	Forked Kind = "forked"
@@ -164,6 +166,8 @@ type walk struct {
 	last   Link
 	sum    Summary
 	erased Coverage
+	// latest is the newest time that a chained body told so far.
+	latest time.Time
 }
 
 func (w *walk) find(kind Kind, number int64, event, format string, args ...any) {
@@ -225,6 +229,9 @@ func (w *walk) event(link Link, rec Record) {
 			w.find(Changed, link.Number, link.Event, "column %s differs from the event's body", c.column)
 		}
 	}
+	if body.At.After(w.latest) {
+		w.latest = body.At
+	}
 	w.personal(link, body, rec.Personal)
 	w.covers(body, link)
 }
@@ -239,7 +246,7 @@ func (w *walk) gone(link Link, rec Record) {
 		w.find(PersonalChanged, link.Number, link.Event, "the body is gone and personal values are there")
 	}
 	w.sum.Bodies++
-	w.erased.Found(link.Number)
+	w.erased.Found(link.Number, NotBefore(w.latest))
 }
 
 // covers notes what an act says that it erased.

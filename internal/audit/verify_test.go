@@ -180,6 +180,39 @@ func TestTampering(t *testing.T) {
 	}
 }
 
+// A body that somebody has emptied is found though an act covers its number, if what
+// stands before it is newer than what that act says it erased.
+func TestErasedYesterdayIsFound(t *testing.T) {
+	for name, c := range map[string]struct {
+		through time.Time
+		want    []Kind
+	}{
+		"an act of its own time":    {told(4).At.Add(-MaxBack), nil},
+		"an act of long before":     {told(4).At.Add(-MaxBack - time.Microsecond), []Kind{Erased}},
+		"an act of eighteen months": {AccessThrough(told(11).At), []Kind{Erased}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := chained(t, 10)
+			e := &m.events[4]
+			e.Body, e.Personal, e.Act, e.By = nil, nil, RequestRefused, "erased"
+			act := told(11)
+			act.At, act.Act, act.By, act.Personal = c.through.AddDate(2, 0, 0), RetentionErased, "system", nil
+			act.Public = Erasure{What: string(Access), Through: c.through, From: 5, To: 5, Count: 1}.Fields()
+			if name == "an act of eighteen months" {
+				act.At = told(11).At
+			}
+			m.append(act)
+			if err := (&Sequencer{Store: m}).CatchUp(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			got, sum := found(t, m)
+			if !slices.EqualFunc(got, c.want, func(f Finding, k Kind) bool { return f.Kind == k && f.Number == 5 }) || sum.Bodies != 1 {
+				t.Errorf("found %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
 // append2 appends without numbering, for tampering.
 func (m *memLog) append2(e Event) Record { return m.append(e) }
 

@@ -177,7 +177,10 @@ func (r *run) readDue(ctx context.Context, class audit.Class, through time.Time,
 		}
 		d.end = len(links) < r.page()
 		for i, rec := range records {
-			if audit.ClassOf(rec.Act) == class && !rec.At.Before(through) {
+			// An act covers nothing that comes after what is newer than itself, of whatever
+			// class: that alone tells a reader that what is gone was old.
+			old := rec.At.Before(through) || audit.ClassOf(rec.Act) != class && !audit.NotBefore(rec.At).After(through)
+			if !old && len(rec.Body) > 0 {
 				d.end = true
 				return nil
 			}

@@ -18,6 +18,7 @@ import (
 	"sigill/internal/store"
 	"sigill/internal/world"
 	"sigill/internal/world/worldtest"
+	"sigill/orders/issue"
 	"sigill/policy"
 )
 
@@ -340,6 +341,32 @@ func TestOnlyWhatWasChainedDecides(t *testing.T) {
 	if n := s.Rows("events", "length(body) = 0"); int64(n) != report[0].Count || n == 0 {
 		t.Errorf("%d bodies are gone, the report says %d", n, report[0].Count)
 	}
+}
+
+// What comes after an act of a clock that was ahead stays as long as that act would:
+// nobody could tell any more that it was old.
+func TestKeptBehindAClockThatWasAhead(t *testing.T) {
+	s := lived(t)
+	err := s.Store.Issue().Update(t.Context(), func(tx *issue.Tx) error {
+		return tx.Events.Append(issue.NewEvent(audit.ClockChecked, s.Now().AddDate(0, 1, 0), "system", issue.F("result", "far")))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.sequence()
+	s.refuse(2)
+	s.sequence()
+	before := s.Rows("events", "act = 'request.refused'") - 2
+	s.Pass(549 * 24 * time.Hour)
+	if n := count(s.run(), retention.Access); n != int64(before) {
+		t.Errorf("%d are erased, want %d", n, before)
+	}
+	s.sound()
+	s.Pass(31 * 24 * time.Hour)
+	if n := count(s.run(), retention.Access); n != 2 {
+		t.Errorf("a month later %d are erased, want 2", n)
+	}
+	s.sound()
 }
 
 // cut is a store whose power fails before or after a transaction.
