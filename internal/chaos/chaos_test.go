@@ -103,6 +103,7 @@ type chaos struct {
 	cardProgram string
 	server      *server
 	db          *database
+	logs        *logs
 	rand        *rand.Rand // of the test's goroutine
 	people      int
 	asks        chan ask
@@ -138,6 +139,8 @@ func begin(t *testing.T, url string, seed uint64) *chaos {
 	c.Must(err)
 	c.Org = me.Roles[0].Organisation
 	c.db = openDatabase(t, dir, url)
+	c.logs = openLogs(c)
+	c.logs.look(c)
 	return c
 }
 
@@ -263,6 +266,7 @@ func (c *chaos) afterKill(aimed string) {
 		}
 	}
 	c.Must(c.server.start())
+	c.logs.look(c)
 }
 
 // said tells what holders were told when a run came to nothing, and what the

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
 	_ "modernc.org/sqlite" // registers the driver "sqlite"
 )
 
@@ -116,6 +117,32 @@ func (d *database) count(t *testing.T, from string, args ...any) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// leaves returns leaves in the order of their numbers, which have no gaps; where there
+// is a body, the leaf is its hash.
+func (d *database) leaves(t *testing.T, query string) (all []tlog.Hash) {
+	t.Helper()
+	rows, err := d.pool.Query(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var number int
+		var leaf, body []byte
+		if err := rows.Scan(&number, &leaf, &body); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, tlog.Hash(leaf))
+		if number != len(all) || body != nil && tlog.RecordHash(body) != tlog.Hash(leaf) {
+			t.Errorf("row %d of %q has number %d, or its leaf is not that of its body", len(all), query, number)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // issued is what became of a serial that was drawn for a card.

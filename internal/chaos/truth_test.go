@@ -21,7 +21,7 @@ import (
 )
 
 // truth compares, with the server running and everybody at rest, what each client
-// was told, the rows, the cards and OCSP; then the whole by sigill's own means.
+// was told, the rows, the cards, OCSP and the logs; then the whole by sigill's own means.
 func (c *chaos) truth() {
 	t := c.t
 	t.Helper()
@@ -42,6 +42,8 @@ func (c *chaos) truth() {
 			t.Errorf("%d %s", n, what)
 		}
 	}
+	c.logs.look(c)
+	c.logs.continued(c)
 	text := fmt.Sprintf("%d holders fetched %d certificates, for which %d serials were drawn", len(c.lives), fetched, drawn)
 	t.Log(text)
 	if fetched == 0 {
@@ -117,15 +119,16 @@ func (c *chaos) judge(l *life) (drawn int) {
 		t.Errorf("card %s: %v are current; the client was told %v, of which the database knows nothing", l.Card, current, told)
 	}
 	if len(last) > 0 {
-		c.onCard(l, last)
-		c.relyingParties(l, all)
+		cert, issuer := c.eid(l)
+		c.onCard(l, last, issuer)
+		c.relyingParties(l, all, cert, issuer)
 	}
 	return len(all)
 }
 
-// onCard checks that the card holds what works and nothing else, and logs in with
-// it.
-func (c *chaos) onCard(l *life, last map[policy.Slot]string) {
+// onCard checks that the card holds what works and nothing else, that the log proves
+// every certificate there is, and logs in with it.
+func (c *chaos) onCard(l *life, last map[policy.Slot]string, issuer *x509.Certificate) {
 	t := c.t
 	t.Helper()
 	card := c.insert(l)
@@ -136,6 +139,9 @@ func (c *chaos) onCard(l *life, last map[policy.Slot]string) {
 	for _, o := range objects {
 		if o.Slot == policy.Transport {
 			continue
+		}
+		if o.Certificate != nil {
+			c.logs.has(c, l.Card, o.Slot, o.Certificate, issuer)
 		}
 		cert, err := x509.ParseCertificate(o.Certificate)
 		works := err == nil && o.HasKey && fmt.Sprintf("%032x", cert.SerialNumber) == last[o.Slot]
@@ -167,10 +173,9 @@ func (c *chaos) onCard(l *life, last map[policy.Slot]string) {
 
 // relyingParties asks OCSP about all serials ever drawn for a card: good for what
 // is current, revoked for everything else.
-func (c *chaos) relyingParties(l *life, all []issued) {
+func (c *chaos) relyingParties(l *life, all []issued, cert, issuer *x509.Certificate) {
 	t := c.t
 	t.Helper()
-	cert, issuer := c.eid(l)
 	template, err := ocsp.CreateRequest(cert, issuer, nil)
 	c.Must(err)
 	request, err := ocsp.ParseRequest(template)
