@@ -148,3 +148,21 @@ func TestDamagedTile(t *testing.T) {
 		}
 	}
 }
+
+// What is missing above the leaves does not show in the size: nothing is put behind it.
+func TestDamagedUpperTile(t *testing.T) {
+	for _, change := range []func([]byte) []byte{
+		func(b []byte) []byte { return b[:len(b)-tlog.HashSize] },
+		func([]byte) []byte { return nil },
+		func(b []byte) []byte { return append(b, make([]byte, tlog.HashSize)...) },
+	} {
+		m := Memory{}
+		if _, err := Append(m, "t", leaves(0, 2*Width)); err != nil {
+			t.Fatal(err)
+		}
+		m[Place{"t", 1, 0}] = change(m[Place{"t", 1, 0}])
+		if size, err := Append(m, "t", leaves(0, Width)); err == nil {
+			t.Errorf("grew to %d", size)
+		}
+	}
+}

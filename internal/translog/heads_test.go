@@ -358,3 +358,24 @@ func TestPlaceIsHeldAgainstTheTree(t *testing.T) {
 		t.Error("a leaf that is not in the tree is in the log")
 	}
 }
+
+// The tree grows while the clock is behind the last head: the next head is not of an
+// earlier time.
+func TestHeadsGrowWhileTheClockIsBehind(t *testing.T) {
+	db := storetest.SQLite(t)
+	begun := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+	now := begun
+	clock := func() time.Time { return now }
+	logs, sequencers, _ := twoProcesses(t, db, [2]func() time.Time{clock, clock})
+	for i, sequencer := range []*audit.Sequencer{sequencers[0], sequencers[0], sequencers[1]} { // the second process remembers nothing
+		addLeaf(t, db, byte(i+1))
+		if err := sequencer.CatchUp(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		head, err := logs[0].Head(t.Context(), audit.CertificateTree)
+		if err != nil || head.Size != int64(i+1) || head.Time.Before(begun) {
+			t.Errorf("with the clock at %s the head of %d leaves is of %s: %v", now, head.Size, head.Time, err)
+		}
+		now = now.Add(-time.Minute)
+	}
+}
