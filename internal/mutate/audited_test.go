@@ -2,27 +2,10 @@ package mutate
 
 const (
 	reading   = "internal/logapi"
-	erasing   = "internal/retention"
 	witnesses = "internal/witness"
 	keeping   = "internal/keep"
 	auditing  = "internal/auditor"
 )
-
-// ofErasing: what retention must not erase, beside what [ofRetention] has.
-func ofErasing() []mutation {
-	return []mutation{
-		{name: "retention: bodies erased that were never chained",
-			why: "who changed an event has us erase the traces of it",
-			in:  erasing, old: `err != nil || audit.LeafHash(rec.Body) != link.Leaf ||`, new: `err != nil ||`,
-			pkg: erasing, test: "TestOnlyWhatWasChainedDecides"},
-		{name: "retention: any body may be gone",
-			why: "an order or a revocation disappears and the log is found in order",
-			in:  sequencer, old: `	case ClassOf(rec.Act) != Access:
-		w.find(Erased,`, new: `	case rec.Act == "":
-		w.find(Erased,`,
-			pkg: erasing, test: "TestErasedBehindTheLogIsFound"},
-	}
-}
 
 // ofReading: who is shown what of the logs, beside what [ofAuditors] has.
 func ofReading() []mutation {

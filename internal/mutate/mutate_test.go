@@ -37,7 +37,7 @@ type mutation struct {
 
 func mutations() []mutation {
 	return slices.Concat(ofAdmission(), ofIssuing(), ofConfirming(), ofEnding(), ofRecovery(), ofSigning(), ofKeys(), ofListener(), ofRequests(), ofClient(), ofLists(), ofStatus(), ofLogged(), ofAuditors(), ofRetention(),
-		ofPromises(), ofHeads(), ofNumbering(), ofErasing(), ofReading(), ofWatching())
+		ofPromises(), ofHeads(), ofNumbering(), ofReading(), ofWatching())
 }
 
 // apply returns the file that the mutation changes, and what it makes of it.
