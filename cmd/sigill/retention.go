@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -32,15 +33,18 @@ can have expired less than ten years ago.
 
 // Run implements kong's command.
 func (c *retentionShowCmd) Run(g *globals) error {
-	report, err := app.Retain(g.ctx, c.Dir, true, time.Now)
+	report, err := app.Retain(g.ctx, c.Dir, app.Retaining{Dry: true}, time.Now)
 	return printRetention(g, report, err, "due")
 }
 
-type retentionRunCmd struct{ dirFlag }
+type retentionRunCmd struct {
+	dirFlag
+	ClockIsRight bool `name:"clock-is-right" help:"You have looked at this machine's clock. Needed where no server of time answers and the log has no record between 45 and 90 days old: what a clock that is ahead erases does not come back."`
+}
 
 // Run implements kong's command.
 func (c *retentionRunCmd) Run(g *globals) error {
-	report, err := app.Retain(g.ctx, c.Dir, false, time.Now)
+	report, err := app.Retain(g.ctx, c.Dir, app.Retaining{ClockIsRight: c.ClockIsRight}, time.Now)
 	return printRetention(g, report, err, "erased")
 }
 
@@ -60,6 +64,9 @@ func printRetention(g *globals, report retention.Report, err error, done string)
 		}
 	}
 	if err != nil {
+		if errors.Is(err, retention.ErrClock) {
+			return fmt.Errorf("%w: nothing was erased. Look at the clock; if it is right, say --clock-is-right", err)
+		}
 		return fmt.Errorf("%w: what was erased before is told in the log; run it again", err)
 	}
 	return nil

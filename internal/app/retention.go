@@ -3,10 +3,12 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
+	"sigill/internal/clock"
 	"sigill/internal/config"
 	"sigill/internal/mode"
 	"sigill/internal/retention"
@@ -54,6 +56,11 @@ func (a *App) retainOnce(ctx context.Context) {
 		a.log.Warn("retention waits for a day", "rule", d.Rule)
 		return
 	}
+	if err := believeClock(ctx, a.clock.Result(), a.DB, a.now()); err != nil {
+		a.retained.failed.Store(ctx.Err() == nil)
+		a.log.Error("retention waits for a day: set the clock, name servers of time in time.sources, or run it by hand", "err", err)
+		return
+	}
 	report, err := retentionJob(mode.Watch(a.Modes, a.DB.Retention()), "system", a.now).Run(ctx)
 	a.retained.at.Store(a.now().Unix())
 	a.retained.erased.Add(report.Count())
@@ -66,6 +73,18 @@ func (a *App) retainOnce(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		a.log.Error("retention", "err", err)
 	}
+}
+
+// believeClock returns an error unless a server of time has borne out the clock, or,
+// where none has answered, the log does.
+func believeClock(ctx context.Context, r clock.Result, db *store.DB, now time.Time) error {
+	switch {
+	case r.Verdict == clock.Far:
+		return fmt.Errorf("%w: %s", retention.ErrClock, r.Text())
+	case r.Answered > 0:
+		return nil
+	}
+	return retention.Believe(ctx, db.Audit(), now)
 }
 
 func (a *App) retentionMetrics(m metrics) error {
@@ -81,14 +100,23 @@ func (a *App) retentionMetrics(m metrics) error {
 		}))
 }
 
+// Retaining says how [Retain] works.
+type Retaining struct {
+	// Dry: it only reports.
+	Dry bool
+	// ClockIsRight: whoever asks has looked at the clock. Without it nothing is erased by
+	// a clock that neither a server of time nor the log bears out.
+	ClockIsRight bool
+}
+
 // Retain erases what is due in the installation in dir, or only reports it. Erasing
 // takes the installation's lock: a process that serves erases by itself.
-func Retain(ctx context.Context, dir string, dry bool, now func() time.Time) (report retention.Report, err error) {
+func Retain(ctx context.Context, dir string, how Retaining, now func() time.Time) (report retention.Report, err error) {
 	cfg, err := config.Load(dir)
 	if err != nil {
 		return nil, err
 	}
-	if !dry {
+	if !how.Dry {
 		lock, taken := lockDir(cfg.Dir)
 		if taken != nil {
 			return nil, taken
@@ -101,8 +129,13 @@ func Retain(ctx context.Context, dir string, dry bool, now func() time.Time) (re
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	job := retentionJob(db.Retention(), "operator", now)
-	if dry {
+	if how.Dry {
 		return job.DryRun(ctx)
+	}
+	if !how.ClockIsRight {
+		if err := believeClock(ctx, clock.Look(ctx, clockConfig(cfg, now)), db, now()); err != nil {
+			return nil, err
+		}
 	}
 	return job.Run(ctx)
 }
