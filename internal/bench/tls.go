@@ -196,7 +196,7 @@ func (t *tlsRig) serve(ctx context.Context) (address string, err error) {
 	if err != nil {
 		return "", err
 	}
-	t.probe = &probe{next: api.New(api.Config{Register: t.Register, Orders: t.Orders, Downloads: t.Downloads, Texts: catalogue, Log: t.log, MinClient: "0",
+	t.probe = &probe{next: api.New(api.Config{Receipts: t.logs, Register: t.Register, Orders: t.Orders, Downloads: t.Downloads, Texts: catalogue, Log: t.log, MinClient: "0",
 		Lane: func(ctx context.Context, _ register.Caller, fn func() error) error { return lane.Do(ctx, false, fn) },
 		IssuerCertificate: func(id string) []byte {
 			if i, err := t.Issuers.Issuer(ca.IssuerID(id)); err == nil {

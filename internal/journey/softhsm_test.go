@@ -5,7 +5,9 @@ package journey
 import (
 	"encoding/hex"
 	"encoding/json"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -142,7 +144,8 @@ func (c *hardCard) current() wire.Certificate {
 func (c *hardCard) fetch(order string) result {
 	c.t.Helper()
 	var r result
-	o := c.read(&r, "fetch", "--yes")
+	kept := filepath.Join(c.t.TempDir(), "receipt.json")
+	o := c.read(&r, "fetch", "--yes", "--receipt", kept)
 	if r.Order != order || len(r.Installed) != 1 {
 		c.t.Fatalf("fetch: %+v", r)
 	}
@@ -151,7 +154,20 @@ func (c *hardCard) fetch(order string) result {
 			c.t.Errorf("step %s is not told once:\n%s", step, o.Err)
 		}
 	}
+	c.receipt(kept, r)
 	return r
+}
+
+// receipt judges what the holder's program has kept, with the log's public key alone.
+func (c *hardCard) receipt(kept string, r result) {
+	c.t.Helper()
+	var logs map[string]struct{ Origin, PublicKey string }
+	shown := stage.Run(c.t, stage.Command(programs.Sigill(c.t), "log", "show", "--dir", c.Dir, "--json")).Want(c.t, 0, "sigill log show")
+	c.Must(json.Unmarshal([]byte(shown.Out), &logs))
+	key := filepath.Join(c.t.TempDir(), "acts.pem")
+	c.Must(os.WriteFile(key, []byte(logs["acts"].PublicKey), 0o600))
+	o := stage.Run(c.t, stage.Command(programs.Sigill(c.t), "audit", "verify-receipt", kept, "--log", logs["acts"].Origin+"="+key)).Want(c.t, 0, "sigill audit verify-receipt")
+	stage.Says(c.t, "the receipt", o.Out, "download.confirmed", r.Download, r.Order, r.Card)
 }
 
 func mustHex(t *testing.T, s string) []byte {
