@@ -14,7 +14,8 @@ import (
 // Its bytes are encoding/json's; they are stored as they were signed and their
 // SHA-256 is what statements name.
 type Document struct {
-	Version      int                   `json:"version"` // 1
+	Version      int                   `json:"version"`        // 1
+	Salt         policy.Salt           `json:"salt,omitempty"` // empty in orders of before
 	Order        policy.OrderID        `json:"order"`
 	Type         policy.OrderType      `json:"type"`
 	Organisation policy.OrganisationID `json:"organisation"`
@@ -59,6 +60,9 @@ func ParseDocument(b []byte) (Document, error) {
 	}
 	if d.Version != 1 || !bytes.Equal(d.Bytes(), b) {
 		return form("order is not version 1 in canonical form")
+	}
+	if !d.Salt.OK() {
+		return form("order: its salt is not 32 hexadecimal digits")
 	}
 	if !orderID.MatchString(string(d.Order)) {
 		return form("order: its id is not one that a preview gives")

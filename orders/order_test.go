@@ -2,6 +2,7 @@ package orders_test
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -169,6 +170,11 @@ func TestDocumentMustBeWhatPreviewGives(t *testing.T) {
 		"organisation":        {func(d *orders.Document) { d.Organisation = "org_other" }, policy.RoleMissing},
 		"id of a card":        {func(d *orders.Document) { d.Order = policy.OrderID(h.Card) }, policy.RequestForm},
 		"version":             {func(d *orders.Document) { d.Version = 2 }, policy.RequestForm},
+		"no salt":             {func(d *orders.Document) { d.Salt = "" }, policy.OrderContent},
+		"short salt":          {func(d *orders.Document) { d.Salt = d.Salt[2:] }, policy.RequestForm},
+		"long salt":           {func(d *orders.Document) { d.Salt += "00" }, policy.RequestForm},
+		"salt of words":       {func(d *orders.Document) { d.Salt = "pepper and salt, thirty-two long" }, policy.RequestForm},
+		"salt in capitals":    {func(d *orders.Document) { d.Salt = "000102030405060708090A0B0C0D0E0F" }, policy.RequestForm},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.T = t
@@ -293,6 +299,25 @@ func TestOneAnswerForWrongCardAndWrongPerson(t *testing.T) {
 	}
 }
 
+// Two orders of the same content have different hashes, whatever their ids are: who
+// has the hash and guesses the content cannot tell whether he is right.
+func TestOrdersAreSalted(t *testing.T) {
+	s := worldtest.New(t)
+	h := s.Holder()
+	a, b := preview(t, s, h, policy.OrderRenewal), preview(t, s, h, policy.OrderRenewal)
+	b.Order = a.Order
+	if a.Salt == b.Salt || register.HashOf(a.Bytes()) == register.HashOf(b.Bytes()) {
+		t.Errorf("%s and %s", a.Bytes(), b.Bytes())
+	}
+	a.Salt, b.Salt = "", ""
+	if !bytes.Equal(a.Bytes(), b.Bytes()) {
+		t.Error("they differ in something else")
+	}
+	if d, err := orders.ParseDocument(a.Bytes()); err != nil || d.Salt != "" {
+		t.Errorf("an order of before: %v", err)
+	}
+}
+
 // The bytes that are signed have one form only.
 func TestParseDocumentIsCanonical(t *testing.T) {
 	s := worldtest.New(t)
@@ -318,6 +343,8 @@ func TestParseDocumentIsCanonical(t *testing.T) {
 		"escaped":          replace(`"card":"9`, `"card":"\u0039`),
 		"number with zero": replace(`"loa":3`, `"loa":3.0`),
 		"null":             replace(`"idKind":"hsa-id"`, `"idKind":null`),
+		"empty salt":       []byte(regexp.MustCompile(`"salt":"[0-9a-f]*"`).ReplaceAllString(string(right), `"salt":""`)),
+		"salt twice":       replace(`"salt"`, `"salt":"000102030405060708090a0b0c0d0e0f","salt"`),
 		"too long":         bytes.Repeat([]byte(" "), 16<<10+1),
 	} {
 		if _, err := orders.ParseDocument(b); err == nil {
@@ -328,6 +355,7 @@ func TestParseDocumentIsCanonical(t *testing.T) {
 
 func FuzzParseDocument(f *testing.F) {
 	f.Add([]byte(`{"version":1,"order":"ord_000000000000000000000000","type":"renewal","organisation":"org_1","person":"per_1","card":"9752000000000000001","idKind":"hsa-id","loa":3,"issuer":"person-hsa-id-3-v1","notAfter":"2031-01-01T00:00:00Z","expiresAt":"2027-01-01T00:00:00Z","identity":"passport","content":{"country":"SE","organisation":"Region","commonName":"Åsa Öström"}}`))
+	f.Add([]byte(`{"version":1,"salt":"000102030405060708090a0b0c0d0e0f","order":"ord_000000000000000000000000","type":"renewal","organisation":"","person":"","card":"","idKind":"","loa":3,"issuer":"","notAfter":"2031-01-01T00:00:00Z","expiresAt":"2027-01-01T00:00:00Z","content":{}}`))
 	f.Add([]byte(`{"version":1,"notAfter":"9999-12-31T23:59:59-23:59"}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := orders.ParseDocument(b)

@@ -91,8 +91,13 @@ func told(o *Order, stated []register.Stated) []audit.Field {
 		issue.F("document", hex.EncodeToString(hash[:]))}, register.Told(stated)...)
 }
 
-// same refuses a document that is not what Preview would give now.
+// same refuses a document that is not what Preview would give now. Its salt is the
+// one that its preview drew, which nobody has kept; that it has one is looked at here,
+// because orders of before, which ParseDocument reads too, have none.
 func (s *Service) same(tx *Tx, c register.Caller, d Document) error {
+	if d.Salt == "" {
+		return policy.Refuse(policy.OrderContent, "the order has no salt").Err()
+	}
 	fresh := d
 	fresh.Content, fresh.Issuer, fresh.Identity = ca.Content{}, "", ""
 	facts, err := s.complete(tx, c, &fresh)

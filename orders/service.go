@@ -67,7 +67,7 @@ func (s *Service) Preview(ctx context.Context, c register.Caller, r Request) (Do
 		if err != nil {
 			return err
 		}
-		d = Document{Version: 1, Order: policy.OrderID(policy.NewID("ord")), Type: r.Type, Organisation: r.Organisation,
+		d = Document{Version: 1, Salt: policy.NewSalt(), Order: policy.OrderID(policy.NewID("ord")), Type: r.Type, Organisation: r.Organisation,
 			Person: person, Card: r.Card, IDKind: r.IDKind, LoA: r.LoA, NotAfter: r.NotAfter,
 			ExpiresAt: s.Now().Add(s.Open).UTC().Truncate(time.Second)}
 		facts, err := s.complete(tx, c, &d)

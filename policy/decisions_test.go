@@ -162,7 +162,7 @@ func TestRequiredSignatures(t *testing.T) {
 
 func planFacts() policy.PlanFacts {
 	content := ca.Content{Country: "SE", Organisation: "Region", CommonName: "Åsa Öström", Email: "asa@region.example"}
-	return policy.PlanFacts{Now: now, Download: "dl_1", Card: "9752000000000000001", CardState: policy.CardActive, CardExpires: now.AddDate(5, 0, 0),
+	return policy.PlanFacts{Now: now, Salt: "000102030405060708090a0b0c0d0e0f", Download: "dl_1", Card: "9752000000000000001", CardState: policy.CardActive, CardExpires: now.AddDate(5, 0, 0),
 		Holder: "per_1", Login: ca.Fingerprint{1}, LoginLoA: 3, LoginCard: "9752000000000000001", Order: "ord_1", OrderHash: [32]byte{2},
 		OrderType: policy.OrderRenewal, OrderState: policy.OrderApproved, OrderExpires: now.Add(time.Hour), OrderCard: "9752000000000000001",
 		OrderPerson: "per_1", Signatures: 1, Assigned: true, PendingUntil: now.AddDate(0, 0, 1), ContentNow: content,
@@ -244,6 +244,11 @@ func TestParsePlanIsCanonical(t *testing.T) {
 		"space":          append(bytes.Clone(right), ' '),
 		"second plan":    append(bytes.Clone(right), right...),
 		"version":        replace(`"version":1`, `"version":2`),
+		"empty salt":     replace(`"salt":"000102030405060708090a0b0c0d0e0f"`, `"salt":""`),
+		"short salt":     replace(`"salt":"00`, `"salt":"`),
+		"long salt":      replace(`"salt":"`, `"salt":"00`),
+		"salt in case":   replace(`0e0f"`, `0E0F"`),
+		"salt of words":  replace(`0e0f"`, `0e0g"`),
 		"unknown member": replace(`"version":1`, `"version":1,"more":1`),
 		"member twice":   replace(`"version":1`, `"version":1,"version":1`),
 		"other case":     replace(`"holder"`, `"Holder"`),
@@ -254,6 +259,30 @@ func TestParsePlanIsCanonical(t *testing.T) {
 		if _, err := policy.ParsePlan(b); err == nil {
 			t.Errorf("%s: taken", name)
 		}
+	}
+}
+
+// A plan carries the salt that was drawn for it; one of before has none and is read.
+func TestPlanCarriesItsSalt(t *testing.T) {
+	f, g := planFacts(), signingFacts()
+	f.Salt, g.Salt = policy.NewSalt(), policy.NewSalt()
+	ordered, d := policy.MakePlan(f)
+	signing, e := policy.MakeSigningPlan(g)
+	if !d.Allow || !e.Allow || ordered.Salt != f.Salt || signing.Salt != g.Salt || f.Salt == g.Salt || f.Salt == "" {
+		t.Errorf("salts %q and %q of %q and %q", ordered.Salt, signing.Salt, f.Salt, g.Salt)
+	}
+	one, hash := ordered.Bytes()
+	ordered.Salt = policy.NewSalt()
+	if _, other := ordered.Bytes(); other == hash {
+		t.Error("the hash does not tell the salt")
+	}
+	ordered.Salt = ""
+	before, _ := ordered.Bytes()
+	if p, err := policy.ParsePlan(before); err != nil || p.Salt != "" || bytes.Contains(before, []byte("salt")) {
+		t.Errorf("a plan of before: %v", err)
+	}
+	if p, err := policy.ParsePlan(one); err != nil || p.Salt != f.Salt {
+		t.Errorf("a plan: %v", err)
 	}
 }
 

@@ -15,7 +15,8 @@ import (
 // revokes. Its bytes are stored; their SHA-256 is what the holder approves, what
 // every CSR is bound to and what confirm must name.
 type Plan struct {
-	Version  int        `json:"version"` // 1
+	Version  int        `json:"version"`        // 1
+	Salt     Salt       `json:"salt,omitempty"` // empty in plans of before
 	Download DownloadID `json:"download"`
 	Order    OrderID    `json:"order"`
 	// OrderHash is the SHA-256 of the order's bytes, hexadecimal.
@@ -113,6 +114,9 @@ func ParsePlan(b []byte) (Plan, error) {
 	if p.Version != 1 {
 		return p, fmt.Errorf("plan: version %d is not known", p.Version)
 	}
+	if !p.Salt.OK() {
+		return p, fmt.Errorf("plan: its salt is not 32 hexadecimal digits")
+	}
 	if again, _ := p.Bytes(); !bytes.Equal(again, b) {
 		return p, fmt.Errorf("plan is not in canonical form")
 	}
@@ -133,6 +137,7 @@ type Standing struct {
 // PlanFacts is what is known when a download begins, read in one transaction.
 type PlanFacts struct {
 	Now      time.Time
+	Salt     Salt // drawn for this plan
 	Download DownloadID
 
 	Card        CardNumber
@@ -175,7 +180,7 @@ func MakePlan(f PlanFacts) (Plan, Decision) {
 		return Plan{}, d
 	}
 	p := Plan{
-		Version: 1, Download: f.Download,
+		Version: 1, Salt: f.Salt, Download: f.Download,
 		Order: f.Order, OrderHash: fmt.Sprintf("%x", f.OrderHash),
 		Card: f.Card, Holder: f.Holder, Login: f.Login.String(),
 		Adds:         []Addition{f.Addition},

@@ -24,6 +24,7 @@ const (
 // read in one transaction.
 type SigningFacts struct {
 	Now      time.Time
+	Salt     Salt // drawn for this plan
 	Download DownloadID
 
 	Card        CardNumber
@@ -61,7 +62,7 @@ func MakeSigningPlan(f SigningFacts) (Plan, Decision) {
 		return Plan{}, d
 	}
 	p := Plan{
-		Version: 1, Download: f.Download,
+		Version: 1, Salt: f.Salt, Download: f.Download,
 		Order: f.Order, OrderHash: fmt.Sprintf("%x", f.OrderHash),
 		Card: f.Card, Holder: f.Holder, Login: f.Login.String(), EID: f.Login.String(),
 		Adds:         []Addition{f.Addition.Signing()},

@@ -11,7 +11,7 @@ import (
 
 func signingFacts() policy.SigningFacts {
 	f := planFacts()
-	return policy.SigningFacts{Now: now, Download: "dl_1", Card: f.Card, CardState: f.CardState, CardExpires: f.CardExpires, Holder: f.Holder,
+	return policy.SigningFacts{Now: now, Salt: f.Salt, Download: "dl_1", Card: f.Card, CardState: f.CardState, CardExpires: f.CardExpires, Holder: f.Holder,
 		Login: f.Login, LoginProfile: policy.ProfileAuthentication, LoginStands: true, LoginCard: f.Card, Order: "ord_1", OrderHash: f.OrderHash,
 		OrderState: policy.OrderInstalled, Signatures: 2, Required: 2, SigningAllowed: true, Addition: f.Addition.Signing(), ContentNow: f.ContentNow,
 		Assigned: true, PendingUntil: f.PendingUntil}

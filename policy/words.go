@@ -3,6 +3,7 @@ package policy
 import (
 	"crypto/rand"
 	"encoding/base32"
+	"encoding/hex"
 	"fmt"
 	"regexp"
 	"slices"
@@ -29,6 +30,25 @@ func NewID(prefix string) string {
 	rand.Read(b[:])
 	return prefix + "_" + idEncoding.EncodeToString(b[:])
 }
+
+// Salt is 128 random bits in hexadecimal: a member of what the log of acts names by
+// its hash alone. Without it, whoever has the acts could go on guessing what stood in
+// an order or a plan that was erased, and see when he is right; there are few names
+// and numbers in the world. It stands in those bytes only, and goes with them.
+type Salt string
+
+var salt = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// NewSalt draws a salt.
+func NewSalt() Salt {
+	var b [16]byte
+	rand.Read(b[:])
+	return Salt(hex.EncodeToString(b[:]))
+}
+
+// OK reports whether s has the form of a salt, or is empty: what was made before
+// there were salts has none.
+func (s Salt) OK() bool { return s == "" || salt.MatchString(string(s)) }
 
 // CardNumber is the number printed on a card and carried in the extension
 // 1.2.752.34.2.1: 19 digits beginning with 9752 (9, ISO 3166 752 for Sweden).

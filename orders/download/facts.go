@@ -14,7 +14,7 @@ import (
 // planFacts reads what policy needs to plan.
 func (s *Service) planFacts(tx *Tx, c register.Caller, card *register.Card, cause Cause) (policy.PlanFacts, error) {
 	now, id := s.now(), cause.Order
-	f := policy.PlanFacts{Now: now, Download: policy.DownloadID(policy.NewID("dl")), Card: card.Number, CardState: card.State,
+	f := policy.PlanFacts{Now: now, Salt: policy.NewSalt(), Download: policy.DownloadID(policy.NewID("dl")), Card: card.Number, CardState: card.State,
 		CardExpires: card.ExpiresAt, Holder: card.Holder, Login: c.Certificate, LoginLoA: c.LoA, LoginCard: c.Card,
 		LoginOther: c.Person != card.Holder || c.Person == "", PendingUntil: now.Add(s.PendingTTL), WithoutSigning: cause.WithoutSigning}
 	o, err := tx.Orders.Order(id)
@@ -52,7 +52,7 @@ func (s *Service) planFacts(tx *Tx, c register.Caller, card *register.Card, caus
 // that the caller has logged in with.
 func (s *Service) signingFacts(tx *Tx, c register.Caller, card *register.Card) (policy.SigningFacts, error) {
 	now := s.now()
-	f := policy.SigningFacts{Now: now, Download: policy.DownloadID(policy.NewID("dl")), Card: card.Number, CardState: card.State,
+	f := policy.SigningFacts{Now: now, Salt: policy.NewSalt(), Download: policy.DownloadID(policy.NewID("dl")), Card: card.Number, CardState: card.State,
 		CardExpires: card.ExpiresAt, Holder: card.Holder, Login: c.Certificate, LoginProfile: c.Profile, LoginCard: c.Card,
 		LoginStands: !c.Pending, LoginOther: c.Person != card.Holder || c.Person == "", PendingUntil: now.Add(s.PendingTTL)}
 	if c.Profile != policy.ProfileAuthentication {
