@@ -171,6 +171,11 @@ func TestAnotherProcessGoesOn(t *testing.T) {
 			if _, err := p.Bring(t.Context(), was); errors.Is(err, ErrAhead) || errors.Is(err, ErrForked) {
 				t.Errorf("an older head of the same tree: %v", err)
 			}
+			if shows, ok := p.(Reader); ok {
+				if kept, err := shows.Kept(t.Context(), was); err != nil || kept.Size != 2 {
+					t.Errorf("it went back to %+v, %v", kept, err)
+				}
+			}
 		})
 	}
 }
