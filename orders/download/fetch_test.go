@@ -354,7 +354,7 @@ func TestIntentsAreLimited(t *testing.T) {
 	burn := func(n int) {
 		t.Helper()
 		for range n {
-			s.Pass(11 * time.Second) // past the circuit breaker
+			s.Pass(16 * time.Second) // past the circuit breaker
 			st, err := s.Begin(ctx, h, id)
 			if err != nil {
 				t.Fatal(err)
@@ -368,7 +368,7 @@ func TestIntentsAreLimited(t *testing.T) {
 	}
 	limited := func() {
 		t.Helper()
-		s.Pass(11 * time.Second)
+		s.Pass(16 * time.Second)
 		st, err := s.Begin(ctx, h, id)
 		if err != nil {
 			t.Fatal(err)

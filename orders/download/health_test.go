@@ -62,7 +62,7 @@ func TestFailingSignerStopsBeginning(t *testing.T) {
 	if err := s.Downloads.BlockCard(ctx, c, lost.Card, "lost"); err != nil {
 		t.Errorf("blocking: %v", err)
 	}
-	s.Pass(11 * time.Second)
+	s.Pass(16 * time.Second)
 	if err := s.Fetch(ctx, next, waits); err != nil {
 		t.Errorf("after the pause: %v", err)
 	}

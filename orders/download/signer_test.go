@@ -2,6 +2,7 @@ package download_test
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -51,7 +52,7 @@ func TestFailingSignerOpensTheCircuit(t *testing.T) {
 	if _, err := s.NewHolder(ctx); err != nil {
 		t.Errorf("another CA: %v", err)
 	}
-	s.Pass(11 * time.Second)
+	s.Pass(16 * time.Second)
 	if err := s.Fetch(ctx, h, id); err != nil {
 		t.Errorf("later: %v", err)
 	}
@@ -150,4 +151,60 @@ func TestUncertainRecordIsGivenUpAtOnce(t *testing.T) {
 	}
 	s.Sound()
 	s.Truth()
+}
+
+// After the pause one is let through: whoever comes while it is not known how that one
+// ends burns no serial, however many they are.
+func TestOneTriesAFailingSigner(t *testing.T) {
+	s := worldtest.New(t)
+	ctx := t.Context()
+	var holders []*world.Holder
+	var begun []*download.State
+	for range 4 {
+		h := s.Holder()
+		st, err := s.Begin(ctx, h, s.Ordered(h, policy.OrderRenewal))
+		if err != nil {
+			t.Fatal(err)
+		}
+		holders, begun = append(holders, h), append(begun, st)
+	}
+	first := begun[0].Download.Order
+	for range 3 {
+		s.Faults.FailSign(1, fault.NotBegun, nil)
+		if _, err := s.Submit(ctx, holders[0], begun[0]); !errors.Is(err, fault.ErrInjected) {
+			t.Fatal(err)
+		}
+		s.Faults.Clear()
+		var err error
+		if begun[0], err = s.Begin(ctx, holders[0], first); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Pass(16 * time.Second)
+	var intents int
+	errs := make([]error, len(holders))
+	s.Faults.BeforeSign(1, func() {
+		intents = s.Rows("intents", "TRUE")
+		var done sync.WaitGroup
+		for i := 1; i < len(holders); i++ {
+			done.Go(func() { _, errs[i] = s.Submit(ctx, holders[i], begun[i]) })
+		}
+		done.Wait()
+		intents = s.Rows("intents", "TRUE") - intents
+	})
+	if _, err := s.Submit(ctx, holders[0], begun[0]); err != nil {
+		t.Fatalf("the one who tries: %v", err)
+	}
+	for i, err := range errs[1:] {
+		if !errors.Is(err, download.ErrBusy) {
+			t.Errorf("holder %d, meanwhile: %v", i, err)
+		}
+	}
+	if intents != 0 {
+		t.Errorf("%d serials burnt meanwhile", intents)
+	}
+	if _, err := s.Submit(ctx, holders[1], begun[1]); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	s.Sound()
 }

@@ -298,7 +298,7 @@ func TestBothOrNothingWithinTheLimit(t *testing.T) {
 	id := s.Ordered(h, policy.OrderRenewal)
 	without := download.Cause{Order: id, WithoutSigning: true}
 	for burnt := 3; burnt < policy.IntentsPerCard-1; burnt++ {
-		s.Pass(11 * time.Second) // past the circuit breaker
+		s.Pass(16 * time.Second) // past the circuit breaker
 		st, err := s.Downloads.Begin(ctx, loggedIn(s, h), without)
 		if err != nil {
 			t.Fatal(err)
@@ -313,7 +313,7 @@ func TestBothOrNothingWithinTheLimit(t *testing.T) {
 		}
 		h.Forget()
 	}
-	s.Pass(11 * time.Second)
+	s.Pass(16 * time.Second)
 	_, err := s.Begin(ctx, h, id)
 	s.Refused(err, policy.IntentLimit)
 	if n := s.Rows("downloads", "card = ? AND state = 'planned'", string(h.Card)); n != 0 {

@@ -285,7 +285,7 @@ func (j *job) issue(ctx context.Context) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !s.breaker.admit(j.add.Issuer, s.now()) {
+	if !s.breaker.closed(j.add.Issuer, s.now()) {
 		return nil, fmt.Errorf("issuing CA %s: signer is failing: %w", j.add.Issuer, ErrBusy)
 	}
 	draft, err := issuer.Prepare(ca.Request{Profile: j.add.Profile, Content: j.add.Content, PublicKey: j.request.PublicKey,
@@ -297,9 +297,14 @@ func (j *job) issue(ctx context.Context) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !s.breaker.admit(j.add.Issuer, s.now()) { // somebody else tries it
+		return nil, fmt.Errorf("issuing CA %s: signer is failing: %w", j.add.Issuer, ErrBusy)
+	}
 	recorded, err := sealed.Record(ctx, j.record)
 	if err != nil {
-		if j.unknown(err) {
+		if !j.unknown(err) {
+			s.breaker.untried(j.add.Issuer, s.now())
+		} else {
 			// It may have been committed. Nobody will sign it: given up at
 			// once, the card need not wait until its deadline has passed.
 			err = errors.Join(err, s.giveUp(context.WithoutCancel(ctx), j.intent))
