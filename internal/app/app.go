@@ -327,12 +327,7 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	a.openSigners()
 	a.Issue.May = a.authorities.mayIssueTechnical
 	a.Issue.Log = technicalLog{a.Logs, a.held}
-	a.Downloads.Gate = func(id ca.IssuerID) policy.Decision {
-		if d := a.Modes.MayIssue(id); !d.Allow {
-			return d
-		}
-		return a.authorities.mayIssue(id)
-	}
+	a.Downloads.Gate = a.gate
 	if a.mirrors, err = openTargets(a.Config, a.Hierarchy, a.now, a.log); err != nil {
 		return err
 	}
@@ -353,6 +348,14 @@ func (a *App) wire(ctx context.Context, o Options) error {
 		a.Publisher.Scopes = append(a.Publisher.Scopes, publish.Scope{Issuer: each.ID, Partition: revocation.Whole, Signer: a.crl[i]})
 	}
 	return errors.Join(a.Publisher.Check(), a.checkAddresses())
+}
+
+// gate decides whether an issuing CA may issue a card's certificates now.
+func (a *App) gate(id ca.IssuerID) policy.Decision {
+	if d := a.Modes.MayIssue(id); !d.Allow {
+		return d
+	}
+	return a.authorities.mayIssue(id)
 }
 
 // announce shows this process to others on the same database, where there may be

@@ -32,7 +32,7 @@ import (
 	"sigill/internal/store"
 	"sigill/internal/tiles"
 	"sigill/internal/token"
-		"sigill/internal/world"
+	"sigill/internal/world"
 	"sigill/orders/download"
 	"sigill/orders/issue"
 	"sigill/orders/register"
@@ -778,7 +778,7 @@ func TestNoPlaceAnswers(t *testing.T) {
 // TestProductionNeedsAPlace: without a place nothing shows a restore.
 func TestProductionNeedsAPlace(t *testing.T) {
 	a := &App{Config: &config.Config{Environment: config.Production}}
-	if err := a.openKeep(); !errors.Is(err, errNoPlace) {
+	if err := a.Serve(t.Context(), nil); !errors.Is(err, errNoPlace) {
 		t.Errorf("production without a place: %v", err)
 	}
 	if got := unproven(&config.Config{Environment: config.Test}); len(got) != 1 || !strings.Contains(got[0], "restore") {

@@ -45,6 +45,9 @@ const (
 // a start that fails for a taken port leaves no certificate behind, however often
 // it is repeated, and nobody is answered before there is something to answer with.
 func (a *App) Serve(ctx context.Context, ready func(Addresses)) error {
+	if err := mayStart(a.Config); err != nil {
+		return err
+	}
 	if a.Hierarchy.RootKeyHere() {
 		a.log.Warn("the root's key is on this machine: in production it must not be", "dir", a.Hierarchy.RootDir())
 	}
