@@ -97,7 +97,7 @@ var shapes = map[string]shape{
 
 	LoginAccepted: {must: []string{"certificate", "listener"}, may: []string{"card"}},
 	LoginRefused:  {must: []string{"certificate", "rule"}, may: []string{"card"}, private: []string{"detail"}},
-	// What was asked for, as far as it names something.
+	// What was asked for, as far as it has the form of a name ([Formed]).
 	RequestRefused: {must: []string{"rule"}, may: []string{"abandoning", "blocking", "bureau", "card", "certificate", "download", "incident",
 		"key", "order", "organisation", "person", "revocation", "serial"}, private: []string{"detail"}},
 }
@@ -117,8 +117,7 @@ func documentParts(from int) (names []string) {
 	return names
 }
 
-// hashes are the fields that hold 32 octets in hexadecimal digits. In a refusal they
-// are what somebody sent.
+// hashes are the fields that hold 32 octets in hexadecimal digits.
 var hashes = map[string]bool{"document": true, "signed": true, "signed-2": true, "certificate": true, "certificate-2": true, "plan": true,
 	"login": true, "key": true, "leaf": true, "file": true, "list": true, "sha256": true, "officer1": true, "officer2": true}
 
@@ -151,8 +150,11 @@ func (s *shape) public(e Event) error {
 		if f.Value == "" {
 			return fmt.Errorf("field %s is empty: what does not apply is left out", f.Name)
 		}
-		if hashes[f.Name] && e.Act != RequestRefused && !isHash(f.Value) {
+		if hashes[f.Name] && !isHash(f.Value) {
 			return fmt.Errorf("field %s is not 64 hexadecimal digits", f.Name)
+		}
+		if (e.Act == RequestRefused || e.Act == LoginRefused) && !Formed(f) {
+			return fmt.Errorf("field %s has another form: what somebody sent may name a person", f.Name)
 		}
 	}
 	if bits.OnesCount32(have) != len(s.must) {

@@ -23,12 +23,49 @@ func complete(act string) Event {
 		if hashes[name] {
 			value = strings.Repeat("0a", 32)
 		}
+		if act == RequestRefused || act == LoginRefused {
+			value = formed(name, value)
+		}
 		e.Public = append(e.Public, Field{name, value})
 	}
 	for _, name := range slices.Concat(s.private, s.perhaps) {
 		e.Personal = append(e.Personal, Field{Name: name})
 	}
 	return e
+}
+
+// formed returns a value of the form of a refusal's field.
+func formed(name, value string) string {
+	if prefix, ok := asked[name]; ok {
+		return prefix + strings.Repeat("0z", 12)
+	}
+	switch name {
+	case "card", "abandoning", "blocking":
+		return "9752000000000000017"
+	case "serial":
+		return strings.Repeat("0f", 16)
+	}
+	return value
+}
+
+// What somebody sent in the place of an identifier is in no public field of a refusal,
+// whichever field it is.
+func TestRefusalsHoldNoPersonalNumber(t *testing.T) {
+	for _, act := range []string{RequestRefused, LoginRefused} {
+		for _, name := range slices.Concat(shapes[act].must, shapes[act].may) {
+			if name == "rule" || name == "bureau" { // ours
+				continue
+			}
+			for _, value := range []string{"197001019990", "per_197001019990", "SE2321000016-1003", "19700101-9990", "Åsa Öberg", "per_" + strings.Repeat("Å", 12), "9752197001019990"} {
+				e := complete(act)
+				i := slices.IndexFunc(e.Public, func(f Field) bool { return f.Name == name })
+				e.Public[i].Value = value
+				if _, err := Seal(e); err == nil {
+					t.Errorf("%s was sealed with %s=%s", act, name, value)
+				}
+			}
+		}
+	}
 }
 
 // TestShapes: each act has its table, and what is not as the table says is not sealed.
@@ -77,7 +114,7 @@ func spoilt(act string) map[string]Event {
 		told := complete(act)
 		told.Public, told.Personal = without(told.Public, name), append(told.Personal, Field{name, "x"})
 		out["with a personal "+name] = told
-		if hashes[name] && act != RequestRefused {
+		if hashes[name] {
 			e := complete(act)
 			e.Public = append(without(e.Public, name), Field{name, strings.Repeat("0A", 32)})
 			out["with "+name+" in another form"] = e

@@ -181,10 +181,24 @@ func AdmitKey(tx *Tx, k KeySeen) error {
 // Refused records that rule refused something, in a transaction of its own: what
 // the refused transaction had begun is rolled back and only this remains. Act is
 // [audit.LoginRefused] or [audit.RequestRefused].
+//
+// A field whose value has not the form of what it is for goes into the detail: it is
+// what somebody typed, and may name a person.
 func Refused(tx *Tx, err *policy.Refusal, act, by string, now time.Time, fields ...audit.Field) error {
-	ev := NewEvent(act, now, by, append([]audit.Field{F("rule", string(err.Rule))}, fields...)...)
+	public, detail := []audit.Field{F("rule", string(err.Rule))}, err.Detail
+	for _, f := range fields {
+		switch {
+		case f.Value == "" || audit.Formed(f):
+			public = append(public, f)
+		case detail == "":
+			detail = f.Name + "=" + f.Value
+		default:
+			detail += "; " + f.Name + "=" + f.Value
+		}
+	}
+	ev := NewEvent(act, now, by, public...)
 	// The detail may repeat what somebody typed: it is erasable.
-	ev.Personal = []audit.Field{F("detail", err.Detail)}
+	ev.Personal = []audit.Field{F("detail", detail)}
 	return tx.Events.Append(ev)
 }
 

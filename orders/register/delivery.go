@@ -89,7 +89,11 @@ type Delivery struct {
 // of the same file goes on where the first one stopped.
 func (s *Service) ImportDelivery(ctx context.Context, c Caller, d Delivery) ([]RowResult, error) {
 	results, err := s.importDelivery(ctx, c, d)
-	return results, s.Keep(ctx, err, c.Name(), issue.F("organisation", string(d.Organisation)), issue.F("bureau", d.Bureau))
+	bureau := d.Bureau
+	if _, ours := s.Bureaus[bureau]; !ours { // what somebody typed
+		bureau = ""
+	}
+	return results, s.Keep(ctx, err, c.Name(), issue.F("organisation", string(d.Organisation)), issue.F("bureau", bureau))
 }
 
 func (s *Service) importDelivery(ctx context.Context, c Caller, d Delivery) ([]RowResult, error) {
