@@ -93,7 +93,7 @@ func ofRecovery() []mutation {
 			pkg: downloads, test: "TestEachTransactionLooksForItself"},
 		{name: "uncertain record not given up",
 			why: "after a lost answer of the database the holder waits until a deadline has passed",
-			in:  downloads, old: `if j.unknown(err) {`, new: `if false {`,
+			in:  downloads, old: `			err = errors.Join(err, s.giveUp(context.WithoutCancel(ctx), j.intent))`, new: `			_ = context.WithoutCancel(ctx)`,
 			pkg: downloads, test: "TestUncertainRecordIsGivenUpAtOnce"},
 		{name: "abandoned serial not revoked",
 			why: "the signature that may exist of an abandoned intent is good",
