@@ -93,6 +93,9 @@ type Config struct {
 	Public time.Duration
 	// Grace is how far the two logs may be apart; 0: five minutes.
 	Grace time.Duration
+	// HeadAge is how old the newest head may be by this auditor's clock; 0: two hours. A log
+	// signs its head anew after an hour; the second one is for a service that is away.
+	HeadAge time.Duration
 	// Progress is told how far it is; nil: nobody.
 	Progress func(stage string, done, total int64)
 	Now      func() time.Time
@@ -113,7 +116,7 @@ func New(c Config) (*Auditor, error) {
 			return nil, fmt.Errorf("auditor: no key of the log of %s", tree)
 		}
 	}
-	for d, standard := range map[*time.Duration]time.Duration{&c.Late: time.Minute, &c.Public: time.Hour, &c.Grace: 5 * time.Minute} {
+	for d, standard := range map[*time.Duration]time.Duration{&c.Late: time.Minute, &c.Public: time.Hour, &c.Grace: 5 * time.Minute, &c.HeadAge: 2 * time.Hour} {
 		if *d == 0 {
 			*d = standard
 		}

@@ -37,7 +37,8 @@ func begin(t testing.TB, s *auditortest.Scene, change ...func(*auditor.Config)) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := auditor.Config{Source: auditortest.Source{Scene: s}, Book: b, Issuers: issuers, Now: time.Now,
+	// A scene plays yesterday, so that what must have come by now can be missing.
+	c := auditor.Config{Source: auditortest.Source{Scene: s}, Book: b, Issuers: issuers, Now: time.Now, HeadAge: 48 * time.Hour,
 		Logs: map[auditor.Tree]*checkpoint.Log{auditor.Certificates: s.Logs[auditor.Certificates].Log, auditor.Acts: s.Logs[auditor.Acts].Log}}
 	for _, fn := range change {
 		fn(&c)

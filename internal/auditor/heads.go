@@ -94,6 +94,9 @@ func (r *run) accept(name Tree, next, last book.Head) error {
 	}
 	r.report.Logs = append(r.report.Logs, Seen{Log: name, Size: next.Size, Root: tlog.Hash(next.Root).String(), Time: book.Moment(next.At),
 		New: next.Size - last.Done, Witnessed: next.Witnessed})
+	if err := r.dated(name, book.Moment(next.At)); err != nil {
+		return err
+	}
 	// What is newest was signed just now, and witnesses are asked after it. What they
 	// lag behind is told by the log's own times.
 	behind := book.Moment(next.At).Sub(book.Moment(next.WitnessedAt))
@@ -107,6 +110,25 @@ func (r *run) accept(name Tree, next, last book.Head) error {
 	return r.Book.Update(r.ctx, func(tx *book.Tx) error {
 		return r.find(tx, Finding{Kind: finding.Unwatched, Severity: finding.Warning, Log: name, Index: -1, Text: text})
 	})
+}
+
+// maxHeadAhead is how far a head's time may be ahead of this auditor's clock.
+const maxHeadAhead = 5 * time.Minute
+
+// dated judges the time of a head by this auditor's own clock. All other times are the
+// log's: one who is shown the same head again and again would find nothing overdue for
+// ever, and a log whose clock is ahead erases what is still to be kept.
+func (r *run) dated(name Tree, at time.Time) error {
+	f := Finding{Severity: finding.Critical, Log: name, Index: -1}
+	switch age := r.Now().Sub(at); {
+	case age > r.HeadAge:
+		f.Kind, f.Text = finding.Stale, "the newest head shown was signed "+at.UTC().Format(time.RFC3339)+": a log signs anew every hour, so what came since is withheld, or the service is away"
+	case age < -maxHeadAhead:
+		f.Kind, f.Text = finding.Ahead, "the head is of "+at.UTC().Format(time.RFC3339)+", which is later than this auditor's clock: one of both clocks is wrong, and with the log's all times of its acts"
+	default:
+		return nil
+	}
+	return r.Book.Update(r.ctx, func(tx *book.Tx) error { return r.find(tx, f) })
 }
 
 // watched notes how far witnesses have seen the log. What they have cosigned must be the

@@ -54,6 +54,9 @@ func (r *run) watch(name Tree, fetch func(context.Context, Tree) ([]byte, error)
 	if err := r.followed(name, c, note); err != nil {
 		return err
 	}
+	if err := r.dated(name, c.Time); err != nil {
+		return err
+	}
 	next := book.Head{Size: c.Size, Root: c.Root, At: book.Micro(c.Time), Note: note, Witnessed: last.Witnessed, WitnessedAt: last.WitnessedAt}
 	if len(r.Witnesses) > 0 && len(seen) >= r.Quorum {
 		next.Witnessed, next.WitnessedAt = c.Size, book.Micro(c.Time)

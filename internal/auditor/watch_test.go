@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/internal/auditor"
 	"sigill/internal/auditor/auditortest"
 	"sigill/internal/auditor/rederive"
 	"sigill/internal/config"
@@ -112,4 +113,42 @@ func BenchmarkFollow(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N*people)/b.Elapsed().Seconds(), "certificates/s")
 	b.ReportMetric(float64(octets)/people, "octets/certificate")
+}
+
+// A log that shows the same head for ever is noticed by the auditor's own clock, and so is
+// one whose clock is ahead: by the log's own times nothing would ever be overdue.
+func TestHeadsAreDated(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		now  time.Duration // after the scene
+		want []string
+	}{
+		{"fresh", time.Hour, nil}, {"old", 3 * time.Hour, []string{"log.stale"}}, {"a little ahead", -time.Minute, nil}, {"ahead", -time.Hour, []string{"log.ahead"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := auditortest.Founded(t)
+			s.Sign()
+			a := begin(t, s, func(config *auditor.Config) {
+				config.HeadAge, config.Now = 0, func() time.Time { return s.Now.Add(c.now) }
+			})
+			r, err := a.Watch(t.Context(), auditortest.Source{Scene: s}.Checkpoint)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := slices.Compact(wrong(r)); !slices.Equal(got, c.want) {
+				t.Errorf("watched: %v, want %v", got, c.want)
+			}
+			b := begin(t, s, func(config *auditor.Config) {
+				config.HeadAge, config.Now = 0, func() time.Time { return s.Now.Add(c.now) }
+			})
+			if r, err = b.Follow(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range c.want {
+				if !slices.Contains(wrong(r), want) {
+					t.Errorf("followed: %v, want %s", wrong(r), want)
+				}
+			}
+		})
+	}
 }

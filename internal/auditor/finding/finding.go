@@ -35,6 +35,8 @@ const (
 	Forked     Kind = "log.forked"          // another history than the one seen before
 	Tiles      Kind = "log.tiles"           // the hashes shown do not lead to what was signed
 	Unwatched  Kind = "log.unwitnessed"     // witnesses have not seen what is shown
+	Stale      Kind = "log.stale"           // the head is old: what came since is withheld
+	Ahead      Kind = "log.ahead"           // the head is of a time that has not come
 
 	EntryChanged   Kind = "entry.changed"   // shown is something else than what was signed
 	EntryReordered Kind = "entry.reordered" // two entries in each other's place
