@@ -196,3 +196,30 @@ func TestNewLogRefuses(t *testing.T) {
 }
 
 var _ note.Verifier = (*Log)(nil)
+
+// What was verified is remembered by its octets: another text is verified anew, whatever
+// was opened before it, and what was refused is refused again.
+func TestOpenRemembersTheText(t *testing.T) {
+	l, key := newLog(t, "test.example/log")
+	var notes [][]byte
+	for i := range int64(5) {
+		text, err := l.Sign(key, i+1, tlog.RecordHash([]byte{byte(i)}), time.UnixMilli(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes = append(notes, text)
+	}
+	for range 3 {
+		for i, text := range notes {
+			if c, err := l.Open(text); err != nil || c.Size != int64(i)+1 || c.Root != tlog.RecordHash([]byte{byte(i)}) {
+				t.Errorf("note %d opened as %+v: %v", i, c, err)
+			}
+			bad := bytes.Replace(text, []byte("\n"+string('1'+byte(i))+"\n"), []byte("\n9\n"), 1)
+			for range 2 {
+				if c, err := l.Open(bad); err == nil {
+					t.Errorf("another size was opened as %+v", c)
+				}
+			}
+		}
+	}
+}
