@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sigill/internal/audit"
+	"sigill/internal/auditor/approval"
 	"sigill/internal/auditor/book"
 	"sigill/internal/auditor/finding"
 )
@@ -53,6 +54,8 @@ func (r *run) act(tx *book.Tx, a *act) error {
 		return err
 	}
 	switch a.Act {
+	case audit.Initialised:
+		return r.actOfficers(tx, a)
 	case audit.OrderPlaced, audit.OrderApproved:
 		return r.actOrder(tx, a)
 	case audit.DownloadBegun:
@@ -74,7 +77,7 @@ func (r *run) act(tx *book.Tx, a *act) error {
 	case audit.OrganisationCreated:
 		return tx.PutOrganisation(a.is("organisation"), a.is("parent"))
 	case audit.CeremonyClosed:
-		return tx.PutMeta("ceremony.closed", strconv.FormatInt(a.index, 10))
+		return tx.PutMeta(approval.MetaClosed, strconv.FormatInt(a.index, 10))
 	case audit.ConfigurationLoaded:
 		return r.actConfiguration(tx, a)
 	case audit.RetentionErased:
@@ -83,6 +86,17 @@ func (r *run) act(tx *book.Tx, a *act) error {
 		return r.find(tx, a.found(finding.Told, finding.Note, "this was done: "+a.Act, "person", a.is("person")))
 	}
 	return nil
+}
+
+// actOfficers keeps who the two officers are. Only the first act of its kind says it:
+// who has the issuing key while the ceremony is open can make more officers, and later
+// another such act about them.
+func (r *run) actOfficers(tx *book.Tx, a *act) error {
+	known, err := tx.Meta(approval.MetaOfficer(1))
+	if err != nil || known != "" {
+		return err
+	}
+	return errors.Join(tx.PutMeta(approval.MetaOfficer(1), a.is("officer1")), tx.PutMeta(approval.MetaOfficer(2), a.is("officer2")))
 }
 
 // actTime holds an act's time against those before it, and against the time at which

@@ -309,7 +309,7 @@ func TestErasedByRetention(t *testing.T) {
 	s.Act(audit.RetentionErased, "system", e.Fields()...)
 	s.Sign()
 	s.Bodies[n] = nil
-	soon := func(c *auditor.Config) { c.Grace = -time.Hour }
+	soon := func(c *auditor.Config) { c.Grace, c.Now = -time.Hour, func() time.Time { return s.Now } }
 	begin(t, s, soon).finds()
 	s.Bodies[m] = nil // more than the act says
 	begin(t, s, soon).finds(finding.EntryErased)

@@ -2,6 +2,8 @@ package auditor_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strings"
 	"testing"
@@ -222,4 +224,21 @@ func TestStoriesThatDoNotHold(t *testing.T) {
 			begin(t, s).finds(c.want...)
 		})
 	}
+}
+
+// A third officer's certificate, made with the issuing key while the ceremony is open,
+// signs for nobody; nor does an act that calls it an officer's afterwards.
+func TestOfficersAreTwo(t *testing.T) {
+	s := auditortest.New(t)
+	third := &auditortest.Person{ID: "officer:2", Key: auditortest.Key(t)}
+	third.DER = s.Issue(auditortest.FunctionCA, "officer", ca.Content{CommonName: "Officer"}, third.Key, auditortest.Intended{})
+	sum := sha256.Sum256(third.DER)
+	name := hex.EncodeToString(sum[:])
+	s.Act(audit.Initialised, "system", field("root", "R"), field("certificate", name), field("environment", "test"), field("officer1", name), field("officer2", name))
+	s.EID(s.Person(), "ordinary", s.Officers[0], s.Officers[1])
+	late(s)
+	begin(t, s).finds()
+	s.EID(s.Person(), "ordinary", s.Officers[0], third)
+	late(s)
+	begin(t, s).finds(finding.ApprovalForged, finding.OrderUnapproved)
 }

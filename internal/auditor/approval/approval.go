@@ -198,7 +198,7 @@ func (j *Judge) statements(tx *book.Tx, out *Order, o *book.Order, e *source.Evi
 }
 
 // signerOf finds out who signed: the certificate is in the log, it is an administrator's
-// eID at level 3 or, while the ceremony was open, an officer's, it was in force, and it
+// eID at level 3 or, while the ceremony was open, one of the two officers', it was in force, and it
 // is the one that the act names. why says what does not hold.
 func signerOf(tx *book.Tx, sig rederive.Signature, act *book.Approval, o *book.Order) (name, why string, err error) {
 	c, err := tx.Certificate(sig.Serial)
@@ -219,14 +219,8 @@ func signerOf(tx *book.Tx, sig rederive.Signature, act *book.Approval, o *book.O
 		return "", "it was signed at another time than the act", nil
 	}
 	if c.Profile == profileOfficer {
-		closed, err := tx.Meta("ceremony.closed")
-		if err != nil {
-			return "", "", err
-		}
-		if at, bad := strconv.ParseInt(closed, 10, 64); closed != "" && (bad != nil || at <= act.Number) {
-			why = "an officer signed after the ceremony was closed"
-		}
-		return sig.Fingerprint, why, nil
+		why, err := officer(tx, sig, act.Number)
+		return sig.By, why, err
 	}
 	switch {
 	case c.Profile != profileAuthentication || c.LoA != "3":
@@ -242,6 +236,35 @@ func signerOf(tx *book.Tx, sig rederive.Signature, act *book.Approval, o *book.O
 	}
 	return c.Person, why, err
 }
+
+// officer finds out whether an officer signed, while there were officers: the one of
+// the two that were named when the installation was made. Any other certificate of that
+// profile is one that somebody had made who had the issuing key.
+func officer(tx *book.Tx, sig rederive.Signature, number int64) (why string, err error) {
+	closed, err := tx.Meta(MetaClosed)
+	if err != nil {
+		return "", err
+	}
+	if at, bad := strconv.ParseInt(closed, 10, 64); closed != "" && (bad != nil || at <= number) {
+		return "an officer signed after the ceremony was closed", nil
+	}
+	for i := range 2 {
+		is, err := tx.Meta(MetaOfficer(i + 1))
+		if err != nil {
+			return "", err
+		}
+		if is == sig.Fingerprint && sig.By == "officer:"+strconv.Itoa(i+1) {
+			return "", nil
+		}
+	}
+	return "it was signed with an officer's certificate that is neither officer's", nil
+}
+
+// MetaClosed is the word in the book for the act that closed the ceremony.
+const MetaClosed = "ceremony.closed"
+
+// MetaOfficer is the word in the book for the certificate of officer 1 or 2.
+func MetaOfficer(n int) string { return "officer." + strconv.Itoa(n) }
 
 // Profiles of those who sign.
 const (

@@ -112,6 +112,8 @@ func New(t testing.TB) *Scene {
 		o.DER = s.Issue(FunctionCA, policy.ProfileOfficer, ca.Content{CommonName: "Officer"}, o.Key, Intended{})
 		s.Officers[i] = o
 	}
+	s.Act(audit.Initialised, "system", field("root", "R"), field("certificate", hash("root")), field("environment", "test"),
+		field("officer1", hash(string(s.Officers[0].DER))), field("officer2", hash(string(s.Officers[1].DER))))
 	s.Sign()
 	return s
 }
