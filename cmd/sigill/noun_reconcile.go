@@ -100,6 +100,9 @@ func reconciledText(r *app.Reconciled) string {
 	for _, person := range r.Again {
 		fmt.Fprintf(&b, "Erased since the backup, and there again: %s. Erase again: sigill person erase --help\n", clean(person))
 	}
+	for _, id := range r.Unfinished {
+		fmt.Fprintf(&b, "A mass revocation was approved and is not known to be finished: %s. Its list is in no log: order it again, from the file that it was ordered from: sigill revocation order --help\n", clean(id))
+	}
 	switch {
 	case !r.Done:
 		b.WriteString("Nothing was changed. With --yes it is done.\n")

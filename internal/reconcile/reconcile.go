@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -85,6 +86,10 @@ type Plan struct {
 	ByAct map[string]int `json:"byAct"`
 	// Again are the persons that were erased and are there again.
 	Again []string `json:"again,omitempty"`
+	// Unfinished are the mass revocations that were approved and not seen to be finished.
+	// Their lists are in no log: whom they had still to end stays valid until they are
+	// ordered again.
+	Unfinished []string `json:"unfinished,omitempty"`
 }
 
 // Nothing reports whether there is nothing to take over.
@@ -162,16 +167,27 @@ func (k *Kept) agrees(tree tiles.Records, head checkpoint.Checkpoint) error {
 	return nil
 }
 
+// tell notes what the acts come to for who reads the plan.
+func (p *Plan) tell(acts []told) {
+	for i := range acts {
+		a := &acts[i]
+		p.ByAct[a.Act]++
+		switch a.Act {
+		case audit.PersonErased:
+			p.Again = append(p.Again, a.is("person"))
+		case audit.RevocationApproved:
+			p.Unfinished = append(p.Unfinished, a.is("revocation"))
+		case audit.RevocationFinished:
+			p.Unfinished = slices.DeleteFunc(p.Unfinished, func(id string) bool { return id == a.is("revocation") })
+		}
+	}
+}
+
 // plan tells what the story comes to.
 func (r *Reconciler) plan(ctx context.Context) (*Plan, error) {
 	s := r.story
 	p := &Plan{Acts: Range{s.firstAct, r.Source.Acts.Size}, Certificates: Range{s.firstLeaf, r.Source.Certificates.Size}, ByAct: map[string]int{}}
-	for i := range s.acts {
-		p.ByAct[s.acts[i].Act]++
-		if a := &s.acts[i]; a.Act == audit.PersonErased {
-			p.Again = append(p.Again, a.is("person"))
-		}
-	}
+	p.tell(s.acts)
 	for _, entries := range s.ended {
 		p.Told += len(entries)
 	}
