@@ -14,9 +14,11 @@ import (
 	_ "modernc.org/sqlite" // to change rows behind everybody's back
 
 	"sigill/internal/adminclient/admintest"
+	"sigill/internal/audit"
 	"sigill/internal/auditor"
 	"sigill/internal/auditor/excerpt"
 	"sigill/internal/auditor/finding"
+	"sigill/policy"
 )
 
 // audited is an installation with a holder who is its auditor, and what an auditor has
@@ -203,6 +205,8 @@ func (a *audited) rows(t *testing.T) {
 			CAST(replace(CAST(content AS TEXT), 'at: 2', 'at: 1') AS BLOB), signature, at FROM statements WHERE ` + approval}, []string{"approval.forged"}},
 		{"deleted approval row", []string{`DELETE FROM statements WHERE ` + approval}, []string{"order.evidence", "order.unapproved"}},
 		{"changed order", []string{`UPDATE orders SET bytes = CAST(replace(CAST(bytes AS TEXT), 'Region', 'Landet') AS BLOB)`}, []string{"order.evidence"}},
+		{"invented role", a.roleRow(t, "statement", "st_invented"), []string{"role.unproven"}},
+		{"another role than was signed", a.roleRow(t, "role", "administrator"), []string{"role.unproven"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a.serve(t, a.copied(t, a.pristine, c.rows...))
@@ -214,6 +218,36 @@ func (a *audited) rows(t *testing.T) {
 			}
 		})
 	}
+}
+
+// roleRow is the row of an act that gives a role as the last such act does, but for one
+// field. The service numbers it and puts it in the log when it starts.
+func (a *audited) roleRow(t *testing.T, name, value string) []string {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(a.copied(t, a.pristine), "sigill.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var text []byte
+	if err := db.QueryRow(`SELECT body FROM events WHERE act = 'role.granted' ORDER BY number DESC LIMIT 1`).Scan(&text); err != nil {
+		t.Fatal(err)
+	}
+	body, err := audit.ParseBody(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := audit.Event{ID: policy.NewID("evt"), At: time.Now(), Act: body.Act, By: body.By, Public: body.Public}
+	for i, f := range e.Public {
+		if f.Name == name {
+			e.Public[i].Value = value
+		}
+	}
+	r, err := audit.Seal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{fmt.Sprintf(`INSERT INTO events (id, at, act, by_who, body, leaf) VALUES ('%s', %d, '%s', '%s', x'%x', x'%x')`, r.ID, r.At.UnixMicro(), r.Act, r.By, r.Body, r.Leaf)}
 }
 
 // changed makes the installation that is served another one than its copies.

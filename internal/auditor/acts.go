@@ -71,11 +71,15 @@ func (r *run) act(tx *book.Tx, a *act) error {
 	case audit.AssignmentChanged:
 		return r.actAssignment(tx, a)
 	case audit.RoleGranted:
-		return tx.Grant(a.is("person"), a.is("organisation"), a.is("role"), a.index)
+		return errors.Join(tx.Grant(a.is("person"), a.is("organisation"), a.is("role"), a.index), r.right(tx, a))
 	case audit.RoleEnded:
 		return tx.EndGrant(a.is("person"), a.is("organisation"), a.is("role"), a.index)
 	case audit.OrganisationCreated:
-		return tx.PutOrganisation(a.is("organisation"), a.is("parent"))
+		return errors.Join(tx.PutOrganisation(a.is("organisation"), a.is("parent")), r.right(tx, a))
+	case audit.OrganisationSigning:
+		return r.right(tx, a)
+	case audit.CeremonyFounded:
+		return r.actFounded(tx, a)
 	case audit.CeremonyClosed:
 		return tx.PutMeta(approval.MetaClosed, strconv.FormatInt(a.index, 10))
 	case audit.ConfigurationLoaded:

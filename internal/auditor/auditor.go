@@ -32,7 +32,7 @@ type (
 	Tree = source.Tree
 	// Leaf is an entry of the log of certificates.
 	Leaf = source.Leaf
-	// Evidence is what an order rests on.
+	// Evidence is what an order rests on, or one statement.
 	Evidence = source.Evidence
 	// Source is where the logs are read.
 	Source = source.Source

@@ -19,6 +19,9 @@ func (r *run) settle(certificates *source.Reader) error {
 		return err
 	}
 	logged := certificates.Head.Time
+	if err := r.rights(logged.Add(-r.Grace)); err != nil {
+		return err
+	}
 	for _, each := range []struct {
 		kind  string
 		until time.Time // what was opened before it had time

@@ -5,19 +5,29 @@ import (
 	"net/http"
 	"strings"
 
+	"sigill/internal/store"
 	"sigill/internal/wire"
 	"sigill/orders/issue"
 	"sigill/policy"
 )
 
 // evidence returns what an order rests on: the document that was signed, and each
-// signature over it with the certificate that verifies it. The log has their hashes.
+// signature over it with the certificate that verifies it; or a single statement, such as
+// a role rests on. The log has their hashes.
 func (s *Service) evidence(r *http.Request, id string) (*Answer, error) {
-	if !strings.HasPrefix(id, "ord_") || strings.Contains(id, "/") {
+	ofStatement := strings.HasPrefix(id, "st_")
+	if !ofStatement && !strings.HasPrefix(id, "ord_") || strings.Contains(id, "/") {
 		return nil, issue.ErrNotFound
 	}
 	if err := plain(r); err != nil {
 		return nil, err
+	}
+	if ofStatement {
+		st, err := s.Entries.SignedStatement(r.Context(), policy.StatementID(id))
+		if err != nil {
+			return nil, fmt.Errorf("evidence of an act: %w", err)
+		}
+		return answered(wire.Evidence{}, []store.SignedStatement{*st})
 	}
 	e, err := s.Entries.Evidence(r.Context(), policy.OrderID(id))
 	if err != nil {
@@ -26,8 +36,12 @@ func (s *Service) evidence(r *http.Request, id string) (*Answer, error) {
 	if len(e.Order) == 0 {
 		return nil, ErrErased
 	}
-	out := wire.Evidence{Order: e.Order, Statements: []wire.EvidenceStatement{}}
-	for _, st := range e.Statements {
+	return answered(wire.Evidence{Order: e.Order}, e.Statements)
+}
+
+func answered(out wire.Evidence, statements []store.SignedStatement) (*Answer, error) {
+	out.Statements = []wire.EvidenceStatement{}
+	for _, st := range statements {
 		if len(st.Content) == 0 || len(st.Certificate) == 0 {
 			return nil, ErrErased
 		}

@@ -201,6 +201,14 @@ func (m *memory) Evidence(_ context.Context, order policy.OrderID) (*store.Evide
 	return e, nil
 }
 
+func (m *memory) SignedStatement(_ context.Context, id policy.StatementID) (*store.SignedStatement, error) {
+	e, ok := m.evidence[policy.OrderID(id)]
+	if !ok {
+		return nil, issue.ErrNotFound
+	}
+	return &e.Statements[0], nil
+}
+
 func (m *memory) ActIndex(_ context.Context, event string) (int64, error) {
 	var i int64
 	if _, err := fmt.Sscanf(event, "evt_%d", &i); err != nil || i >= int64(len(m.acts)) {

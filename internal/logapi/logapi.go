@@ -53,6 +53,8 @@ type Entries interface {
 	LoggedActs(ctx context.Context, first int64, limit int) ([][]byte, error)
 	// Evidence returns what an order rests on, or issue.ErrNotFound.
 	Evidence(ctx context.Context, order policy.OrderID) (*store.Evidence, error)
+	// SignedStatement returns a statement, or issue.ErrNotFound.
+	SignedStatement(ctx context.Context, id policy.StatementID) (*store.SignedStatement, error)
 }
 
 // Config is what a [Service] reads from.

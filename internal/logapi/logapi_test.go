@@ -467,4 +467,15 @@ func TestEvidence(t *testing.T) {
 	if string(a.Body) != want || a.Cache != "no-store" {
 		t.Errorf("%s, %s", a.Body, a.Cache)
 	}
+	m.evidence["st_a"] = &store.Evidence{Statements: []store.SignedStatement{{Content: []byte("c"), Signature: []byte("s"), Certificate: []byte("d")}}}
+	m.evidence["st_b"] = &store.Evidence{Statements: []store.SignedStatement{{Content: []byte{}, Signature: []byte{}, Certificate: []byte("d")}}}
+	if a, err = get(t, m.service(), "/log/evidence/st_a"); err != nil || string(a.Body) != `{"statements":[{"content":"Yw==","signature":"cw==","certificate":"ZA=="}]}`+"\n" {
+		t.Errorf("a statement: %v, %v", a, err)
+	}
+	if _, err := get(t, m.service(), "/log/evidence/st_b"); !errors.Is(err, ErrErased) {
+		t.Errorf("a statement that was erased: %v", err)
+	}
+	if _, err := get(t, m.service(), "/log/evidence/st_c"); !errors.Is(err, issue.ErrNotFound) {
+		t.Errorf("no statement: %v", err)
+	}
 }

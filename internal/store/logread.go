@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 
 	"sigill/ca"
+	"sigill/orders/issue"
 	"sigill/policy"
 )
 
@@ -91,6 +93,25 @@ func (db *DB) Evidence(ctx context.Context, order policy.OrderID) (*Evidence, er
 			out.Statements = append(out.Statements, s)
 			return err
 		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// SignedStatement returns a statement, or issue.ErrNotFound.
+func (db *DB) SignedStatement(ctx context.Context, id policy.StatementID) (*SignedStatement, error) {
+	var out *SignedStatement
+	err := db.view(ctx, func(t *tx) error {
+		out = &SignedStatement{}
+		found, err := t.one("reading statement", `SELECT s.content, s.signature, c.der
+			FROM statements s LEFT JOIN certificates c ON c.fingerprint = s.certificate
+			WHERE s.id = $1`, []any{string(id)}, &out.Content, &out.Signature, &out.Certificate)
+		if err == nil && !found {
+			err = fmt.Errorf("statement: %w", issue.ErrNotFound)
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err

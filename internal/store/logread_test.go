@@ -154,5 +154,11 @@ func TestEvidence(t *testing.T) {
 		if want := []string{"c1", "s1", "der", "c2", "s2", ""}; !slices.Equal(got, want) {
 			t.Errorf("%q, want %q", got, want)
 		}
+		if s, err := db.SignedStatement(ctx, "st_c"); err != nil || string(s.Content) != "c3" || string(s.Signature) != "s3" || string(s.Certificate) != "der" {
+			t.Errorf("a statement: %+v, %v", s, err)
+		}
+		if _, err := db.SignedStatement(ctx, "st_none"); !errors.Is(err, issue.ErrNotFound) {
+			t.Errorf("no statement: %v", err)
+		}
 	})
 }

@@ -1,8 +1,9 @@
 package wire
 
-// Evidence is what an order rests on: the bytes that were signed and the signatures.
+// Evidence is what an order rests on: the bytes that were signed and the signatures. Of a
+// single statement it has that alone.
 type Evidence struct {
-	Order      []byte              `json:"order"` // the document
+	Order      []byte              `json:"order,omitempty"` // the document
 	Statements []EvidenceStatement `json:"statements"`
 }
 

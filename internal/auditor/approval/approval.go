@@ -203,14 +203,14 @@ func (j *Judge) statements(tx *book.Tx, out *Order, o *book.Order, e *source.Evi
 func signerOf(tx *book.Tx, sig rederive.Signature, act *book.Approval, o *book.Order) (name, why string, err error) {
 	c, err := tx.Certificate(sig.Serial)
 	if errors.Is(err, book.ErrNotFound) {
-		return "", "the signer's certificate is not in the log", nil
+		return "", unlogged, nil
 	} else if err != nil {
 		return "", "", err
 	}
 	acted := book.Moment(act.At)
 	switch {
 	case c.Leaf < 0 || c.Hash != sig.Leaf || c.Intent < 0 || c.Intent > act.Number:
-		return "", "the signer's certificate is not in the log", nil
+		return "", unlogged, nil
 	case sig.Fingerprint != act.Certificate:
 		return "", "another certificate signed than the act names", nil
 	case sig.At.Before(sig.NotBefore) || sig.At.After(sig.NotAfter) || c.Ended >= 0 && c.EndedAt < book.Micro(sig.At):
@@ -265,6 +265,9 @@ const MetaClosed = "ceremony.closed"
 
 // MetaOfficer is the word in the book for the certificate of officer 1 or 2.
 func MetaOfficer(n int) string { return "officer." + strconv.Itoa(n) }
+
+// unlogged is why a certificate signs for nobody that the log has not, or not yet.
+const unlogged = "the signer's certificate is not in the log"
 
 // Profiles of those who sign.
 const (

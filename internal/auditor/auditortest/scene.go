@@ -122,13 +122,14 @@ func New(t testing.TB) *Scene {
 func Founded(t testing.TB) *Scene {
 	t.Helper()
 	s := New(t)
-	two := s.two("ceremony")
-	s.Act(audit.OrganisationCreated, "officer:1,officer:2", append(two, field("organisation", Org), field("number", "2321000016"), field("name", "R"), field("document", hash("f")))...)
+	two := slices.Clip(s.Two(statement.ActFound, "ceremony", "-", []byte("f"), s.Officers))
+	s.Act(audit.OrganisationCreated, "officer:1,officer:2", append(two, field("organisation", Org), field("number", "2321000016"), field("name", "R"))...)
 	for i := range s.Admins {
 		s.Admins[i] = s.Person()
 		s.Act(audit.RoleGranted, "officer:1,officer:2", append(two, field("person", s.Admins[i].ID), field("organisation", Org),
-			field("role", "administrator"), field("document", hash("f")))...)
+			field("role", "administrator"))...)
 	}
+	s.Act(audit.CeremonyFounded, "officer:1,officer:2", append(two, field("organisation", Org))...)
 	for _, a := range s.Admins {
 		s.EID(a, "ordinary", s.Officers[0], s.Officers[1])
 	}
@@ -155,11 +156,6 @@ func field(name, value string) audit.Field { return audit.Field{Name: name, Valu
 func hash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])
-}
-
-func (s *Scene) two(what string) []audit.Field {
-	return []audit.Field{field("statement", "st_1"), field("signed", hash(what+"1")), field("certificate", hash("1")),
-		field("statement-2", "st_2"), field("signed-2", hash(what+"2")), field("certificate-2", hash("2"))}
 }
 
 // Tick moves the clock on.

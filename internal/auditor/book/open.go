@@ -10,6 +10,7 @@ const (
 	WantIssued  = "issued"  // a certificate that the log shows and no act issued: serial
 	WantEnd     = "end"     // a certificate that must be revoked: serial
 	WantErasure = "erasure" // an erased entry that no act covers yet: tree/number
+	WantRight   = "right"   // what an act gave that was not proved yet: its index, fifteen digits
 	WantPublic  = "public"  // an ended serial that relying parties did not see yet: serial
 )
 

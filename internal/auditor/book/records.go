@@ -267,6 +267,12 @@ func (t *Tx) Held(person, organisation, role string, number int64) (bool, error)
 	return n > 0, err
 }
 
+// Granted returns how many roles were given until an act.
+func (t *Tx) Granted(number int64) (n int64, err error) {
+	err = t.one(`SELECT COUNT(*) FROM roles WHERE since <= ?`, []any{number}, &n)
+	return n, err
+}
+
 // PutOrganisation keeps below which one an organisation is; "": below none.
 func (t *Tx) PutOrganisation(id, parent string) error {
 	_, err := t.exec(`INSERT OR REPLACE INTO organisations (id, parent) VALUES (?, ?)`, id, parent)

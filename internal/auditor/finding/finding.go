@@ -49,6 +49,7 @@ const (
 	OrderUnapproved Kind = "order.unapproved" // fewer persons signed than policy demands
 	OrderEvidence   Kind = "order.evidence"   // what the order rests on is gone or another
 	ApprovalForged  Kind = "approval.forged"  // a statement that does not hold
+	RoleUnproven    Kind = "role.unproven"    // a role or an organisation that no two statements stand behind
 
 	Unordered   Kind = "certificate.unordered"  // without order, download or both
 	Unintended  Kind = "certificate.unintended" // in the log of certificates, not announced

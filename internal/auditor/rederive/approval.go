@@ -81,6 +81,22 @@ func (s Statement) Verify(d *Document, document []byte, by *Signer) (Signature, 
 	return Signature{Act: st.Act, By: st.By, At: st.At, Signer: by}, nil
 }
 
+// Says checks that it is the statement that is wanted, whoever made it and when (its By
+// and At are not looked at), and that its signature is that of the signer.
+func (s Statement) Says(want statement.Statement, by *Signer) (Signature, error) {
+	st, err := statement.Parse(s.Content)
+	if err != nil {
+		return Signature{}, errors.New("it is not in the form of a statement")
+	}
+	if want.By, want.At = st.By, st.At; st != want {
+		return Signature{}, errors.New("its statement is about something else")
+	}
+	if err := statement.Verify(by.key, s.Content, s.Signature); err != nil {
+		return Signature{}, errors.New("its signature does not verify")
+	}
+	return Signature{Act: st.Act, By: st.By, At: st.At, Signer: by}, nil
+}
+
 // Serial returns the serial number of the entry's certificate, 32 hexadecimal digits,
 // and false if it has none that a certificate here can have. It reads no further.
 func (e Entry) Serial() (string, bool) {

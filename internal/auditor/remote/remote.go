@@ -221,14 +221,14 @@ func certificateOf(extra []byte) ([]byte, error) {
 }
 
 // Evidence implements [source.Source].
-func (s *Source) Evidence(ctx context.Context, order string) (*source.Evidence, error) {
-	body, err := s.get(ctx, []string{"log", "evidence", order}, nil)
+func (s *Source) Evidence(ctx context.Context, id string) (*source.Evidence, error) {
+	body, err := s.get(ctx, []string{"log", "evidence", id}, nil)
 	if err != nil {
 		return nil, err
 	}
 	var answer wire.Evidence
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, fmt.Errorf("order %s: the answer is not understood: %w", order, source.ErrUnshown)
+		return nil, fmt.Errorf("evidence %s: the answer is not understood: %w", id, source.ErrUnshown)
 	}
 	out := &source.Evidence{Order: answer.Order}
 	for _, st := range answer.Statements {

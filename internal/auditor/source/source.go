@@ -40,9 +40,9 @@ type Leaf struct {
 	Final []byte // the certificate that was made of it; nil: none is stored
 }
 
-// Evidence is what an order rests on.
+// Evidence is what an order rests on, or one statement.
 type Evidence struct {
-	Order      []byte
+	Order      []byte // the document; nil: it is a statement that was asked for
 	Statements []rederive.Statement
 }
 
@@ -59,7 +59,7 @@ type Source interface {
 	// Certificates returns entries from first on, at least one and at most count;
 	// ErrErased if the first of them was.
 	Certificates(ctx context.Context, first int64, count int) ([]Leaf, error)
-	// Evidence returns what an order rests on; ErrErased if it was, ErrUnshown if there
-	// is none.
-	Evidence(ctx context.Context, order string) (*Evidence, error)
+	// Evidence returns what an order rests on, or the one statement of that id; ErrErased
+	// if it was, ErrUnshown if there is none.
+	Evidence(ctx context.Context, id string) (*Evidence, error)
 }
