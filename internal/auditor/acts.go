@@ -44,10 +44,6 @@ func (a *act) found(kind Kind, s finding.Severity, text string, pairs ...string)
 	return Finding{Kind: kind, Severity: s, Log: Acts, Index: a.index, Text: text, IDs: finding.IDs(append([]string{"act", a.Act}, pairs...)...)}
 }
 
-// maxBack is how far an act's time may be before that of one with a smaller number:
-// transactions that run at once are numbered in another order than they began.
-const maxBack = 5 * time.Minute
-
 // act takes an act into the book and says what does not fit.
 func (r *run) act(tx *book.Tx, a *act) error {
 	if err := r.actTime(tx, a); err != nil {
@@ -107,7 +103,7 @@ func (r *run) actOfficers(tx *book.Tx, a *act) error {
 // the log was signed.
 func (r *run) actTime(tx *book.Tx, a *act) error {
 	at := a.at()
-	if back := book.Moment(r.latest).Sub(a.At); r.latest > 0 && back > maxBack {
+	if back := book.Moment(r.latest).Sub(a.At); r.latest > 0 && back > audit.MaxBack {
 		if err := r.find(tx, a.found(finding.ActTime, finding.Warning, "its time is before that of acts with smaller numbers, by "+back.Round(time.Second).String())); err != nil {
 			return err
 		}
@@ -379,9 +375,9 @@ func (r *run) actErased(tx *book.Tx, a *act) error {
 	case e.To == 0:
 		return nil
 	case e.What == string(audit.Access):
-		return tx.PutErasure(string(Acts), e.From-1, e.To-1, e.Count, a.index)
+		return tx.PutErasure(book.Erasure{Tree: string(Acts), First: e.From - 1, Last: e.To - 1, Count: e.Count, Through: book.Micro(e.Through), Number: a.index})
 	case e.What == "certificates":
-		return tx.PutErasure(string(Certificates), e.From-1, e.To-1, e.Count, a.index)
+		return tx.PutErasure(book.Erasure{Tree: string(Certificates), First: e.From - 1, Last: e.To - 1, Count: e.Count, Through: book.Micro(e.Through), Number: a.index})
 	}
 	return nil
 }

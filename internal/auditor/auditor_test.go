@@ -315,6 +315,55 @@ func TestErasedByRetention(t *testing.T) {
 	begin(t, s, soon).finds(finding.EntryErased)
 }
 
+// An erased body has no time, and could be that of any act: also of one that was done
+// yesterday, which who has the database emptied and named in an act of retention.
+func TestErasedIsNotNewerThanItsAct(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		days int // that the act before the erased one is older than what was due
+		want []auditor.Kind
+	}{
+		{"of long ago", 2, nil},
+		{"of yesterday", -2, []auditor.Kind{finding.EntryErased}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := auditortest.Founded(t)
+			s.Act(audit.CALast, "system", field("issuer", "x"), field("since", "x"))
+			through := s.Now.AddDate(0, 0, c.days)
+			n := s.Act(audit.LoginAccepted, "per_1", field("certificate", strings.Repeat("0", 64)), field("listener", "card"))
+			s.Tick(2 * 365 * 24 * time.Hour)
+			s.Act(audit.RetentionErased, "system", audit.Erasure{What: string(audit.Access), Through: through, From: n + 1, To: n + 1, Count: 1}.Fields()...)
+			s.Sign()
+			s.Bodies[n] = nil
+			begin(t, s, func(c *auditor.Config) { c.Grace, c.Now = -time.Hour, func() time.Time { return s.Now } }).finds(c.want...)
+		})
+	}
+}
+
+// The same of a certificate, whose entry comes after those of newer ones.
+func TestErasedCertificateIsNotNewerThanItsAct(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		days int
+		want bool
+	}{{"of long ago", 2, false}, {"of yesterday", -2, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := auditortest.Founded(t)
+			s.Stray(auditortest.Intended{})
+			n := int64(len(s.Leaves) - 1)
+			through := s.Now.AddDate(0, 0, c.days)
+			s.Tick(11 * 365 * 24 * time.Hour)
+			s.Act(audit.RetentionErased, "system", audit.Erasure{What: "certificates", Through: through, From: n + 1, To: n + 1, Count: 1}.Fields()...)
+			s.Sign()
+			s.Hidden[n] = auditor.ErrErased
+			r := begin(t, s, func(c *auditor.Config) { c.Grace, c.Now = -time.Hour, func() time.Time { return s.Now } }).look()
+			if slices.Contains(wrong(r), string(finding.EntryErased)) != c.want {
+				t.Errorf("found %v", r.Findings)
+			}
+		})
+	}
+}
+
 func TestFollowEndsWithItsContext(t *testing.T) {
 	s := auditortest.Founded(t)
 	ctx, cancel := context.WithCancel(t.Context())

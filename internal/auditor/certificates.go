@@ -108,15 +108,25 @@ func (r *run) takeCertificates(t *source.Reader, head book.Head, c *chunk[Leaf],
 			return err
 		}
 		for i, leaf := range c.entries {
-			if index := c.first() + int64(i); index >= head.Done && c.fault[i] == nil {
-				if l, err := r.enter(tx, index, leaf); err != nil {
+			index := c.first() + int64(i)
+			switch {
+			case index < head.Done:
+			case c.fault[i] == nil:
+				l, err := r.enter(tx, index, leaf)
+				if err != nil {
 					return err
-				} else if l != nil {
+				}
+				if l != nil {
 					all = append(all, l)
+					r.leaf = max(r.leaf, book.Micro(l.entry.Time))
+				}
+			case errors.Is(c.fault[i], ErrErased):
+				if err := r.gone(tx, Certificates, index, r.leaf); err != nil {
+					return err
 				}
 			}
 		}
-		return errors.Join(r.Book.PutHashes(string(Certificates), c.first(), is), r.Book.SyncHashes(string(Certificates)))
+		return errors.Join(tx.PutMeta("certificates.latest", fmt.Sprint(r.leaf)), r.Book.PutHashes(string(Certificates), c.first(), is), r.Book.SyncHashes(string(Certificates)))
 	})
 	if err != nil {
 		return err

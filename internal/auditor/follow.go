@@ -74,11 +74,16 @@ func (r *run) remember() error {
 		for _, d := range all {
 			r.rules.Add(book.Moment(d.At), d.Text)
 		}
-		text, err := tx.Meta("acts.latest")
-		if err == nil && text != "" {
-			_, err = fmt.Sscan(text, &r.latest)
+		for name, latest := range map[string]*int64{"acts.latest": &r.latest, "certificates.latest": &r.leaf} {
+			text, err := tx.Meta(name)
+			if err == nil && text != "" {
+				_, err = fmt.Sscan(text, latest)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		return err
+		return nil
 	})
 }
 
@@ -235,6 +240,11 @@ func (r *run) takeActs(t *source.Reader, head book.Head, group []*chunk[[]byte])
 func (r *run) takeBodies(tx *book.Tx, c *chunk[[]byte], done int64) error {
 	for i, body := range c.entries {
 		index := c.first() + int64(i)
+		if index >= done && errors.Is(c.fault[i], ErrErased) {
+			if err := r.gone(tx, Acts, index, r.latest); err != nil {
+				return err
+			}
+		}
 		if index < done || c.fault[i] != nil {
 			continue
 		}
@@ -308,13 +318,21 @@ func absent[T any](r *run, tx *book.Tx, name Tree, c *chunk[T], done int64, told
 			if err := r.find(tx, Finding{Kind: finding.EntryUnshown, Severity: finding.Critical, Log: name, Index: index, Text: text}); err != nil {
 				return err
 			}
-		case errors.Is(fault, ErrErased):
-			if err := tx.Open(book.Thing{Kind: book.WantErasure, ID: fmt.Sprintf("%s/%015d", name, index), Number: index, At: book.Micro(r.Now()), Note: string(name)}); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
+}
+
+// gone opens that an act of retention must cover an erased entry. Its time is erased with
+// it: what is left to know is that it comes after entries of latest, so that who empties
+// what was done yesterday cannot say that it was due.
+func (r *run) gone(tx *book.Tx, name Tree, index, latest int64) error {
+	var after int64
+	if latest > 0 {
+		after = book.Micro(audit.NotBefore(book.Moment(latest)))
+	}
+	return tx.Open(book.Thing{Kind: book.WantErasure, ID: fmt.Sprintf("%s/%015d", name, index), Number: index, At: book.Micro(r.Now()),
+		Note: fmt.Sprint(name, " ", after)})
 }
 
 func contains(list []int, n int) bool {

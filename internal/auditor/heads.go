@@ -212,6 +212,7 @@ type run struct {
 	rules  *rederive.History
 	signed time.Time // when the log of acts was signed
 	latest int64     // time of the newest act so far
+	leaf   int64     // and of the newest leaf of a certificate
 }
 
 // find keeps a finding, and reports it if it was not found before.

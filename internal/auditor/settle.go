@@ -2,6 +2,7 @@ package auditor
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -59,7 +60,17 @@ func (r *run) unrevoked(tx *book.Tx, o book.Thing) (Finding, error) {
 
 // erased judges an entry that is gone; nothing if an act covers it.
 func (r *run) erased(tx *book.Tx, o book.Thing) (Finding, error) {
-	return Finding{Kind: finding.EntryErased, Severity: finding.Critical, Log: Tree(o.Note), Index: o.Number, Text: "it is erased, and no act of retention covers it"}, nil
+	tree, _, err := erasedFrom(o)
+	return Finding{Kind: finding.EntryErased, Severity: finding.Critical, Log: tree, Index: o.Number, Text: "it is erased, and no act of retention covers it"}, err
+}
+
+// erasedFrom reads what gone wrote: of which log the entry was, and than when it is not
+// older.
+func erasedFrom(o book.Thing) (tree Tree, since int64, err error) {
+	if _, err := fmt.Sscan(o.Note, &tree, &since); err != nil {
+		return "", 0, fmt.Errorf("erased entry %s in the book: %w", o.ID, err)
+	}
+	return tree, since, nil
 }
 
 // page is how many open things are looked at in one transaction.
@@ -78,7 +89,11 @@ func (r *run) overdue(kind string, until time.Time, about func(*book.Tx, book.Th
 			for _, o := range things {
 				after = o.ID
 				if kind == book.WantErasure {
-					covered, err := tx.TakeErasure(o.Note, o.Number)
+					tree, since, err := erasedFrom(o)
+					if err != nil {
+						return err
+					}
+					covered, err := tx.TakeErasure(string(tree), o.Number, since)
 					if err != nil {
 						return err
 					}

@@ -68,14 +68,15 @@ CREATE TABLE IF NOT EXISTS organisations (id TEXT PRIMARY KEY, parent TEXT NOT N
 CREATE TABLE IF NOT EXISTS open (kind TEXT NOT NULL, id TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL, note TEXT NOT NULL,
 	PRIMARY KEY (kind, id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS documents (name TEXT NOT NULL, at INTEGER NOT NULL, number INTEGER NOT NULL, text BLOB NOT NULL, PRIMARY KEY (name, number)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS erasures (number INTEGER PRIMARY KEY, tree TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, remaining INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS erasures (number INTEGER PRIMARY KEY, tree TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, remaining INTEGER NOT NULL,
+	through INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS findings (n INTEGER PRIMARY KEY, kind TEXT NOT NULL, severity TEXT NOT NULL, tree TEXT NOT NULL, number INTEGER NOT NULL,
 	subject TEXT NOT NULL, ids TEXT NOT NULL, text TEXT NOT NULL, UNIQUE (kind, tree, number, subject));
 `
 
 // version of the schema: a book of another one is refused, never guessed at. It can be
 // made anew from the logs.
-const version = "1"
+const version = "2"
 
 // Open opens the book in dir, which is made if it is not there.
 func Open(ctx context.Context, dir string) (*Book, error) {

@@ -183,12 +183,17 @@ func TestFileOfHashesThatIsShort(t *testing.T) {
 func TestErasuresCoverNoMoreThanTheySay(t *testing.T) {
 	b := open(t, t.TempDir())
 	update(t, b, func(tx *book.Tx) error {
-		return errors.Join(tx.PutErasure(book.Acts, 0, 9, 2, 100), tx.PutErasure(book.Acts, 5, 20, 1, 101))
+		return errors.Join(tx.PutErasure(book.Erasure{Tree: book.Acts, First: 0, Last: 9, Count: 2, Through: 50, Number: 100}),
+			tx.PutErasure(book.Erasure{Tree: book.Acts, First: 5, Last: 20, Count: 1, Through: 50, Number: 101}))
 	})
 	var got []int64
-	for _, n := range []int64{3, 7, 8, 9, 21} {
+	for _, n := range []int64{2, 3, 7, 8, 9, 21} {
 		update(t, b, func(tx *book.Tx) error {
-			ok, err := tx.TakeErasure(book.Acts, n)
+			after := int64(50)
+			if n == 2 {
+				after++ // newer than what was erased
+			}
+			ok, err := tx.TakeErasure(book.Acts, n, after)
 			if ok {
 				got = append(got, n)
 			}

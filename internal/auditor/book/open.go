@@ -77,19 +77,29 @@ func (t *Tx) Findings(fn func(Finding) error) error {
 	})
 }
 
-// PutErasure keeps that an act, number, says that it erased count of the entries first to
-// last of a tree.
-func (t *Tx) PutErasure(tree string, first, last, count, number int64) error {
-	_, err := t.exec(`INSERT OR REPLACE INTO erasures (number, tree, first, last, remaining) VALUES (?,?,?,?,?)`, number, tree, first, last, count)
+// Erasure is what an act, number, says: that it erased Count of the entries First to Last
+// of a tree, which were older than Through.
+type Erasure struct {
+	Tree        string
+	First, Last int64
+	Count       int64
+	Through     int64
+	Number      int64
+}
+
+// PutErasure keeps one.
+func (t *Tx) PutErasure(e Erasure) error {
+	_, err := t.exec(`INSERT OR REPLACE INTO erasures (number, tree, first, last, remaining, through) VALUES (?,?,?,?,?,?)`, e.Number, e.Tree, e.First, e.Last, e.Count, e.Through)
 	return err
 }
 
-// TakeErasure reports whether an act covers that an entry is erased, and counts it as one
-// of those that the act erased: it covers no more than it says. Entries come in ascending
-// order, and each once.
-func (t *Tx) TakeErasure(tree string, number int64) (bool, error) {
+// TakeErasure reports whether an act covers that an entry is erased that is not older than
+// after, and counts it as one of those that the act erased: it covers no more than it says,
+// and nothing newer. Entries come in ascending order, and each once.
+func (t *Tx) TakeErasure(tree string, number, after int64) (bool, error) {
 	var act int64
-	err := t.one(`SELECT number FROM erasures WHERE tree = ? AND first <= ? AND last >= ? AND remaining > 0 ORDER BY last LIMIT 1`, []any{tree, number, number}, &act)
+	err := t.one(`SELECT number FROM erasures WHERE tree = ? AND first <= ? AND last >= ? AND remaining > 0 AND through >= ? ORDER BY last LIMIT 1`,
+		[]any{tree, number, number, after}, &act)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	} else if err != nil {
