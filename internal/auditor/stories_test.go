@@ -91,6 +91,12 @@ var spoilt = []struct {
 		s.Issue(auditortest.PersonCA, "authentication", s.Content(p), auditortest.Key(s.T), auditortest.Intended{Person: p, Order: id, Download: s.Begin(p, id, s.Admins[0].DER)})
 		s.End(p, old, audit.CertificateSuperseded, "superseded")
 	}, []auditor.Kind{finding.OrderUnapproved}},
+	{"an update fetched with an eID that had ended", func(s *auditortest.Scene) {
+		p := s.Person()
+		s.EID(p, "ordinary", s.Admins[0], s.Admins[1])
+		s.End(p, p.DER, audit.CertificateSuperseded, "superseded")
+		s.EID(p, "update", s.Admins[0], nil)
+	}, []auditor.Kind{finding.OrderUnapproved}},
 	{"another leaf than was announced", func(s *auditortest.Scene) {
 		s.Stray(auditortest.Intended{NoLeaf: true, NoIssued: true})
 		leaf := slices.Clone(s.LastLeaf)

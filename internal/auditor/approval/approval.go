@@ -327,7 +327,8 @@ func Counted(tx *book.Tx, c *book.Certificate, o *Order) ([]finding.Finding, err
 
 // needed is how many persons policy demands (Separation of duties, docs/POLICY.md), told
 // anew from what the logs say: two at level 3, one where the holder himself fetched an
-// update or renewal with a current eID of level 3 of the same card.
+// update or renewal with a current eID of level 3 of the same card. That it was he who
+// logged in is the service's word: a log-in leaves no signature.
 func needed(tx *book.Tx, c *book.Certificate, d *rederive.Document) (int, error) {
 	if d.LoA < 3 {
 		return 1, nil
@@ -346,6 +347,9 @@ func needed(tx *book.Tx, c *book.Certificate, d *rederive.Document) (int, error)
 		return 2, nil
 	} else if err != nil {
 		return 0, err
+	}
+	if login.Ended >= 0 && login.Ended < dl.Begun {
+		return 2, nil // it was current no more
 	}
 	if login.Profile == profileAuthentication && login.LoA == "3" && login.Card == d.Card && login.Person == d.Person {
 		return 1, nil
