@@ -238,8 +238,16 @@ func (c *auditExportCmd) Run(g *globals) error {
 }
 
 func exported(s *excerpt.Summary) string {
-	return facts("log", s.Origin, "acts", fmt.Sprintf("%d to %d", s.From, s.To-1), "from", moment(s.First), "to", moment(s.Last), "erased", strconv.FormatInt(s.Erased, 10),
+	return facts("log", s.Origin, "acts", fmt.Sprintf("%d to %d", s.From, s.To-1), "from", moment(s.First), "to", moment(s.Last), "not shown", notShown(s.Erased),
 		"checkpoint", fmt.Sprintf("%d entries, signed %s", s.Size, moment(s.Signed)))
+}
+
+// notShown tells of acts that an excerpt has only the hashes of.
+func notShown(n int64) string {
+	if n == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%d: erased by retention, or left out by who made this; the log itself tells which", n)
 }
 
 type auditVerifyExportCmd struct {

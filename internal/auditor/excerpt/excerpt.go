@@ -5,6 +5,10 @@
 // An excerpt has the acts as they were logged, one a line, and the hashes of the tree on
 // both sides of them; together they lead to the root that the log, and perhaps its
 // witnesses, signed. It holds no personal values: the log has commitments to them.
+//
+// In the place of an act that is erased stands its hash. An excerpt does not prove that it
+// was retention that erased it: who makes one can leave out what he likes in that way, and
+// only the log itself, with the act of retention that covers it, tells.
 package excerpt
 
 import (
@@ -49,7 +53,8 @@ type head struct {
 	Right []string `json:"right"`
 }
 
-// erased stands in the place of an act that retention has erased: its leaf's hash.
+// erased stands in the place of an act that is not shown: its leaf's hash. Retention has
+// erased it, or who made the excerpt left it out; an excerpt cannot tell which.
 type erased struct {
 	Erased string `json:"erased"`
 }
@@ -59,7 +64,7 @@ type Summary struct {
 	Origin    string    `json:"origin"`
 	From      int64     `json:"from"` // index of the first act
 	To        int64     `json:"to"`   // index after the last
-	Erased    int64     `json:"erased"`
+	Erased    int64     `json:"erased"` // not shown: erased, or left out by who made it
 	First     time.Time `json:"first,omitzero"` // time of the first and the last act that is there
 	Last      time.Time `json:"last,omitzero"`
 	Size      int64     `json:"size"` // of the checkpoint
