@@ -54,6 +54,11 @@ func TestRightsThatDoNotHold(t *testing.T) {
 		}},
 		{"another statement is shown", func(s *auditortest.Scene) {
 			e := last(s)
+			s.Tick(-2 * time.Second) // it would hold too
+			e.Statements[0] = s.State(s.Admins[1], statement.ActGrant, org, document, &auditortest.Person{ID: "per_99", Card: "-"})
+			s.Tick(2 * time.Second)
+		}},
+			e := last(s)
 			e.Statements[0].Content = append(e.Statements[0].Content, ' ')
 		}},
 		{"a signature that does not verify", func(s *auditortest.Scene) { e := last(s); e.Statements[0].Signature[9] ^= 1 }},
