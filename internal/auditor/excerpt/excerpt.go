@@ -62,9 +62,9 @@ type erased struct {
 // Summary is what an excerpt holds.
 type Summary struct {
 	Origin    string    `json:"origin"`
-	From      int64     `json:"from"` // index of the first act
-	To        int64     `json:"to"`   // index after the last
-	Erased    int64     `json:"erased"` // not shown: erased, or left out by who made it
+	From      int64     `json:"from"`           // index of the first act
+	To        int64     `json:"to"`             // index after the last
+	Erased    int64     `json:"erased"`         // not shown: erased, or left out by who made it
 	First     time.Time `json:"first,omitzero"` // time of the first and the last act that is there
 	Last      time.Time `json:"last,omitzero"`
 	Size      int64     `json:"size"` // of the checkpoint
