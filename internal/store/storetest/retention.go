@@ -151,6 +151,8 @@ func testErasingCards(t *testing.T, db *store.DB) {
 }
 
 func testPersons(t *testing.T, db *store.DB) {
+	// In the form that ids have: a refusal holds no other.
+	const a, c = "per_aaaaaaaaaaaaaaaaaaaaaaaa", "per_cccccccccccccccccccccccc"
 	told := func(id, by, about string) audit.Event {
 		e := Refusal(id)
 		e.By = by
@@ -160,11 +162,11 @@ func testPersons(t *testing.T, db *store.DB) {
 		return e
 	}
 	With(t, db, func(tx *download.Tx) error {
-		a := &register.Assignment{Person: "per_a", Organisation: "org_a", HSAID: "SE2321000016-A", Email: "a@b.example", UpdatedAt: T0}
+		own := &register.Assignment{Person: "per_a", Organisation: "org_a", HSAID: "SE2321000016-A", Email: "a@b.example", UpdatedAt: T0}
 		d, items := Download()
 		ended := register.Grant{Person: "per_a", Organisation: "org_a", Role: policy.RoleReader, GrantedAt: T0, EndedAt: T0}
-		errs := []error{tx.PutAssignment(a), tx.InsertDownload(d, items), tx.InsertGrant(ended)}
-		for _, e := range []audit.Event{told("evt_a", "per_a", ""), told("evt_b", "per_b,per_a", "per_c"), told("evt_c", "per_b", "per_a"), told("evt_d", "per_b", ""), Event("evt_e")} {
+		errs := []error{tx.PutAssignment(own), tx.InsertDownload(d, items), tx.InsertGrant(ended)}
+		for _, e := range []audit.Event{told("evt_a", a, ""), told("evt_b", "per_b,"+a, c), told("evt_c", "per_b", a), told("evt_d", "per_b", ""), Event("evt_e")} {
 			errs = append(errs, tx.Events.Append(e))
 		}
 		return errors.Join(errs...)
@@ -187,18 +189,18 @@ func testPersons(t *testing.T, db *store.DB) {
 		return errors.Join(err, err2, err3, err4, err5)
 	})
 	in(nil, func(tx *privacy.Tx) error {
-		first, err := tx.EventsOf("per_a", "", 2)
+		first, err := tx.EventsOf(a, "", 2)
 		same(t, ids(first, func(e privacy.Told) string { return e.ID }), err, []string{"evt_c", "evt_b"})
 		if !first[0].About || first[1].About || len(first[0].Personal) != 1 || first[0].Personal[0].Name != "detail" {
 			t.Errorf("told: %+v", first)
 		}
-		rest, err := tx.EventsOf("per_a", "evt_b", 2)
+		rest, err := tx.EventsOf(a, "evt_b", 2)
 		same(t, ids(rest, func(e privacy.Told) string { return e.ID }), err, []string{"evt_a"})
 		n, err := tx.EraseValues([]string{"evt_a", "evt_c", "evt_e", "evt_x"})
 		if n != 2 || err != nil {
 			t.Errorf("%d lost their values, %v", n, err)
 		}
-		first, err = tx.EventsOf("per_a", "", 9)
+		first, err = tx.EventsOf(a, "", 9)
 		if i := slices.IndexFunc(first, func(e privacy.Told) bool { return len(e.Personal) > 0 }); len(first) != 3 || i != 1 {
 			t.Errorf("after it %+v", first)
 		}
