@@ -114,7 +114,7 @@ type call struct {
 	conn   *http.ResponseController
 }
 
-// New returns the handler. All routes stand here.
+// New returns the handler. All routes stand below it.
 func New(c Config) http.Handler {
 	h := &handler{c}
 	mux := http.NewServeMux()
@@ -125,6 +125,18 @@ func New(c Config) http.Handler {
 		mux.Handle(pattern, h.serve(classOf(pattern), unhurried(fn), maxFile))
 	}
 
+	h.cardRoutes(card)
+	h.administratorRoutes(card, file)
+	h.auditorRoutes(card)
+	none := h.serve(classOf("/"), func(*call) (any, error) { return nil, errNoRoute }, maxBody)
+	mux.Handle("/", none)
+	return h.guard(asWritten(mux, none))
+}
+
+// routed puts a route in its place.
+type routed func(pattern string, fn func(*call) (any, error))
+
+func (h *handler) cardRoutes(card routed) {
 	card("GET /card/v1/me", h.me)
 	card("POST /card/v1/downloads", h.begin)
 	card("GET /card/v1/downloads/{id}", h.show)
@@ -135,7 +147,9 @@ func New(c Config) http.Handler {
 	card("POST /card/v1/downloads/{id}/abandon", h.abandon)
 	card("POST /card/v1/block", h.blockOwn)
 	card("GET /card/v1/receipts/{event}", h.laterReceipt)
+}
 
+func (h *handler) administratorRoutes(card, file routed) {
 	card("GET /api/v1/whoami", h.whoAmI)
 	card("POST /api/v1/ceremony/found", h.found)
 	card("POST /api/v1/organisations", h.createOrganisation)
@@ -176,7 +190,9 @@ func New(c Config) http.Handler {
 	card("POST /api/v1/people/{id}/export", h.exportPerson)
 	card("POST /api/v1/people/{id}/erase", h.erasePerson)
 	card("GET /api/v1/receipts/{event}", h.laterReceipt)
+}
 
+func (h *handler) auditorRoutes(card routed) {
 	card("GET /log/acts/checkpoint", h.readLog)
 	card("GET /log/acts/tile/{tile...}", h.readLog)
 	card("GET /log/certificates/checkpoint", h.readLog)
@@ -188,9 +204,6 @@ func New(c Config) http.Handler {
 	card("GET /log/certificates/ct/v1/get-entry-and-proof", h.readLog)
 	card("GET /log/certificates/ct/v1/get-roots", h.readLog)
 	card("GET /log/evidence/{id}", h.readLog)
-	none := h.serve(classOf("/"), func(*call) (any, error) { return nil, errNoRoute }, maxBody)
-	mux.Handle("/", none)
-	return h.guard(asWritten(mux, none))
 }
 
 // asWritten sends to none what is not written as a route is. A ServeMux would
