@@ -62,20 +62,8 @@ func testErasing(t *testing.T, db *store.DB) {
 }
 
 func testErasingCards(t *testing.T, db *store.DB) {
-	sign := func(id policy.StatementID, act, subject string, by byte) *register.Statement {
-		return &register.Statement{ID: id, Act: act, Subject: subject, By: "per_a", Certificate: ca.Fingerprint{by}, Content: []byte("c"), Signature: []byte("s"), At: T0}
-	}
 	card := string(Card().Number)
-	With(t, db, func(tx *download.Tx) error {
-		d, items := Download()
-		errs := []error{tx.InsertDownload(d, items)}
-		for n := byte(1); n <= 3; n++ {
-			in := Intent(n)
-			errs = append(errs, tx.InsertIntent(in), tx.SettleIntent(in.Serial, in.Owner, issue.IntentSigned, T0), tx.InsertCertificate(Certificate(n)))
-		}
-		return errors.Join(append(errs, tx.InsertStatement(sign("st_1", "order.place", "ord_a", 1)), tx.InsertStatement(sign("st_2", "card.handout", card, 1)),
-			tx.InsertStatement(sign("st_3", "key.block", "key:1", 2)), tx.InsertStatement(sign("st_4", "role.grant", "org_a", 3)))...)
-	})
+	cardWithStatements(t, db, card)
 	expires := Card().ExpiresAt
 	retained(t, db, nil, func(tx *retention.Tx) error {
 		for _, c := range []struct {
@@ -127,6 +115,31 @@ func testErasingCards(t *testing.T, db *store.DB) {
 		return errors.Join(err, goneErr)
 	})
 	erased(retention.Erased{Rows: 2, Certificates: 1, Left: 1})
+	leftOfCard(t, db)
+}
+
+// cardWithStatements gives a card an open download, three certificates, and statements that
+// the first two of them have signed.
+func cardWithStatements(t *testing.T, db *store.DB, card string) {
+	t.Helper()
+	sign := func(id policy.StatementID, act, subject string, by byte) *register.Statement {
+		return &register.Statement{ID: id, Act: act, Subject: subject, By: "per_a", Certificate: ca.Fingerprint{by}, Content: []byte("c"), Signature: []byte("s"), At: T0}
+	}
+	With(t, db, func(tx *download.Tx) error {
+		d, items := Download()
+		errs := []error{tx.InsertDownload(d, items)}
+		for n := byte(1); n <= 3; n++ {
+			in := Intent(n)
+			errs = append(errs, tx.InsertIntent(in), tx.SettleIntent(in.Serial, in.Owner, issue.IntentSigned, T0), tx.InsertCertificate(Certificate(n)))
+		}
+		return errors.Join(append(errs, tx.InsertStatement(sign("st_1", "order.place", "ord_a", 1)), tx.InsertStatement(sign("st_2", "card.handout", card, 1)),
+			tx.InsertStatement(sign("st_3", "key.block", "key:1", 2)), tx.InsertStatement(sign("st_4", "role.grant", "org_a", 3)))...)
+	})
+}
+
+// leftOfCard: of what was erased the rows are left, and all of the third certificate.
+func leftOfCard(t *testing.T, db *store.DB) {
+	t.Helper()
 	view(t, db, func(tx *download.Tx) error {
 		order, err := tx.Orders.Order("ord_a")
 		d, _, err2 := tx.Download("dl_a")
@@ -173,9 +186,7 @@ func testPersons(t *testing.T, db *store.DB) {
 	})
 	in := func(want error, fn func(*privacy.Tx) error) {
 		t.Helper()
-		if err := db.Privacy().Update(t.Context(), fn); !errors.Is(err, want) {
-			t.Fatalf("Update = %v, want %v", err, want)
-		}
+		private(t, db, want, fn)
 	}
 	in(nil, func(tx *privacy.Tx) error {
 		assignments, err := tx.AssignmentsOf("per_a")
@@ -206,6 +217,24 @@ func testPersons(t *testing.T, db *store.DB) {
 		}
 		return err
 	})
+	personIsErased(t, db)
+}
+
+// private runs fn, which must end with an error that is want.
+func private(t *testing.T, db *store.DB, want error, fn func(*privacy.Tx) error) {
+	t.Helper()
+	if err := db.Privacy().Update(t.Context(), fn); !errors.Is(err, want) {
+		t.Fatalf("Update = %v, want %v", err, want)
+	}
+}
+
+// personIsErased erases the person, once; the number can be imported anew.
+func personIsErased(t *testing.T, db *store.DB) {
+	t.Helper()
+	in := func(want error, fn func(*privacy.Tx) error) {
+		t.Helper()
+		private(t, db, want, fn)
+	}
 	in(nil, func(tx *privacy.Tx) error {
 		if at, err := tx.ErasedAt("per_a"); !at.IsZero() || err != nil {
 			t.Errorf("erased at %v, %v", at, err)
