@@ -148,7 +148,7 @@ func (a *App) stopped(ctx context.Context) error {
 	err := a.Sequencer.CatchUp(ctx)
 	// A moment later, so that a list that was published just now is not too
 	// young to be replaced: what was revoked last is public before we go.
-	_, published := a.Publisher.Publish(ctx, a.now().Add(publish.DefaultCRLMinimum))
+	_, published := a.Publisher.PublishAtOnce(ctx, a.now().Add(publish.DefaultCRLMinimum))
 	err = errors.Join(err, published, a.keepHead(ctx))
 	if a.presence != nil { // nobody waits for what is not answered any more
 		err = errors.Join(err, a.DB.DeleteTail(ctx, a.owner))

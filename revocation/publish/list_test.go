@@ -353,6 +353,17 @@ func TestPublishMeetsAPipe(t *testing.T) {
 	if n != 1 || err == nil || !strings.Contains(err.Error(), "no file that could be a list") {
 		t.Errorf("Publish = %d, %v, want the other list published", n, err)
 	}
+
+	// It is tried again after a pause, and without one by who will not come again.
+	if err := os.Remove(b.path(0)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.p.Publish(t.Context(), revtest.Start); n != 0 || err == nil {
+		t.Errorf("in the pause: Publish = %d, %v", n, err)
+	}
+	if n, err := b.p.PublishAtOnce(t.Context(), revtest.Start); n != 1 || err != nil {
+		t.Errorf("PublishAtOnce = %d, %v", n, err)
+	}
 }
 
 // A list that is read from the ledger has what is committed, numbered or not. When

@@ -184,6 +184,20 @@ func (p *Publisher) Run(ctx context.Context) {
 func (p *Publisher) Publish(ctx context.Context, now time.Time) (n int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.publishDue(ctx, now)
+}
+
+// PublishAtOnce is [Publisher.Publish] without waiting for pauses: for who will not
+// come again.
+func (p *Publisher) PublishAtOnce(ctx context.Context, now time.Time) (n int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.pause)
+	return p.publishDue(ctx, now)
+}
+
+// publishDue publishes what is due; p.mu is held.
+func (p *Publisher) publishDue(ctx context.Context, now time.Time) (n int, err error) {
 	now = now.UTC().Truncate(time.Second)
 	began := time.Now()
 	defer func() { p.noteHealth(now.Add(time.Since(began))) }()
@@ -271,10 +285,6 @@ func (p *Publisher) settle(j *job, now time.Time) error {
 	delete(p.known, list) // what the table says is to be read again
 	p.pause[list] = p.pause[list].next(err, now)
 	return err
-}
-
-func (p *Publisher) path(s *Scope) string {
-	return filepath.Join(p.Dir, CRLPath(s.Issuer, s.Partition))
 }
 
 func (p *Publisher) closed(s *Scope) bool { return p.Last != nil && p.Last(s.Issuer) }

@@ -79,3 +79,7 @@ func (t trouble) next(err error, now time.Time) trouble {
 	pause := min(time.Second<<min(t.tries, 10), maxPause)
 	return trouble{err: err, tries: t.tries + 1, at: now, until: now.Add(pause)}
 }
+
+func (p *Publisher) path(s *Scope) string {
+	return filepath.Join(p.Dir, CRLPath(s.Issuer, s.Partition))
+}
