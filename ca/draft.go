@@ -137,7 +137,7 @@ func (i *Issuer) draft(p *Profile, r Request) (*Draft, error) {
 	if bytes.Equal(template.RawSubject, i.certificate.RawSubject) {
 		return nil, refuse("content", "the subject would be the issuer's own name")
 	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, i.throwawayParent, r.PublicKey, i.throwaway.signer)
+	cert, err := x509.CreateCertificate(rand.Reader, template, i.throwawayParent, r.PublicKey, i.throwaway.Signer())
 	if err != nil {
 		return nil, fmt.Errorf("building certificate: %w", err)
 	}
@@ -167,7 +167,7 @@ func (d *Draft) Seal(ctx context.Context, log Log) (*Sealed, error) {
 		if s.intent.TBS, err = addSCTList(s.tbs0, promise.SCTList); err != nil {
 			return nil, fmt.Errorf("sealing: %w", err)
 		}
-		if cert, err = d.issuer.throwaway.seal(s.intent.TBS); err != nil {
+		if cert, err = d.issuer.throwaway.Seal(s.intent.TBS); err != nil {
 			return nil, fmt.Errorf("sealing: %w", err)
 		}
 	}

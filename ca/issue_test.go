@@ -12,7 +12,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"io"
 	"math/big"
 	"slices"
 	"strings"
@@ -33,22 +32,6 @@ type linterFunc func(der []byte, profile ca.ProfileName) error
 func (f linterFunc) Lint(der []byte, profile ca.ProfileName) error { return f(der, profile) }
 
 func noLint([]byte, ca.ProfileName) error { return nil }
-
-// countingSigner counts the signatures that it is asked for and can spoil them.
-type countingSigner struct {
-	crypto.Signer
-	n     int
-	spoil func(signature []byte, err error) ([]byte, error)
-}
-
-func (s *countingSigner) Sign(r io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	s.n++
-	signature, err := s.Signer.Sign(r, digest, opts)
-	if s.spoil != nil {
-		return s.spoil(signature, err)
-	}
-	return signature, err
-}
 
 // newKey returns a key "P-256", "P-384", "P-521", "RSA-1024" or "RSA-2048".
 func newKey(t testing.TB, kind string) crypto.Signer {

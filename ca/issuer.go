@@ -14,6 +14,8 @@ import (
 	"io"
 	"net/url"
 	"strings"
+
+	"sigill/ca/signing"
 )
 
 // Linter judges a certificate before its bytes may be signed.
@@ -57,14 +59,14 @@ type Issuer struct {
 	linter      Linter
 	rand        io.Reader
 
-	key       statusKey
+	key       signing.Key
 	algorithm x509.SignatureAlgorithm
 	keyHash   [32]byte // SHA-256 of the SubjectPublicKeyInfo
 
 	// throwaway signs what is linted; throwawayParent is certificate with its
 	// public key. A certificate under it verifies under no CA, so nothing is
 	// gained by stealing it or by seeing many of its signatures.
-	throwaway       statusKey
+	throwaway       signing.Key
 	throwawayParent *x509.Certificate
 }
 
@@ -130,7 +132,7 @@ func (i *Issuer) checkKey(c IssuerConfig) (err error) {
 		return fmt.Errorf("keys of type %T do not issue", key)
 	}
 	i.keyHash = sha256.Sum256(c.Certificate.RawSubjectPublicKeyInfo)
-	i.key, err = newStatusKey(c.Certificate, c.Signer)
+	i.key, err = signing.New(c.Certificate, c.Signer)
 	return err
 }
 
@@ -183,7 +185,7 @@ func (i *Issuer) makeThrowaway(c IssuerConfig) error {
 	parent := *c.Certificate
 	parent.PublicKey = key.Public()
 	i.throwawayParent = &parent
-	i.throwaway, err = newStatusKey(&parent, key)
+	i.throwaway, err = signing.New(&parent, key)
 	return err
 }
 

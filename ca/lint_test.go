@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sigill/ca"
+	"sigill/internal/catest"
 	"sigill/internal/lint"
 )
 
@@ -66,7 +67,7 @@ func TestPlantedProfileErrorsAreNotSigned(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			config := issuerConfig(t, "P-256")
 			config.Linter = realLinter(t, config.Profiles)
-			signer := &countingSigner{Signer: config.Signer}
+			signer := &catest.CountingSigner{Signer: config.Signer}
 			config.Signer = signer
 			planted := config.Profiles[c.profile].Config()
 			c.plant(&planted)
@@ -83,8 +84,8 @@ func TestPlantedProfileErrorsAreNotSigned(t *testing.T) {
 			if _, ok := errors.AsType[*ca.LintError](err); !ok || sealed != nil {
 				t.Errorf("Seal = %v, %v", sealed, err)
 			}
-			if signer.n != 0 {
-				t.Errorf("%d signatures", signer.n)
+			if signer.N != 0 {
+				t.Errorf("%d signatures", signer.N)
 			}
 		})
 	}

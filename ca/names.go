@@ -119,6 +119,12 @@ func (r Reason) String() string {
 	return fmt.Sprintf("reason(%d)", int(r))
 }
 
+// Known reports whether r is one that [ParseReason] knows.
+func (r Reason) Known() bool {
+	_, known := reasonNames[r]
+	return known
+}
+
 // ParseReason reads a reason's name. certificateHold and removeFromCRL are not
 // known: revocation is final (eIDAS Art. 28(4)).
 func ParseReason(name string) (Reason, error) {

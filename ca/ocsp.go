@@ -12,6 +12,14 @@ import (
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
+// Tags of RFC 6960.
+var (
+	tagContext0           = cryptobyteasn1.Tag(0).ContextSpecific()
+	tagContext0Structured = tagContext0.Constructed()
+	tagContext1Structured = cryptobyteasn1.Tag(1).ContextSpecific().Constructed()
+	tagContext2Structured = cryptobyteasn1.Tag(2).ContextSpecific().Constructed()
+)
+
 var (
 	oidOCSPNonce   = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 2}
 	oidOCSPNoCheck = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 5}

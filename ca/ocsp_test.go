@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"sigill/ca"
+	"sigill/internal/catest"
 )
 
 // The ASN.1 of RFC 6960 for encoding/asn1: another encoder than the one tested.
@@ -215,10 +216,10 @@ func FuzzParseOCSPRequest(f *testing.F) {
 }
 
 // question is a request by x/crypto for a serial of the tree's issuer.
-func question(t *testing.T, tree *statusTree, serial ca.Serial, hash crypto.Hash) (*ca.OCSPRequest, *x509.Certificate) {
+func question(t *testing.T, tree *catest.Tree, serial ca.Serial, hash crypto.Hash) (*ca.OCSPRequest, *x509.Certificate) {
 	t.Helper()
-	cert := &x509.Certificate{SerialNumber: serial.Int(), RawIssuer: tree.issuer.RawSubject}
-	der, err := ocsp.CreateRequest(cert, tree.issuer, &ocsp.RequestOptions{Hash: hash})
+	cert := &x509.Certificate{SerialNumber: serial.Int(), RawIssuer: tree.Issuer.RawSubject}
+	der, err := ocsp.CreateRequest(cert, tree.Issuer, &ocsp.RequestOptions{Hash: hash})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +227,7 @@ func question(t *testing.T, tree *statusTree, serial ca.Serial, hash crypto.Hash
 	if err != nil {
 		t.Fatal(err)
 	}
-	name, key, err := ca.IssuerHashes(tree.issuer, hash)
+	name, key, err := ca.IssuerHashes(tree.Issuer, hash)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,17 +239,17 @@ func question(t *testing.T, tree *statusTree, serial ca.Serial, hash crypto.Hash
 
 // Every algorithm and status, read and verified by x/crypto.
 func TestSignOCSP(t *testing.T) {
-	for name, key := range statusKeys(t) {
+	for name, key := range catest.Keys(t) {
 		if name == "Ed25519" {
 			continue // x/crypto/ocsp does not know it; OpenSSL is asked below
 		}
 		t.Run(name, func(t *testing.T) {
-			tree := newStatusTree(t, statusECDSA(t, elliptic.P256()), key)
-			responder, err := ca.NewResponder(tree.issuer, tree.signer, key)
+			tree := catest.NewTree(t, catest.ECDSA(t, elliptic.P256()), key)
+			responder, err := ca.NewResponder(tree.Issuer, tree.Signer, key)
 			if err != nil {
 				t.Fatal(err)
 			}
-			at := statusTime.Add(-90 * time.Minute)
+			at := catest.Time.Add(-90 * time.Minute)
 			for _, hash := range []crypto.Hash{crypto.SHA1, crypto.SHA256} {
 				for _, test := range []struct {
 					single ca.OCSPSingle
@@ -262,31 +263,31 @@ func TestSignOCSP(t *testing.T) {
 					serial := ca.NewSerial()
 					request, cert := question(t, tree, serial, hash)
 					test.single.ID = request.CertIDs[0]
-					der, next, err := responder.SignOCSP(ca.OCSPAnswer{ProducedAt: statusTime, ThisUpdate: statusTime.Add(-5 * time.Minute),
-						NextUpdate: statusTime.Add(time.Hour), Singles: []ca.OCSPSingle{test.single}})
+					der, next, err := responder.SignOCSP(ca.OCSPAnswer{ProducedAt: catest.Time, ThisUpdate: catest.Time.Add(-5 * time.Minute),
+						NextUpdate: catest.Time.Add(time.Hour), Singles: []ca.OCSPSingle{test.single}})
 					if err != nil {
 						t.Fatal(err)
 					}
-					got, err := ocsp.ParseResponseForCert(der, cert, tree.issuer)
+					got, err := ocsp.ParseResponseForCert(der, cert, tree.Issuer)
 					if err != nil {
 						t.Fatal(err)
 					}
 					if got.Status != test.want || got.SerialNumber.Cmp(serial.Int()) != 0 || got.IssuerHash != hash ||
-						!got.ThisUpdate.Equal(statusTime.Add(-5*time.Minute)) || !got.NextUpdate.Equal(statusTime.Add(time.Hour)) ||
-						!next.Equal(got.NextUpdate) || !got.ProducedAt.Equal(statusTime) {
+						!got.ThisUpdate.Equal(catest.Time.Add(-5*time.Minute)) || !got.NextUpdate.Equal(catest.Time.Add(time.Hour)) ||
+						!next.Equal(got.NextUpdate) || !got.ProducedAt.Equal(catest.Time) {
 						t.Errorf("%v: %+v", test.single.Status, got)
 					}
 					if test.want == ocsp.Revoked && (!got.RevokedAt.Equal(at) || got.RevocationReason != int(test.single.Reason)) {
 						t.Errorf("revoked at %v for %d", got.RevokedAt, got.RevocationReason)
 					}
-					if !bytes.Equal(got.Certificate.Raw, tree.signer.Raw) {
+					if !bytes.Equal(got.Certificate.Raw, tree.Signer.Raw) {
 						t.Error("the signer's certificate is not in the answer")
 					}
 					spki := struct {
 						Algorithm asn1.RawValue
 						Bits      asn1.BitString
 					}{}
-					if _, err := asn1.Unmarshal(tree.signer.RawSubjectPublicKeyInfo, &spki); err != nil {
+					if _, err := asn1.Unmarshal(tree.Signer.RawSubjectPublicKeyInfo, &spki); err != nil {
 						t.Fatal(err)
 					}
 					if want := sha1.Sum(spki.Bits.Bytes); !bytes.Equal(got.ResponderKeyHash, want[:]) || got.RawResponderName != nil {
@@ -300,14 +301,14 @@ func TestSignOCSP(t *testing.T) {
 
 // nextUpdate never passes the end of the signer; a signer that has ended is silent.
 func TestSignOCSPSignerEnds(t *testing.T) {
-	tree := newStatusTree(t, statusECDSA(t, elliptic.P256()), statusECDSA(t, elliptic.P256()))
-	responder, err := ca.NewResponder(tree.issuer, tree.signer, tree.signerKey)
+	tree := catest.NewTree(t, catest.ECDSA(t, elliptic.P256()), catest.ECDSA(t, elliptic.P256()))
+	responder, err := ca.NewResponder(tree.Issuer, tree.Signer, tree.SignerKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	request, _ := question(t, tree, ca.NewSerial(), crypto.SHA1)
 	singles := []ca.OCSPSingle{{ID: request.CertIDs[0], Status: ca.OCSPGood}}
-	end := tree.signer.NotAfter
+	end := tree.Signer.NotAfter
 	for name, test := range map[string]struct {
 		now  time.Time
 		next time.Time
@@ -328,7 +329,7 @@ func TestSignOCSPSignerEnds(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		got, err := ocsp.ParseResponse(der, tree.issuer)
+		got, err := ocsp.ParseResponse(der, tree.Issuer)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -337,9 +338,9 @@ func TestSignOCSPSignerEnds(t *testing.T) {
 		}
 	}
 	for name, a := range map[string]ca.OCSPAnswer{
-		"nothing asked": {ProducedAt: statusTime, ThisUpdate: statusTime, NextUpdate: statusTime.Add(time.Hour)},
-		"no validity":   {ProducedAt: statusTime, ThisUpdate: statusTime, NextUpdate: statusTime, Singles: singles},
-		"no thisUpdate": {ProducedAt: statusTime, NextUpdate: statusTime, Singles: singles},
+		"nothing asked": {ProducedAt: catest.Time, ThisUpdate: catest.Time, NextUpdate: catest.Time.Add(time.Hour)},
+		"no validity":   {ProducedAt: catest.Time, ThisUpdate: catest.Time, NextUpdate: catest.Time, Singles: singles},
+		"no thisUpdate": {ProducedAt: catest.Time, NextUpdate: catest.Time, Singles: singles},
 	} {
 		if _, _, err := responder.SignOCSP(a); err == nil {
 			t.Errorf("%s: answered", name)
@@ -348,29 +349,29 @@ func TestSignOCSPSignerEnds(t *testing.T) {
 }
 
 func TestNewResponderRefuses(t *testing.T) {
-	tree := newStatusTree(t, statusECDSA(t, elliptic.P256()), statusECDSA(t, elliptic.P256()))
-	other := newStatusTree(t, statusECDSA(t, elliptic.P256()), tree.signerKey)
+	tree := catest.NewTree(t, catest.ECDSA(t, elliptic.P256()), catest.ECDSA(t, elliptic.P256()))
+	other := catest.NewTree(t, catest.ECDSA(t, elliptic.P256()), tree.SignerKey)
 	signed := func(change func(*x509.Certificate)) *x509.Certificate {
-		template := statusOCSPTemplate()
+		template := catest.OCSPSigner()
 		change(template)
-		return statusIssue(t, template, tree.issuer, tree.signerKey.Public(), tree.issuerKey)
+		return catest.Issue(t, template, tree.Issuer, tree.SignerKey.Public(), tree.IssuerKey)
 	}
 	for name, test := range map[string]struct {
 		cert   *x509.Certificate
 		signer crypto.Signer
 	}{
-		"no certificate":      {nil, tree.signerKey},
-		"no key":              {tree.signer, nil},
-		"another key":         {tree.signer, tree.issuerKey},
-		"same name, other CA": {other.signer, tree.signerKey},
-		"not for OCSP":        {signed(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), tree.signerKey},
-		"any purpose is none": {signed(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }), tree.signerKey},
-		"no nocheck":          {signed(func(c *x509.Certificate) { c.ExtraExtensions = nil }), tree.signerKey},
-		"not for signatures":  {signed(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }), tree.signerKey},
-		"a CA":                {signed(func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }), tree.signerKey},
-		"the issuer itself":   {tree.issuer, tree.issuerKey},
+		"no certificate":      {nil, tree.SignerKey},
+		"no key":              {tree.Signer, nil},
+		"another key":         {tree.Signer, tree.IssuerKey},
+		"same name, other CA": {other.Signer, tree.SignerKey},
+		"not for OCSP":        {signed(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), tree.SignerKey},
+		"any purpose is none": {signed(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }), tree.SignerKey},
+		"no nocheck":          {signed(func(c *x509.Certificate) { c.ExtraExtensions = nil }), tree.SignerKey},
+		"not for signatures":  {signed(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }), tree.SignerKey},
+		"a CA":                {signed(func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }), tree.SignerKey},
+		"the issuer itself":   {tree.Issuer, tree.IssuerKey},
 	} {
-		if _, err := ca.NewResponder(tree.issuer, test.cert, test.signer); err == nil {
+		if _, err := ca.NewResponder(tree.Issuer, test.cert, test.signer); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
@@ -391,27 +392,27 @@ func TestOCSPError(t *testing.T) {
 // OpenSSL reads several answers in one, the nonce and the archive cutoff, and
 // verifies the delegated signer up to the issuer.
 func TestSignOCSPOpenSSL(t *testing.T) {
-	for name, key := range statusKeys(t) {
+	for name, key := range catest.Keys(t) {
 		t.Run(name, func(t *testing.T) {
-			tree := newStatusTree(t, statusECDSA(t, elliptic.P256()), key)
-			responder, err := ca.NewResponder(tree.issuer, tree.signer, key)
+			tree := catest.NewTree(t, catest.ECDSA(t, elliptic.P256()), key)
+			responder, err := ca.NewResponder(tree.Issuer, tree.Signer, key)
 			if err != nil {
 				t.Fatal(err)
 			}
 			nonce := octetString(t, 32)
-			cutoff := tree.issuer.NotBefore
+			cutoff := tree.Issuer.NotBefore
 			var singles []ca.OCSPSingle
 			for i, status := range []ca.OCSPStatus{ca.OCSPGood, ca.OCSPRevoked, ca.OCSPUnknown} {
 				request, _ := question(t, tree, ca.NewSerial(), []crypto.Hash{crypto.SHA1, crypto.SHA256}[i%2])
-				singles = append(singles, ca.OCSPSingle{ID: request.CertIDs[0], Status: status, At: statusTime.Add(-time.Hour), Reason: ca.KeyCompromise, ArchiveCutoff: cutoff})
+				singles = append(singles, ca.OCSPSingle{ID: request.CertIDs[0], Status: status, At: catest.Time.Add(-time.Hour), Reason: ca.KeyCompromise, ArchiveCutoff: cutoff})
 			}
-			der, _, err := responder.SignOCSP(ca.OCSPAnswer{ProducedAt: statusTime, ThisUpdate: statusTime.Add(-5 * time.Minute),
-				NextUpdate: statusTime.Add(time.Hour), Singles: singles, Nonce: nonce})
+			der, _, err := responder.SignOCSP(ca.OCSPAnswer{ProducedAt: catest.Time, ThisUpdate: catest.Time.Add(-5 * time.Minute),
+				NextUpdate: catest.Time.Add(time.Hour), Singles: singles, Nonce: nonce})
 			if err != nil {
 				t.Fatal(err)
 			}
 			// -no_cert_checks is not given: EKU, nocheck and chain are judged.
-			out := statusOpenSSL(t, map[string][]byte{"ca.pem": statusPEM(tree.issuer), "answer.der": der},
+			out := catest.OpenSSL(t, map[string][]byte{"ca.pem": catest.PEM(tree.Issuer), "answer.der": der},
 				"ocsp", "-respin", "answer.der", "-CAfile", "ca.pem", "-text", "-attime", "1773480413")
 			for _, want := range []string{"Response verify OK", "Cert Status: good", "Cert Status: revoked", "Cert Status: unknown",
 				"Revocation Time: Mar 14 08:26:53 2026 GMT", "Revocation Reason: keyCompromise", "This Update: Mar 14 09:21:53 2026 GMT",

@@ -154,7 +154,7 @@ func certificateEnding(cert []byte) []byte {
 
 // wrap returns OCSPResponse with its BasicOCSPResponse.
 func (r *Responder) wrap(tbs, signature []byte) []byte {
-	basic := len(tbs) + len(r.key.algorithm) + elementSize(1+len(signature)) + len(r.ending)
+	basic := len(tbs) + len(r.algorithm) + elementSize(1+len(signature)) + len(r.ending)
 	octets := elementSize(basic)
 	inner := len(derBasicOID) + elementSize(octets)
 	whole := len(derSuccessful) + elementSize(elementSize(inner))
@@ -165,7 +165,7 @@ func (r *Responder) wrap(tbs, signature []byte) []byte {
 	b = beginElement(b, derOctets, octets)
 	b = beginElement(b, derSequence, basic)
 	b = append(b, tbs...)
-	b = append(b, r.key.algorithm...)
+	b = append(b, r.algorithm...)
 	b = append(beginElement(b, derBits, 1+len(signature)), 0)
 	b = append(b, signature...)
 	return append(b, r.ending...)

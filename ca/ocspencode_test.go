@@ -16,6 +16,8 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
 	"pgregory.net/rapid"
+
+	"sigill/ca/signing"
 )
 
 // referenceData encodes ResponseData by a builder that knows lengths afterwards:
@@ -84,7 +86,7 @@ func referenceWrap(r *Responder, tbs, signature []byte) ([]byte, error) {
 				b.AddASN1(cryptobyteasn1.OCTET_STRING, func(b *cryptobyte.Builder) {
 					b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 						b.AddBytes(tbs)
-						b.AddBytes(r.key.algorithm)
+						b.AddBytes(r.algorithm)
 						b.AddASN1BitString(signature)
 						b.AddASN1(tagContext0Structured, func(b *cryptobyte.Builder) {
 							b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddBytes(r.cert.Raw) })
@@ -107,7 +109,7 @@ func TestOCSPEncoding(t *testing.T) {
 		return rapid.SliceOfN(rapid.Byte(), 0, most).Draw(t, name)
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		r := &Responder{cert: &x509.Certificate{Raw: octets(t, "certificate", 700)}, key: statusKey{algorithm: octets(t, "algorithm", 20)}}
+		r := &Responder{cert: &x509.Certificate{Raw: octets(t, "certificate", 700)}, algorithm: octets(t, "algorithm", 20)}
 		copy(r.keyID[:], octets(t, "key", 20))
 		r.ending = certificateEnding(r.cert.Raw)
 		a := OCSPAnswer{ProducedAt: when.Draw(t, "produced"), ThisUpdate: when.Draw(t, "this"), NextUpdate: when.Draw(t, "next")}
@@ -257,17 +259,28 @@ func TestReadOCSPQuestionStrict(t *testing.T) {
 	}
 }
 
+// addExtension encodes an Extension (RFC 5280, 4.1).
+func addExtension(b *cryptobyte.Builder, oid asn1.ObjectIdentifier, critical bool, value func(*cryptobyte.Builder)) {
+	b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1ObjectIdentifier(oid)
+		if critical {
+			b.AddASN1Boolean(true)
+		}
+		b.AddASN1(cryptobyteasn1.OCTET_STRING, value)
+	})
+}
+
 func BenchmarkSignOCSP(b *testing.B) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		b.Fatal(err)
 	}
 	cert := &x509.Certificate{Raw: make([]byte, 486), PublicKey: key.Public(), NotAfter: time.Now().Add(time.Hour)}
-	k, err := newStatusKey(cert, key)
+	k, err := signing.New(cert, key)
 	if err != nil {
 		b.Fatal(err)
 	}
-	r := &Responder{cert: cert, key: k, keyID: sha1.Sum(nil), ending: certificateEnding(cert.Raw)}
+	r := &Responder{cert: cert, key: k, algorithm: k.Algorithm(), keyID: sha1.Sum(nil), ending: certificateEnding(cert.Raw)}
 	now := time.Now()
 	a := OCSPAnswer{ProducedAt: now, ThisUpdate: now, NextUpdate: now.Add(time.Minute),
 		Singles: []OCSPSingle{{ID: CertID{Raw: make([]byte, 75)}, Status: OCSPGood, ArchiveCutoff: now}}}

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"sigill/ca/signing"
 )
 
 // OCSPSingle is what an answer says of one certificate.
@@ -39,11 +41,12 @@ type OCSPAnswer struct {
 // delegated this to (RFC 6960, 4.2.2.2). Its methods may be called concurrently
 // if the signer's may.
 type Responder struct {
-	issuer *x509.Certificate
-	cert   *x509.Certificate
-	key    statusKey
-	keyID  [sha1.Size]byte // byKey: SHA-1 of the signer's public key
-	ending []byte          // of a BasicOCSPResponse: the signer's certificate
+	issuer    *x509.Certificate
+	cert      *x509.Certificate
+	key       signing.Key
+	algorithm []byte          // of key
+	keyID     [sha1.Size]byte // byKey: SHA-1 of the signer's public key
+	ending    []byte          // of a BasicOCSPResponse: the signer's certificate
 }
 
 // NewResponder returns a responder that answers for issuer with the certificate
@@ -57,7 +60,7 @@ func NewResponder(issuer, cert *x509.Certificate, signer crypto.Signer) (*Respon
 	if err := CheckOCSPSigner(issuer, cert); err != nil {
 		return nil, fmt.Errorf("ocsp responder: %w", err)
 	}
-	key, err := newStatusKey(cert, signer)
+	key, err := signing.New(cert, signer)
 	if err != nil {
 		return nil, fmt.Errorf("ocsp responder: %w", err)
 	}
@@ -65,7 +68,7 @@ func NewResponder(issuer, cert *x509.Certificate, signer crypto.Signer) (*Respon
 	if err != nil {
 		return nil, fmt.Errorf("ocsp responder: %w", err)
 	}
-	return &Responder{issuer: issuer, cert: cert, key: key, keyID: sha1.Sum(bits), ending: certificateEnding(cert.Raw)}, nil
+	return &Responder{issuer: issuer, cert: cert, key: key, algorithm: key.Algorithm(), keyID: sha1.Sum(bits), ending: certificateEnding(cert.Raw)}, nil
 }
 
 // CheckOCSPSigner reports why cert may not sign OCSP answers for issuer: it must
@@ -147,7 +150,7 @@ func (r *Responder) SignOCSP(a OCSPAnswer) (der []byte, nextUpdate time.Time, er
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("ocsp: encoding: %w", err)
 	}
-	signature, err := r.key.sign(tbs)
+	signature, err := r.key.Sign(tbs)
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("ocsp: signing: %w", err)
 	}

@@ -23,7 +23,7 @@ func (i *Issuer) Sign(r *Logged) (*Issued, error) {
 	if !r.used.CompareAndSwap(false, true) {
 		return nil, fmt.Errorf("signing %s: %w", r.intent.Serial, errUsed)
 	}
-	cert, err := i.key.seal(r.intent.TBS)
+	cert, err := i.key.Seal(r.intent.TBS)
 	if err != nil {
 		return nil, fmt.Errorf("signing %s: %w", r.intent.Serial, err)
 	}

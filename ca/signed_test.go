@@ -21,7 +21,7 @@ import (
 // refuses, so it is shown what a broken signer or builder would make.
 func TestCheckSigned(t *testing.T) {
 	i, other, twin := signedIssuer(t, "CA", nil), signedIssuer(t, "Other CA", nil), signedIssuer(t, "CA", nil)
-	renamed := signedIssuer(t, "Renamed CA", i.key.signer)
+	renamed := signedIssuer(t, "Renamed CA", i.key.Signer())
 	list := []byte{0, 5, 0, 3, 1, 2, 3}
 	now := time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)
 	made := func(by *Issuer, sct bool) *Logged {
@@ -76,7 +76,7 @@ func TestCheckSigned(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := good(c.sct)
-			cert, err := c.signer.key.seal(slices.Clone(r.intent.TBS))
+			cert, err := c.signer.key.Seal(slices.Clone(r.intent.TBS))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,7 +92,7 @@ func TestCheckSigned(t *testing.T) {
 func checkOtherIssuers(t *testing.T, i *Issuer, foreign map[string]*Logged) {
 	t.Helper()
 	for name, r := range foreign {
-		cert, err := i.key.seal(r.intent.TBS)
+		cert, err := i.key.Seal(r.intent.TBS)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/google/certificate-transparency-go/x509util"
 
 	"sigill/ca"
+	"sigill/internal/catest"
 	"sigill/internal/der"
 )
 
@@ -32,7 +33,7 @@ func officer(t testing.TB) ca.Request {
 
 func TestSaveFails(t *testing.T) {
 	config := issuerConfig(t, "P-256")
-	signer := &countingSigner{Signer: config.Signer}
+	signer := &catest.CountingSigner{Signer: config.Signer}
 	config.Signer = signer
 	sealed := seal(t, newIssuer(t, config), officer(t), nil)
 	lost := errors.New("answer lost")
@@ -45,14 +46,14 @@ func TestSaveFails(t *testing.T) {
 	if rec, err := sealed.Record(t.Context(), saved); rec != nil || err == nil {
 		t.Errorf("second Record = %v, %v", rec, err)
 	}
-	if signer.n != 0 {
-		t.Errorf("%d signatures", signer.n)
+	if signer.N != 0 {
+		t.Errorf("%d signatures", signer.N)
 	}
 }
 
 func TestStepsAreTakenOnce(t *testing.T) {
 	config := issuerConfig(t, "P-256")
-	signer := &countingSigner{Signer: config.Signer}
+	signer := &catest.CountingSigner{Signer: config.Signer}
 	config.Signer = signer
 	i := newIssuer(t, config)
 	draft, err := i.Prepare(officer(t))
@@ -81,8 +82,8 @@ func TestStepsAreTakenOnce(t *testing.T) {
 	if c, err := i.Sign(&copiedRec); c != nil || err == nil {
 		t.Error("redeemed twice, by a copy")
 	}
-	if signer.n != 1 {
-		t.Errorf("%d signatures, want 1", signer.n)
+	if signer.N != 1 {
+		t.Errorf("%d signatures, want 1", signer.N)
 	}
 }
 
@@ -180,19 +181,19 @@ func TestSignerFails(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config := issuerConfig(t, "P-256")
-			signer := &countingSigner{Signer: config.Signer, spoil: c.spoil}
+			signer := &catest.CountingSigner{Signer: config.Signer, Spoil: c.spoil}
 			config.Signer = signer
 			i := newIssuer(t, config)
 			rec := record(t, seal(t, i, officer(t), nil))
 			if issued, err := i.Sign(rec); issued != nil || err == nil {
 				t.Errorf("Sign = %v, %v", issued, err)
 			}
-			signer.spoil = nil
+			signer.Spoil = nil
 			if issued, err := i.Sign(rec); issued != nil || err == nil {
 				t.Errorf("second Sign = %v, %v", issued, err)
 			}
-			if signer.n != 1 {
-				t.Errorf("%d signatures were asked for, want 1", signer.n)
+			if signer.N != 1 {
+				t.Errorf("%d signatures were asked for, want 1", signer.N)
 			}
 		})
 	}
@@ -387,13 +388,13 @@ func TestNothingIsSignedBeforeTheLogHasIt(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config := issuerConfig(t, "P-256")
-			signer := &countingSigner{Signer: config.Signer}
+			signer := &catest.CountingSigner{Signer: config.Signer}
 			config.Signer = signer
 			i, log := newIssuer(t, config), newLog(t)
 			c.spoil(log)
 			awaited := false
 			log.awaiting = func() {
-				if awaited = true; signer.n != 0 {
+				if awaited = true; signer.N != 0 {
 					t.Error("the key was used before the log had the leaf")
 				}
 			}
@@ -413,7 +414,7 @@ func TestNothingIsSignedBeforeTheLogHasIt(t *testing.T) {
 				t.Error("awaited twice")
 			}
 			if !c.ok {
-				if signer.n != 0 {
+				if signer.N != 0 {
 					t.Error("the key was used")
 				}
 				return

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 )
 
 // gravity orders reasons by what a relying party must do about what was signed
@@ -56,7 +57,7 @@ func Revoke(ledger Ledger, e Entry) (Entry, bool, error) {
 		next.Version, next.Reason, next.Rule, next.Event = old.Version+1, e.Reason, e.Rule, e.Event
 		e = next
 	}
-	if e.Line, err = ca.EncodeRevoked(ca.Revoked{Serial: e.Serial, At: e.At, Reason: e.Reason}); err != nil {
+	if e.Line, err = crl.EncodeRevoked(crl.Revoked{Serial: e.Serial, At: e.At, Reason: e.Reason}); err != nil {
 		return Entry{}, false, fmt.Errorf("revoking %s: %w", e.Serial, err)
 	}
 	if err := ledger.InsertRevocation(e); err != nil {

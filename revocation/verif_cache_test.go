@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/revtest"
 	"sigill/revocation"
 )
@@ -102,8 +103,8 @@ func TestVerifyCacheSeesRevocation(t *testing.T) {
 	w.v.Sources = revocation.CRLOnly
 	w.want(w.judge(), revocation.Good, revocation.CauseGood)
 	old := w.crl[leafList]
-	line := ca.Revoked{Serial: w.serial, At: revtest.Start, Reason: ca.KeyCompromise}
-	w.crl[leafList] = w.inner.CRL(t, w.list(func(l *ca.CRL) { l.Number, l.Entries = 2, []ca.Revoked{line} }))
+	line := crl.Revoked{Serial: w.serial, At: revtest.Start, Reason: ca.KeyCompromise}
+	w.crl[leafList] = w.inner.CRL(t, w.list(func(l *crl.List) { l.Number, l.Entries = 2, []crl.Revoked{line} }))
 	w.want(w.judge(), revocation.Good, revocation.CauseGood)
 	*now = now.Add(61 * time.Second)
 	w.want(w.judge(), revocation.Revoked, revocation.CauseRevoked)
@@ -119,7 +120,7 @@ func TestVerifyCacheSeesRevocation(t *testing.T) {
 	// leaf's revocation does too; another certificate is asked about.)
 	w.leaf = w.inner.Leaf(t, ca.NewSerial().Int(), 3)
 	*now = revtest.Start.Add(time.Hour + 2*time.Minute)
-	w.crl[leafList] = w.inner.CRL(t, w.list(func(l *ca.CRL) { l.Number, l.NextUpdate = 1, revtest.Start.Add(3*time.Hour) }))
+	w.crl[leafList] = w.inner.CRL(t, w.list(func(l *crl.List) { l.Number, l.NextUpdate = 1, revtest.Start.Add(3*time.Hour) }))
 	w.want(w.judge(), revocation.Unknown, revocation.CauseUnbelievable)
 }
 
@@ -189,12 +190,12 @@ func TestCacheIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.v.Sources = revocation.CRLOnly
-	var lines []ca.Revoked
+	var lines []crl.Revoked
 	for i := range 4000 { // 128 kB as an index
 		serial := ca.Serial{0x40, byte(i >> 8), byte(i), 15: 1}
-		lines = append(lines, ca.Revoked{Serial: serial, At: revtest.Start, Reason: ca.Superseded})
+		lines = append(lines, crl.Revoked{Serial: serial, At: revtest.Start, Reason: ca.Superseded})
 	}
-	w.crl[leafList] = w.inner.CRL(t, w.list(func(l *ca.CRL) { l.Entries = lines }))
+	w.crl[leafList] = w.inner.CRL(t, w.list(func(l *crl.List) { l.Entries = lines }))
 	for range 2 {
 		w.want(w.judge(), revocation.Good, revocation.CauseGood)
 		if n := w.asked(); n != 1 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/revtest"
 	"sigill/revocation"
 )
@@ -37,9 +38,9 @@ func (w *web) one(says func([]byte) ([]byte, error)) []byte {
 }
 
 // listing is the leaf's list with the leaf in it.
-func (w *web) listing(change func(*ca.CRL)) []byte {
-	return w.inner.CRL(w.t, w.list(func(l *ca.CRL) {
-		l.Entries = []ca.Revoked{{Serial: w.serial, At: revtest.Start.Add(-3 * time.Hour), Reason: ca.Superseded}}
+func (w *web) listing(change func(*crl.List)) []byte {
+	return w.inner.CRL(w.t, w.list(func(l *crl.List) {
+		l.Entries = []crl.Revoked{{Serial: w.serial, At: revtest.Start.Add(-3 * time.Hour), Reason: ca.Superseded}}
 		change(l)
 	}))
 }
@@ -48,7 +49,7 @@ func (w *web) listing(change func(*ca.CRL)) []byte {
 // nothing else, however old it is, and whoever else says good.
 func TestVerifyRevokedDoesNotGrowOld(t *testing.T) {
 	at := func(d time.Duration) time.Time { return revtest.Start.Add(d) }
-	ended := func(l *ca.CRL) { l.ThisUpdate, l.NextUpdate = at(-2*time.Hour), at(-time.Hour) }
+	ended := func(l *crl.List) { l.ThisUpdate, l.NextUpdate = at(-2*time.Hour), at(-time.Hour) }
 	for name, test := range map[string]struct {
 		spoil func(*web, *revocation.Presented)
 		want  revocation.Status
@@ -74,9 +75,9 @@ func TestVerifyRevokedDoesNotGrowOld(t *testing.T) {
 		"list older than one that was seen": {func(w *web, p *revocation.Presented) {
 			w.noOCSP()
 			w.v.Cache, _ = revocation.NewCache(1 << 20)
-			w.crl[leafList] = w.inner.CRL(w.t, w.list(func(l *ca.CRL) { l.Number = 2 }))
+			w.crl[leafList] = w.inner.CRL(w.t, w.list(func(l *crl.List) { l.Number = 2 }))
 			w.want(w.judge(), revocation.Good, revocation.CauseGood)
-			p.CRLs = [][]byte{w.listing(func(*ca.CRL) {})}
+			p.CRLs = [][]byte{w.listing(func(*crl.List) {})}
 		}, revocation.Revoked},
 		"answer past its end, no list": {func(w *web, _ *revocation.Presented) {
 			delete(w.crl, leafList)
@@ -113,7 +114,7 @@ func TestVerifyRevokedDoesNotGrowOld(t *testing.T) {
 		}, revocation.Good},
 		"another partition's list, past its end": {func(w *web, p *revocation.Presented) {
 			w.noOCSP()
-			p.CRLs = [][]byte{w.listing(func(l *ca.CRL) { ended(l); l.DistributionPoint = revtest.URLOf(revtest.Person, 2) })}
+			p.CRLs = [][]byte{w.listing(func(l *crl.List) { ended(l); l.DistributionPoint = revtest.URLOf(revtest.Person, 2) })}
 		}, revocation.Good},
 	} {
 		for _, open := range []revocation.Open{{}, {Unreachable: true, Stale: true}} {
@@ -137,7 +138,7 @@ func TestVerifyRevokedDoesNotGrowOld(t *testing.T) {
 func TestVerifyRemembersRevocation(t *testing.T) {
 	w, now := cached(t)
 	other := w.inner.Leaf(t, ca.NewSerial().Int(), 3)
-	w.crl[leafList] = w.listing(func(l *ca.CRL) { l.Number = 2 })
+	w.crl[leafList] = w.listing(func(l *crl.List) { l.Number = 2 })
 	w.noOCSP()
 	w.want(w.judge(), revocation.Revoked, revocation.CauseRevoked)
 	staple := w.one(w.says(good(), revtest.Start.Add(-time.Minute), revtest.Start.Add(time.Hour)))
@@ -162,7 +163,7 @@ func TestVerifyRemembersRevocation(t *testing.T) {
 	w.want(w.asOf(revtest.Start.Add(-2*time.Hour)), revocation.Revoked, revocation.CauseRevoked)
 	w.want(w.asOf(revtest.Start.Add(-4*time.Hour)), revocation.Good, revocation.CauseGood)
 	// Another certificate of the same issuer has nothing of it.
-	w.crl[leafList] = w.inner.CRL(t, w.list(func(l *ca.CRL) { l.Number, l.NextUpdate = 3, revtest.Start.Add(4*time.Hour) }))
+	w.crl[leafList] = w.inner.CRL(t, w.list(func(l *crl.List) { l.Number, l.NextUpdate = 3, revtest.Start.Add(4*time.Hour) }))
 	w.leaf = other
 	w.want(w.judge(), revocation.Good, revocation.CauseGood)
 }
@@ -172,7 +173,7 @@ func TestVerifyRemembersWhatWasAtHand(t *testing.T) {
 	w, _ := cached(t)
 	w.noOCSP()
 	delete(w.crl, leafList)
-	p := revocation.Presented{Certificate: w.leaf, Issuers: []*x509.Certificate{w.inner.Cert}, CRLs: [][]byte{w.listing(func(*ca.CRL) {})}}
+	p := revocation.Presented{Certificate: w.leaf, Issuers: []*x509.Certificate{w.inner.Cert}, CRLs: [][]byte{w.listing(func(*crl.List) {})}}
 	w.want(w.v.Judge(t.Context(), p), revocation.Revoked, revocation.CauseRevoked)
 	for _, open := range []bool{false, true} {
 		w.v.Open.Unreachable = open
@@ -290,7 +291,7 @@ func TestVerifyListAtHandOlderThanSeen(t *testing.T) {
 	w, now := cached(t)
 	w.v.Sources = revocation.CRLOnly
 	second := w.inner.Leaf(t, ca.NewSerial().Int(), 3)
-	numbered := func(n int64) []byte { return w.inner.CRL(t, w.list(func(l *ca.CRL) { l.Number = n })) }
+	numbered := func(n int64) []byte { return w.inner.CRL(t, w.list(func(l *crl.List) { l.Number = n })) }
 	judge := func(cert *x509.Certificate, lists ...[]byte) revocation.Verification {
 		return w.v.Judge(t.Context(), revocation.Presented{Certificate: cert, Issuers: []*x509.Certificate{w.inner.Cert}, CRLs: lists})
 	}
@@ -314,7 +315,7 @@ func TestVerifyListAtHandOlderThanSeen(t *testing.T) {
 	*now = now.Add(2 * time.Minute)
 	w.want(judge(w.leaf), revocation.Good, revocation.CauseGood)
 	// Two lists of one number: the later one.
-	w.crl[leafList] = w.inner.CRL(t, w.list(func(l *ca.CRL) { l.Number, l.ThisUpdate = 4, l.ThisUpdate.Add(-time.Minute) }))
+	w.crl[leafList] = w.inner.CRL(t, w.list(func(l *crl.List) { l.Number, l.ThisUpdate = 4, l.ThisUpdate.Add(-time.Minute) }))
 	*now = now.Add(2 * time.Minute)
 	got = judge(w.leaf)
 	w.want(got, revocation.Good, revocation.CauseGood)
@@ -333,7 +334,7 @@ func TestVerifyMaxAgeOfLists(t *testing.T) {
 	w.v.MaxAge = 30 * time.Minute
 	w.noOCSP()
 	w.want(w.judge(), revocation.Unknown, revocation.CauseStale) // made an hour ago
-	w.crl[leafList] = w.inner.CRL(t, w.list(func(l *ca.CRL) { l.ThisUpdate = revtest.Start.Add(-29 * time.Minute) }))
+	w.crl[leafList] = w.inner.CRL(t, w.list(func(l *crl.List) { l.ThisUpdate = revtest.Start.Add(-29 * time.Minute) }))
 	w.want(w.judge(), revocation.Good, revocation.CauseGood)
 	// The root's list is a month old: nobody else tells the status of a CA.
 	w.holder(func(c *x509.Certificate) { c.OCSPServer = nil })

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/revtest"
 	"sigill/revocation"
 )
@@ -30,7 +31,7 @@ func TestVerifyPast(t *testing.T) {
 		e := revtest.NewEntry(revtest.Person, 3, ca.KeyCompromise)
 		e.Serial, e.At = w.serial, revtest.Start.Add(-12*time.Hour)
 		w.Revoke(e)
-		w.crl[leafList] = w.inner.CRL(t, w.list(func(l *ca.CRL) { l.Entries = []ca.Revoked{{Serial: w.serial, At: e.At, Reason: ca.KeyCompromise}} }))
+		w.crl[leafList] = w.inner.CRL(t, w.list(func(l *crl.List) { l.Entries = []crl.Revoked{{Serial: w.serial, At: e.At, Reason: ca.KeyCompromise}} }))
 		got := w.asOf(day)
 		w.want(got, revocation.Good, revocation.CauseGood)
 		if !strings.Contains(text(got), "that no use before it was a thief's is not proved") || !got.Judged.Equal(day) {
@@ -46,8 +47,8 @@ func TestVerifyPastOfStolenCA(t *testing.T) {
 	w := newWeb(t)
 	serial, _ := ca.SerialOf(w.inner.Cert.SerialNumber)
 	list := func(reason ca.Reason) {
-		w.crl[revtest.URLOf(revtest.Root, 0)] = w.root.CRL(t, ca.CRL{Number: 2, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0),
-			Entries: []ca.Revoked{{Serial: serial, At: revtest.Start.Add(-time.Hour), Reason: reason}}})
+		w.crl[revtest.URLOf(revtest.Root, 0)] = w.root.CRL(t, crl.List{Number: 2, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0),
+			Entries: []crl.Revoked{{Serial: serial, At: revtest.Start.Add(-time.Hour), Reason: reason}}})
 	}
 	list(ca.CACompromise)
 	w.want(w.asOf(revtest.Start.AddDate(0, 0, -1)), revocation.Unknown, revocation.CausePast)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/revtest"
 	"sigill/revocation"
 )
@@ -177,7 +178,7 @@ func TestVerifyLevelBelowInhibitedAnyPolicy(t *testing.T) {
 	w.v.Anchors = []revocation.Anchor{{Certificate: w.root.Cert, Levels: map[string]revocation.Level{loa3: {Number: 3}}}}
 	w.v.Demand.MinLevel = 3
 	upper := revtest.NewAuthority(t, revtest.Another, w.root)
-	w.crl[revtest.URLOf(revtest.Another, 0)] = upper.CRL(t, ca.CRL{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0)})
+	w.crl[revtest.URLOf(revtest.Another, 0)] = upper.CRL(t, crl.List{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0)})
 	for name, test := range map[string]struct {
 		inhibited bool
 		lower     string
@@ -238,8 +239,8 @@ func TestVerifyWorstOfSeveralWays(t *testing.T) {
 			}
 			delete(w.crl, revtest.URLOf(revtest.Root, 0))
 			serial, _ := ca.SerialOf(revoked.SerialNumber)
-			w.crl[revtest.URLOf(root.ID, 0)] = root.CRL(t, ca.CRL{Number: 2, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0),
-				Entries: []ca.Revoked{{Serial: serial, At: revtest.Start, Reason: ca.CACompromise}}})
+			w.crl[revtest.URLOf(root.ID, 0)] = root.CRL(t, crl.List{Number: 2, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0),
+				Entries: []crl.Revoked{{Serial: serial, At: revtest.Start, Reason: ca.CACompromise}}})
 			got := w.v.Verify(t.Context(), w.leaf, w.inner.Cert, crossed)
 			w.want(got, revocation.Revoked, revocation.CauseRevoked)
 		}
@@ -259,10 +260,10 @@ func TestVerifySeveralWays(t *testing.T) {
 	both := func() revocation.Verification { return w.v.Verify(t.Context(), w.leaf, w.inner.Cert, crossed) }
 	revoke := func(a *revtest.Authority, cert *x509.Certificate) {
 		serial, _ := ca.SerialOf(cert.SerialNumber)
-		w.crl[revtest.URLOf(a.ID, 0)] = a.CRL(t, ca.CRL{Number: 2, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0),
-			Entries: []ca.Revoked{{Serial: serial, At: revtest.Start, Reason: ca.CACompromise}}})
+		w.crl[revtest.URLOf(a.ID, 0)] = a.CRL(t, crl.List{Number: 2, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0),
+			Entries: []crl.Revoked{{Serial: serial, At: revtest.Start, Reason: ca.CACompromise}}})
 	}
-	w.crl[revtest.URLOf("root2", 0)] = second.CRL(t, ca.CRL{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0)})
+	w.crl[revtest.URLOf("root2", 0)] = second.CRL(t, crl.List{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0)})
 	revoke(w.root, w.inner.Cert)
 	got := both()
 	w.want(got, revocation.Good, revocation.CauseGood)
@@ -274,7 +275,7 @@ func TestVerifySeveralWays(t *testing.T) {
 	// What is good one way and let pass another is good.
 	w.v.Open = revocation.Open{Unreachable: true}
 	delete(w.crl, revtest.URLOf(revtest.Root, 0))
-	w.crl[revtest.URLOf("root2", 0)] = second.CRL(t, ca.CRL{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0)})
+	w.crl[revtest.URLOf("root2", 0)] = second.CRL(t, crl.List{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0)})
 	if got := both(); got.Status != revocation.Good || got.Soft {
 		t.Errorf("soft: %v", got.Steps)
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/revtest"
 	"sigill/revocation"
 	"sigill/revocation/status"
@@ -45,7 +46,7 @@ func newWeb(t *testing.T) *web {
 	w.inner.OCSPServer = []string{revtest.Base + "/ocsp"}
 	w.leaf = w.inner.Leaf(t, w.serial.Int(), 3)
 	w.Released[w.serial] = revtest.Person
-	w.crl[revtest.URLOf(revtest.Root, 0)] = w.root.CRL(t, ca.CRL{Number: 1, ThisUpdate: revtest.Start.AddDate(0, -1, 0), NextUpdate: revtest.Start.AddDate(1, 0, 0)})
+	w.crl[revtest.URLOf(revtest.Root, 0)] = w.root.CRL(t, crl.List{Number: 1, ThisUpdate: revtest.Start.AddDate(0, -1, 0), NextUpdate: revtest.Start.AddDate(1, 0, 0)})
 	w.crl[revtest.URLOf(revtest.Person, 3)] = w.inner.CRL(t, w.list(nil))
 	w.answerAs(w.inner.Responder(t))
 	w.v = &revocation.Verifier{Roots: []*x509.Certificate{w.root.Cert}, Fetch: w.fetch, Now: func() time.Time { return revtest.Start }, Skew: time.Minute}
@@ -53,8 +54,8 @@ func newWeb(t *testing.T) *web {
 }
 
 // list is the CRL of the leaf's partition, changed by change.
-func (w *web) list(change func(*ca.CRL)) ca.CRL {
-	list := ca.CRL{Number: 1, ThisUpdate: revtest.Start.Add(-time.Hour), NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 3)}
+func (w *web) list(change func(*crl.List)) crl.List {
+	list := crl.List{Number: 1, ThisUpdate: revtest.Start.Add(-time.Hour), NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 3)}
 	if change != nil {
 		change(&list)
 	}
@@ -123,8 +124,8 @@ func TestVerifyRevoked(t *testing.T) {
 	e := revtest.NewEntry(revtest.Person, 3, ca.Superseded)
 	e.Serial = w.serial
 	w.Revoke(e)
-	line := ca.Revoked{Serial: w.serial, At: e.At, Reason: ca.Superseded}
-	w.crl[revtest.URLOf(revtest.Person, 3)] = w.inner.CRL(t, w.list(func(l *ca.CRL) { l.Entries = []ca.Revoked{line} }))
+	line := crl.Revoked{Serial: w.serial, At: e.At, Reason: ca.Superseded}
+	w.crl[revtest.URLOf(revtest.Person, 3)] = w.inner.CRL(t, w.list(func(l *crl.List) { l.Entries = []crl.Revoked{line} }))
 	for _, ocsp := range []bool{true, false} {
 		if !ocsp {
 			w.noOCSP()
@@ -147,8 +148,8 @@ func TestVerifyRevokedCA(t *testing.T) {
 	if !ok {
 		t.Fatal("no serial")
 	}
-	w.crl[revtest.URLOf(revtest.Root, 0)] = w.root.CRL(t, ca.CRL{Number: 2, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0),
-		Entries: []ca.Revoked{{Serial: serial, At: revtest.Start, Reason: ca.CACompromise}}})
+	w.crl[revtest.URLOf(revtest.Root, 0)] = w.root.CRL(t, crl.List{Number: 2, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0),
+		Entries: []crl.Revoked{{Serial: serial, At: revtest.Start, Reason: ca.CACompromise}}})
 	got := w.v.Verify(t.Context(), w.leaf, w.inner.Cert)
 	if got.Status != revocation.Revoked || got.Reason != ca.CACompromise || len(w.fetched) != 1 {
 		t.Errorf("%+v, fetched %q", got, w.fetched)
@@ -166,18 +167,18 @@ func unbelievable(foreign *revtest.Authority) map[string]func(*web) {
 			w.ocsp = w.forge(cert, key, nil)
 		}
 	}
-	crl := func(change func(*ca.CRL)) func(*web) {
+	listed := func(change func(*crl.List)) func(*web) {
 		return func(w *web) { w.noOCSP(); w.crl[revtest.URLOf(revtest.Person, 3)] = w.inner.CRL(w.t, w.list(change)) }
 	}
 	return map[string]func(*web){
 		"nothing answers": func(w *web) { w.noOCSP(); delete(w.crl, revtest.URLOf(revtest.Person, 3)) },
 		"no root CRL":     func(w *web) { delete(w.crl, revtest.URLOf(revtest.Root, 0)) },
 		"root CRL ended": func(w *web) {
-			w.crl[revtest.URLOf(revtest.Root, 0)] = w.root.CRL(w.t, ca.CRL{Number: 1, ThisUpdate: revtest.Start.AddDate(-1, 0, 0), NextUpdate: revtest.Start.Add(-2 * time.Minute)})
+			w.crl[revtest.URLOf(revtest.Root, 0)] = w.root.CRL(w.t, crl.List{Number: 1, ThisUpdate: revtest.Start.AddDate(-1, 0, 0), NextUpdate: revtest.Start.Add(-2 * time.Minute)})
 		},
-		"CRL ended":          crl(func(l *ca.CRL) { l.NextUpdate = revtest.Start.Add(-2 * time.Minute) }),
-		"CRL of the future":  crl(func(l *ca.CRL) { l.ThisUpdate = revtest.Start.Add(2 * time.Minute) }),
-		"another partition":  crl(func(l *ca.CRL) { l.DistributionPoint = revtest.URLOf(revtest.Person, 2) }),
+		"CRL ended":          listed(func(l *crl.List) { l.NextUpdate = revtest.Start.Add(-2 * time.Minute) }),
+		"CRL of the future":  listed(func(l *crl.List) { l.ThisUpdate = revtest.Start.Add(2 * time.Minute) }),
+		"another partition":  listed(func(l *crl.List) { l.DistributionPoint = revtest.URLOf(revtest.Person, 2) }),
 		"CRL of another key": func(w *web) { w.noOCSP(); w.crl[revtest.URLOf(revtest.Person, 3)] = foreign.CRL(w.t, w.list(nil)) },
 		"CRL with a critical extension": func(w *web) {
 			w.noOCSP()
@@ -338,8 +339,8 @@ func TestChainOpenSSL(t *testing.T) {
 	revoked := w.inner.Leaf(t, ca.NewSerial().Int(), 3)
 	serial, _ := ca.SerialOf(revoked.SerialNumber)
 	elsewhere := w.inner.Leaf(t, ca.NewSerial().Int(), 4)
-	partition := w.inner.CRL(t, w.list(func(l *ca.CRL) {
-		l.Entries = []ca.Revoked{{Serial: serial, At: revtest.Start.Add(-time.Minute), Reason: ca.Superseded}}
+	partition := w.inner.CRL(t, w.list(func(l *crl.List) {
+		l.Entries = []crl.Revoked{{Serial: serial, At: revtest.Start.Add(-time.Minute), Reason: ca.Superseded}}
 	}))
 	inPEM := func(der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}) }
 	files := map[string][]byte{"root.pem": revtest.PEMOf(w.root.Cert), "inner.pem": revtest.PEMOf(w.inner.Cert), "leaf.pem": revtest.PEMOf(w.leaf), "revoked.pem": revtest.PEMOf(revoked),

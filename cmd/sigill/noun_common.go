@@ -16,7 +16,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/adminclient"
 	"sigill/internal/keys"
 	"sigill/internal/statement"
@@ -300,7 +300,7 @@ func momentOf(t *time.Time) string {
 }
 
 // maxInput bounds files and answers that are read: the largest are lists.
-const maxInput = ca.MaxCRL
+const maxInput = crl.MaxOctets
 
 // readInput reads a file, "-" being the standard input.
 func readInput(g *globals, name string) ([]byte, error) {

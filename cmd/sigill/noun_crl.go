@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/revocation"
 )
 
@@ -72,7 +73,7 @@ func (c *crlShowCmd) Run(g *globals) error {
 }
 
 func (c *crlShowCmd) show(list *x509.RevocationList) (*shownCRL, error) {
-	scope, err := ca.IssuingDistributionPoint(list)
+	scope, err := crl.IssuingDistributionPoint(list)
 	if err != nil {
 		return nil, err
 	}

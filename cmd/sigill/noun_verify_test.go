@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/checkpoint"
 	"sigill/internal/revtest"
 	"sigill/revocation/logged"
@@ -36,7 +37,7 @@ type party struct {
 	root, issuer, delegate     revtest.Authority
 	holder                     *x509.Certificate
 	server                     *httptest.Server
-	revoked                    *ca.Revoked
+	revoked                    *crl.Revoked
 	proofAt                    string // path of the proof, below any prefix
 	proof                      []byte // none: 404
 	rootFile, caFile, leafFile string
@@ -96,13 +97,13 @@ func (p *party) file(name string, b []byte) string {
 // list is the CRL of the root, or of the partition.
 func (p *party) list(root bool) []byte {
 	now := time.Now()
-	l := ca.CRL{Number: 1, ThisUpdate: now.Add(-time.Hour), NextUpdate: now.Add(time.Hour)}
+	l := crl.List{Number: 1, ThisUpdate: now.Add(-time.Hour), NextUpdate: now.Add(time.Hour)}
 	if root {
 		return p.root.CRL(p.t, l)
 	}
 	l.DistributionPoint = p.server.URL + "/0.crl"
 	if p.revoked != nil {
-		l.Entries = []ca.Revoked{*p.revoked}
+		l.Entries = []crl.Revoked{*p.revoked}
 	}
 	return p.issuer.CRL(p.t, l)
 }
@@ -204,7 +205,7 @@ func TestVerifyCommand(t *testing.T) {
 	if got := program(t, "", append(alone, "--aia")...); got.code != 0 {
 		t.Errorf("with the issuer's certificate fetched: %+v", got)
 	}
-	p.revoked = &ca.Revoked{Serial: ca.Serial(p.holder.SerialNumber.FillBytes(make([]byte, 16))), At: time.Now().Add(-30 * time.Minute), Reason: ca.KeyCompromise}
+	p.revoked = &crl.Revoked{Serial: ca.Serial(p.holder.SerialNumber.FillBytes(make([]byte, 16))), At: time.Now().Add(-30 * time.Minute), Reason: ca.KeyCompromise}
 	p.want(roots, 1, "The certificate is revoked.", "keyCompromise")
 	p.want(with("--crl-only"), 1, "The certificate is revoked.")
 	p.want(with("--at", time.Now().Add(-time.Hour).Format(time.RFC3339)), 0, "was not revoked before")
@@ -231,7 +232,7 @@ func TestVerifyCommandOffline(t *testing.T) {
 	p.want([]string{"--roots", p.rootFile, "--fail", "open"}, 0, "was let pass although its status could not be had", "connection refused")
 	p.want(append([]string{"--roots", p.rootFile}, lists...), 0, "CRL for the certificate", "good")
 	p.want(append([]string{"--roots", p.rootFile}, lists[:2]...), 1, "nothing is fetched here")
-	p.revoked = &ca.Revoked{Serial: ca.Serial(p.holder.SerialNumber.FillBytes(make([]byte, 16))), At: time.Now(), Reason: ca.Superseded}
+	p.revoked = &crl.Revoked{Serial: ca.Serial(p.holder.SerialNumber.FillBytes(make([]byte, 16))), At: time.Now(), Reason: ca.Superseded}
 	lists[3] = p.file("1.crl", p.list(false))
 	p.want(append([]string{"--roots", p.rootFile, "--fail", "open"}, lists...), 1, "revoked")
 }

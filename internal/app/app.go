@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/audit"
 	"sigill/internal/checkpoint"
 	"sigill/internal/clock"
@@ -281,7 +282,7 @@ func (a *App) openIssuers(ctx context.Context, pass keys.Passphrase) error {
 		if err != nil {
 			return err
 		}
-		signer, err := ca.NewCRLSigner(opened.Certificate, opened.Signer)
+		signer, err := crl.NewSigner(opened.Certificate, opened.Signer)
 		if err != nil {
 			return err
 		}

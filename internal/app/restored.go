@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/durable"
 	"sigill/internal/keys"
 	"sigill/internal/reconcile"
@@ -146,7 +147,7 @@ func numberOf(path string, issuer *x509.Certificate) (*big.Int, error) {
 }
 
 func readNumber(r io.Reader, issuer *x509.Certificate) (*big.Int, error) {
-	list, err := ca.NewCRLReader(r, issuer)
+	list, err := crl.NewReader(r, issuer)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +193,7 @@ func (p public) fetch(ctx context.Context, m *target.Mirror, list revocation.Lis
 		return err
 	}
 	defer f.Abort()
-	number, err := readNumber(io.TeeReader(io.LimitReader(body, ca.MaxCRL+1), f), issuer)
+	number, err := readNumber(io.TeeReader(io.LimitReader(body, crl.MaxOctets+1), f), issuer)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/api"
 	"sigill/internal/bench/figure"
 	"sigill/internal/lanes"
@@ -168,7 +169,7 @@ func (t *tlsRig) background(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		signer, err := ca.NewCRLSigner(issuer.Certificate(), key)
+		signer, err := crl.NewSigner(issuer.Certificate(), key)
 		if err != nil {
 			return err
 		}

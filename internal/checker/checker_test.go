@@ -20,6 +20,7 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/revtest"
 )
 
@@ -118,57 +119,60 @@ func TestOneThingBroken(t *testing.T) {
 		{"missing root's list", func(s *service) { delete(s.files, "/crl/root/0.crl") }, "failure crl.missing"},
 		{"no full list", func(s *service) { delete(s.files, "/crl/"+name+"/full.crl") }, "warning full.missing"},
 		{"stale list", func(s *service) {
-			s.partition(0, func(l *ca.CRL) { l.NextUpdate = s.clock.Add(-time.Second); l.ThisUpdate = s.clock.Add(-24 * time.Hour) })
+			s.partition(0, func(l *crl.List) {
+				l.NextUpdate = s.clock.Add(-time.Second)
+				l.ThisUpdate = s.clock.Add(-24 * time.Hour)
+			})
 		}, "failure crl.expired"},
 		{"late list", func(s *service) {
-			s.partition(0, func(l *ca.CRL) {
+			s.partition(0, func(l *crl.List) {
 				l.ThisUpdate = s.clock.Add(-13 * time.Hour)
 				l.NextUpdate = s.clock.Add(11 * time.Hour)
 			})
 		}, "warning crl.late"},
 		{"old list", func(s *service) {
-			s.partition(0, func(l *ca.CRL) {
+			s.partition(0, func(l *crl.List) {
 				l.ThisUpdate = s.clock.Add(-26 * time.Hour)
 				l.NextUpdate = s.clock.Add(10 * time.Hour)
 			})
 		}, "failure crl.old"},
-		{"list of the future", func(s *service) { s.partition(0, func(l *ca.CRL) { l.ThisUpdate = s.clock.Add(time.Hour) }) }, "failure crl.future"},
+		{"list of the future", func(s *service) { s.partition(0, func(l *crl.List) { l.ThisUpdate = s.clock.Add(time.Hour) }) }, "failure crl.future"},
 		{"root's list at half", func(s *service) {
-			s.put("/crl/root/0.crl", s.root, ca.CRL{Number: 9, ThisUpdate: s.clock.AddDate(0, -7, 0), NextUpdate: s.clock.AddDate(0, 5, 0)})
+			s.put("/crl/root/0.crl", s.root, crl.List{Number: 9, ThisUpdate: s.clock.AddDate(0, -7, 0), NextUpdate: s.clock.AddDate(0, 5, 0)})
 		}, "warning crl.late"},
 		{"root's list in its last days", func(s *service) {
-			s.put("/crl/root/0.crl", s.root, ca.CRL{Number: 9, ThisUpdate: s.clock.AddDate(0, -11, -25), NextUpdate: s.clock.AddDate(0, 0, 5)})
+			s.put("/crl/root/0.crl", s.root, crl.List{Number: 9, ThisUpdate: s.clock.AddDate(0, -11, -25), NextUpdate: s.clock.AddDate(0, 0, 5)})
 		}, "failure crl.late"},
 		{"wrong distribution point", func(s *service) {
-			s.partition(0, func(l *ca.CRL) { l.DistributionPoint = revtest.URLOf(revtest.Person, 7) })
+			s.partition(0, func(l *crl.List) { l.DistributionPoint = revtest.URLOf(revtest.Person, 7) })
 		}, "failure crl.scope"},
 		{"other spelling of the distribution point", func(s *service) {
-			s.partition(0, func(l *ca.CRL) { l.DistributionPoint = strings.Replace(l.DistributionPoint, "status.", "STATUS.", 1) })
+			s.partition(0, func(l *crl.List) { l.DistributionPoint = strings.Replace(l.DistributionPoint, "status.", "STATUS.", 1) })
 		}, "failure crl.scope"},
-		{"no distribution point", func(s *service) { s.partition(0, func(l *ca.CRL) { l.DistributionPoint = "" }) }, "failure crl.scope"},
+		{"no distribution point", func(s *service) { s.partition(0, func(l *crl.List) { l.DistributionPoint = "" }) }, "failure crl.scope"},
 		{"full list with a distribution point", func(s *service) { s.files["/crl/"+name+"/full.crl"] = s.files[first] },
 			"failure crl.scope, failure full.lacks"},
 		{"damaged list", func(s *service) { s.files[first] = flipped(s.files[first]) }, "failure crl.invalid"},
 		{"another issuer's list", func(s *service) { s.files[first] = s.files["/crl/root/0.crl"] }, "failure crl.invalid"},
 		{"half a list", func(s *service) { s.files[first] = s.files[first][:len(s.files[first])/2] }, "failure crl.invalid"},
 		{"full list lacks one", func(s *service) {
-			s.put("/crl/"+name+"/full.crl", s.ca, ca.CRL{Number: 1, ThisUpdate: s.clock, NextUpdate: s.clock.Add(24 * time.Hour),
-				Entries: append(append([]ca.Revoked{}, s.lists[0][1:]...), append(s.lists[1], s.lists[2]...)...)})
+			s.put("/crl/"+name+"/full.crl", s.ca, crl.List{Number: 1, ThisUpdate: s.clock, NextUpdate: s.clock.Add(24 * time.Hour),
+				Entries: append(append([]crl.Revoked{}, s.lists[0][1:]...), append(s.lists[1], s.lists[2]...)...)})
 		}, "failure full.lacks"},
 		{"full list with another time", func(s *service) {
-			all := append(append([]ca.Revoked{}, s.lists[0]...), append(s.lists[1], s.lists[2]...)...)
+			all := append(append([]crl.Revoked{}, s.lists[0]...), append(s.lists[1], s.lists[2]...)...)
 			all[0].At = all[0].At.Add(-time.Minute)
-			s.put("/crl/"+name+"/full.crl", s.ca, ca.CRL{Number: 1, ThisUpdate: s.clock, NextUpdate: s.clock.Add(24 * time.Hour), Entries: all})
+			s.put("/crl/"+name+"/full.crl", s.ca, crl.List{Number: 1, ThisUpdate: s.clock, NextUpdate: s.clock.Add(24 * time.Hour), Entries: all})
 		}, "failure full.differs"},
 		{"full list with another reason", func(s *service) {
-			all := append(append([]ca.Revoked{}, s.lists[0]...), append(s.lists[1], s.lists[2]...)...)
+			all := append(append([]crl.Revoked{}, s.lists[0]...), append(s.lists[1], s.lists[2]...)...)
 			all[0].Reason = ca.KeyCompromise
-			s.put("/crl/"+name+"/full.crl", s.ca, ca.CRL{Number: 1, ThisUpdate: s.clock, NextUpdate: s.clock.Add(24 * time.Hour), Entries: all})
+			s.put("/crl/"+name+"/full.crl", s.ca, crl.List{Number: 1, ThisUpdate: s.clock, NextUpdate: s.clock.Add(24 * time.Hour), Entries: all})
 		}, "failure full.differs"},
 		{"partition that forgets", func(s *service) {
 			forgotten := s.lists[2][0]
 			s.lists[2] = s.lists[2][1:]
-			s.partition(2, func(*ca.CRL) {})
+			s.partition(2, func(*crl.List) {})
 			s.lists[2] = append(s.lists[2], forgotten)
 		}, "warning full.extra"},
 		{"OCSP good, list revoked", func(s *service) {
@@ -180,7 +184,7 @@ func TestOneThingBroken(t *testing.T) {
 		}, "failure ocsp.differs"},
 		{"OCSP revoked, list not", func(s *service) {
 			serial, _ := ca.SerialOf(s.leaves[0].SerialNumber)
-			s.revoked[serial] = ca.Revoked{Serial: serial, At: s.clock.Add(-time.Hour), Reason: ca.Superseded}
+			s.revoked[serial] = crl.Revoked{Serial: serial, At: s.clock.Add(-time.Hour), Reason: ca.Superseded}
 		}, "failure ocsp.differs"},
 		{"OCSP with another time", func(s *service) {
 			s.answer = func(a *ca.OCSPAnswer) { a.Singles[0].At = a.Singles[0].At.Add(time.Second) }
@@ -255,7 +259,7 @@ func TestOneThingBroken(t *testing.T) {
 				serial[0], serial[1] = 0x40, 0
 				l.RevokedCertificateEntries = append([]x509.RevocationListEntry{{SerialNumber: serial.Int(), RevocationTime: s.clock, ReasonCode: 6}}, l.RevokedCertificateEntries...)
 			})
-			s.revoked[serial] = ca.Revoked{Serial: serial, At: s.clock, Reason: 6}
+			s.revoked[serial] = crl.Revoked{Serial: serial, At: s.clock, Reason: 6}
 		}, "failure crl.reason"},
 		{"critical extension", func(s *service) {
 			s.foreign(first, func(l *x509.RevocationList) {
@@ -303,8 +307,8 @@ func TestOneThingBroken(t *testing.T) {
 			if !ok {
 				s.t.Fatal("the CA's serial is not ours")
 			}
-			s.put("/crl/root/0.crl", s.root, ca.CRL{Number: 2, ThisUpdate: s.clock, NextUpdate: s.clock.AddDate(1, 0, 0),
-				Entries: []ca.Revoked{{Serial: serial, At: s.clock, Reason: ca.CACompromise}}})
+			s.put("/crl/root/0.crl", s.root, crl.List{Number: 2, ThisUpdate: s.clock, NextUpdate: s.clock.AddDate(1, 0, 0),
+				Entries: []crl.Revoked{{Serial: serial, At: s.clock, Reason: ca.CACompromise}}})
 		}, "failure ca.ends"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -356,13 +360,13 @@ func TestNumbersNeverGoBack(t *testing.T) {
 		later func(s *service)
 		want  string
 	}{
-		{"number back", func(s *service) { s.partition(0, func(l *ca.CRL) { l.Number = 1 }) }, "failure crl.backwards"},
+		{"number back", func(s *service) { s.partition(0, func(l *crl.List) { l.Number = 1 }) }, "failure crl.backwards"},
 		{"time back", func(s *service) {
-			s.partition(0, func(l *ca.CRL) { l.Number = 9; l.ThisUpdate = l.ThisUpdate.Add(-time.Hour) })
+			s.partition(0, func(l *crl.List) { l.Number = 9; l.ThisUpdate = l.ThisUpdate.Add(-time.Hour) })
 		}, "failure crl.backwards"},
-		{"number used twice", func(s *service) { s.partition(0, func(l *ca.CRL) { l.NextUpdate = l.NextUpdate.Add(time.Minute) }) }, "failure crl.reused"},
+		{"number used twice", func(s *service) { s.partition(0, func(l *crl.List) { l.NextUpdate = l.NextUpdate.Add(time.Minute) }) }, "failure crl.reused"},
 		{"partition gone", func(s *service) { delete(s.files, fmt.Sprintf("/crl/%s/2.crl", name)) }, "failure crl.missing"},
-		{"forward", func(s *service) { s.partition(0, func(l *ca.CRL) { l.Number = 9 }) }, ""},
+		{"forward", func(s *service) { s.partition(0, func(l *crl.List) { l.Number = 9 }) }, ""},
 	} {
 		for _, restart := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, restart %v", test.name, restart), func(t *testing.T) {
@@ -400,10 +404,10 @@ func TestRevokedDuringARound(t *testing.T) {
 		s.instead = func(_ http.ResponseWriter, r *http.Request) bool {
 			if strings.HasPrefix(r.URL.Path, "/ocsp") && s.revoked[serial].At.IsZero() {
 				s.clock = s.clock.Add(time.Second)
-				s.revoked[serial] = ca.Revoked{Serial: serial, At: s.clock, Reason: ca.KeyCompromise}
+				s.revoked[serial] = crl.Revoked{Serial: serial, At: s.clock, Reason: ca.KeyCompromise}
 				s.lists[0] = append(s.lists[0], s.revoked[serial])
 				s.numbers++
-				s.partition(0, func(*ca.CRL) {})
+				s.partition(0, func(*crl.List) {})
 			}
 			return false
 		}
@@ -415,7 +419,7 @@ func TestRevokedDuringARound(t *testing.T) {
 func TestRevokedJustNow(t *testing.T) {
 	s := newService(t)
 	serial, _ := ca.SerialOf(s.leaves[0].SerialNumber)
-	s.change(func() { s.revoked[serial] = ca.Revoked{Serial: serial, At: s.clock, Reason: ca.KeyCompromise} }) // on no list yet
+	s.change(func() { s.revoked[serial] = crl.Revoked{Serial: serial, At: s.clock, Reason: ca.KeyCompromise} }) // on no list yet
 	k := s.checker(func(*Config) {})
 	wantCodes(t, s.round(k), "")
 	s.change(func() { s.clock = s.clock.Add(3 * time.Minute) })
@@ -587,7 +591,7 @@ func TestReport(t *testing.T) {
 	if lines := first.Changes(nil); len(lines) != 1 || !strings.Contains(lines[0], "ok") {
 		t.Errorf("the first round says %q", lines)
 	}
-	s.change(func() { s.partition(0, func(l *ca.CRL) { l.DistributionPoint = "" }) })
+	s.change(func() { s.partition(0, func(l *crl.List) { l.DistributionPoint = "" }) })
 	second := s.round(k)
 	lines := second.Changes(first)
 	if len(lines) != 2 || !strings.Contains(strings.Join(lines, "\n"), "failure  crl.scope") { // the number was used twice, too

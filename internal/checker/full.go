@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"sigill/ca"
+	"sigill/ca/crl"
 )
 
 // entries are what a full list has, in 25 octets each: a million are compared with their
@@ -25,7 +25,7 @@ func (r *round) full(ctx context.Context, a *authority, again bool) *entries {
 	path := "/crl/" + a.name + "/full.crl"
 	f := &entries{}
 	fits := true
-	got := r.list(ctx, a, path, again, func(reader *ca.CRLReader, e entry) {
+	got := r.list(ctx, a, path, again, func(reader *crl.Reader, e entry) {
 		key, ok := keyOf(reader.Serial())
 		fits = fits && ok
 		f.serials = append(f.serials, key)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 )
 
 const (
@@ -48,7 +49,7 @@ type sampled struct {
 // seen is a list that was read, in this round or an earlier one.
 type seen struct {
 	etag  string
-	head  *ca.CRLHead
+	head  *crl.Head
 	found map[string]entry // of the given certificates' serials those that it has
 }
 
@@ -80,7 +81,7 @@ func (r *round) lists(ctx context.Context, a *authority) {
 	for n := 0; n < maxPartitions && ctx.Err() == nil; n++ {
 		path := partitionPath(a, n)
 		compared := full.comparison()
-		got := r.list(ctx, a, path, again, func(reader *ca.CRLReader, e entry) {
+		got := r.list(ctx, a, path, again, func(reader *crl.Reader, e entry) {
 			s.see(reader.Serial(), e, path)
 			compared.see(reader.Serial(), e, reader.ThisUpdate())
 		})
@@ -138,7 +139,7 @@ func (r *round) finish(a *authority, full *entries, all bool, oldestPartition ti
 
 // list reads the list at path, unless an earlier round has and it is the same still, and
 // judges it. see sees each entry of what is read anew.
-func (r *round) list(ctx context.Context, a *authority, path string, again bool, see func(*ca.CRLReader, entry)) outcome {
+func (r *round) list(ctx context.Context, a *authority, path string, again bool, see func(*crl.Reader, entry)) outcome {
 	header := http.Header{}
 	known := a.lists[path]
 	if known != nil && known.etag != "" && !again {
@@ -169,9 +170,9 @@ func (r *round) list(ctx context.Context, a *authority, path string, again bool,
 }
 
 // parse reads a list as it comes, and judges its entries.
-func (r *round) parse(a *authority, path string, body io.Reader, l *seen, see func(*ca.CRLReader, entry)) bool {
+func (r *round) parse(a *authority, path string, body io.Reader, l *seen, see func(*crl.Reader, entry)) bool {
 	subject := r.c.Base + path
-	reader, err := ca.NewCRLReader(body, a.cert)
+	reader, err := crl.NewReader(body, a.cert)
 	if err != nil {
 		r.say(Failure, CRLInvalid, subject, "%v", err)
 		return false
@@ -202,7 +203,7 @@ func (r *round) parse(a *authority, path string, body io.Reader, l *seen, see fu
 }
 
 // judge judges what a list says of itself.
-func (r *round) judge(a *authority, path string, head *ca.CRLHead) {
+func (r *round) judge(a *authority, path string, head *crl.Head) {
 	subject := r.c.Base + path
 	r.fresh(subject, head)
 	r.scope(a, path, head)
@@ -228,7 +229,7 @@ func (r *round) judge(a *authority, path string, head *ca.CRLHead) {
 }
 
 // fresh judges how old a list is.
-func (r *round) fresh(subject string, head *ca.CRLHead) {
+func (r *round) fresh(subject string, head *crl.Head) {
 	const form = "2006-01-02 15:04:05Z"
 	life, age, left := head.NextUpdate.Sub(head.ThisUpdate), r.now.Sub(head.ThisUpdate), head.NextUpdate.Sub(r.now)
 	end := head.NextUpdate.UTC().Format(form)
@@ -252,7 +253,7 @@ func (r *round) fresh(subject string, head *ca.CRLHead) {
 }
 
 // scope judges what a list says to be about.
-func (r *round) scope(a *authority, path string, head *ca.CRLHead) {
+func (r *round) scope(a *authority, path string, head *crl.Head) {
 	subject, want := r.c.Base+path, r.c.named+path
 	switch {
 	case strings.HasSuffix(path, "/full.crl"):

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 )
 
 const (
@@ -152,7 +153,7 @@ func (r *round) young(says ocspSays, listed *entry) bool {
 func (r *round) lookUp(ctx context.Context, a *authority, path string, serial *big.Int) (*entry, bool) {
 	var found *entry
 	wanted := serial.Bytes()
-	got := r.list(ctx, a, path, true, func(reader *ca.CRLReader, e entry) {
+	got := r.list(ctx, a, path, true, func(reader *crl.Reader, e entry) {
 		if bytes.Equal(bytes.TrimLeft(reader.Serial(), "\x00"), wanted) {
 			found = &e
 		}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/revtest"
 )
 
@@ -38,9 +39,9 @@ type service struct {
 	mu      sync.Mutex
 	clock   time.Time
 	files   map[string][]byte
-	revoked map[ca.Serial]ca.Revoked
+	revoked map[ca.Serial]crl.Revoked
 	good    map[ca.Serial]bool
-	lists   [partitions][]ca.Revoked
+	lists   [partitions][]crl.Revoked
 	leaves  []*x509.Certificate // one good of each partition, one revoked
 	signer  *ca.Responder
 	numbers int64
@@ -56,7 +57,7 @@ type service struct {
 
 func newService(t *testing.T) *service {
 	t.Helper()
-	s := &service{t: t, clock: revtest.Start, files: map[string][]byte{}, revoked: map[ca.Serial]ca.Revoked{}, good: map[ca.Serial]bool{}}
+	s := &service{t: t, clock: revtest.Start, files: map[string][]byte{}, revoked: map[ca.Serial]crl.Revoked{}, good: map[ca.Serial]bool{}}
 	s.root = revtest.NewAuthority(t, revtest.Root, nil)
 	s.ca = revtest.NewAuthority(t, revtest.Person, s.root)
 	s.signer = s.ca.Responder(t)
@@ -80,7 +81,7 @@ func newService(t *testing.T) *service {
 }
 
 func (s *service) revoke(partition int, serial ca.Serial, reason ca.Reason) {
-	e := ca.Revoked{Serial: serial, At: s.clock.Add(-time.Hour), Reason: reason}
+	e := crl.Revoked{Serial: serial, At: s.clock.Add(-time.Hour), Reason: reason}
 	s.revoked[serial] = e
 	s.lists[partition] = append(s.lists[partition], e)
 }
@@ -88,27 +89,27 @@ func (s *service) revoke(partition int, serial ca.Serial, reason ca.Reason) {
 // publish signs all lists anew at the clock.
 func (s *service) publish() {
 	s.numbers++
-	s.put("/crl/root/0.crl", s.root, ca.CRL{Number: s.numbers, ThisUpdate: s.clock, NextUpdate: s.clock.AddDate(1, 0, 0)})
-	var all []ca.Revoked
+	s.put("/crl/root/0.crl", s.root, crl.List{Number: s.numbers, ThisUpdate: s.clock, NextUpdate: s.clock.AddDate(1, 0, 0)})
+	var all []crl.Revoked
 	for p := range s.lists {
-		s.partition(p, func(*ca.CRL) {})
+		s.partition(p, func(*crl.List) {})
 		all = append(all, s.lists[p]...)
 	}
-	s.put("/crl/"+name+"/full.crl", s.ca, ca.CRL{Number: s.numbers, ThisUpdate: s.clock.Add(-5 * time.Minute), NextUpdate: s.clock.Add(24 * time.Hour), Entries: all})
+	s.put("/crl/"+name+"/full.crl", s.ca, crl.List{Number: s.numbers, ThisUpdate: s.clock.Add(-5 * time.Minute), NextUpdate: s.clock.Add(24 * time.Hour), Entries: all})
 }
 
 // partition signs the list of a partition, changed by change.
-func (s *service) partition(p int, change func(*ca.CRL)) {
-	list := ca.CRL{Number: s.numbers, ThisUpdate: s.clock.Add(-5 * time.Minute), NextUpdate: s.clock.Add(24 * time.Hour),
+func (s *service) partition(p int, change func(*crl.List)) {
+	list := crl.List{Number: s.numbers, ThisUpdate: s.clock.Add(-5 * time.Minute), NextUpdate: s.clock.Add(24 * time.Hour),
 		DistributionPoint: revtest.URLOf(revtest.Person, p), Entries: s.lists[p]}
 	change(&list)
 	s.put(fmt.Sprintf("/crl/%s/%d.crl", name, p), s.ca, list)
 }
 
-func (s *service) put(path string, a *revtest.Authority, list ca.CRL) {
+func (s *service) put(path string, a *revtest.Authority, list crl.List) {
 	s.t.Helper()
 	list.Entries = slices.Clone(list.Entries)
-	slices.SortFunc(list.Entries, func(a, b ca.Revoked) int { return bytes.Compare(a.Serial[:], b.Serial[:]) })
+	slices.SortFunc(list.Entries, func(a, b crl.Revoked) int { return bytes.Compare(a.Serial[:], b.Serial[:]) })
 	s.files[path] = a.CRL(s.t, list)
 }
 

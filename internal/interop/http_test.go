@@ -22,7 +22,7 @@ import (
 
 	"golang.org/x/crypto/ocsp"
 
-	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/config"
 	"sigill/internal/token"
 	"sigill/internal/token/tokentest"
@@ -352,7 +352,7 @@ func TestGoJudges(t *testing.T) {
 			if err := list.CheckSignatureFrom(in.issuer); err != nil {
 				t.Error(err)
 			}
-			if point, err := ca.IssuingDistributionPoint(list); err != nil || point != cert.CRLDistributionPoints[0] {
+			if point, err := crl.IssuingDistributionPoint(list); err != nil || point != cert.CRLDistributionPoints[0] {
 				t.Errorf("the list is for %q, %v", point, err)
 			}
 			reason := -1

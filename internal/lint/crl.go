@@ -16,7 +16,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	casn1 "golang.org/x/crypto/cryptobyte/asn1"
 
-	"sigill/ca"
+	"sigill/ca/crl"
 )
 
 // crlSources are the rules that bind lists.
@@ -117,7 +117,7 @@ func sameCRL(a *x509.RevocationList, b *zx509.RevocationList) bool {
 // others pass over what follows an element, over criticality FALSE, over bits
 // after the signature.
 func lintCRLStrict(f *findings, der []byte) {
-	r, err := ca.NewCRLReader(bytes.NewReader(der), nil)
+	r, err := crl.NewReader(bytes.NewReader(der), nil)
 	if err == nil {
 		_, err = r.Finish()
 	}

@@ -16,6 +16,7 @@ import (
 	casn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 )
 
 var crlTime = time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)
@@ -94,21 +95,21 @@ func TestGoodCRLsPass(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := ca.NewCRLSigner(issuer, key)
+	signer, err := crl.NewSigner(issuer, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, change := range map[string]func(*ca.CRL){
-		"as it is":          func(*ca.CRL) {},
-		"all certificates":  func(c *ca.CRL) { c.DistributionPoint = "" },
-		"with its sequel":   func(c *ca.CRL) { c.NextPublish = c.ThisUpdate.Add(time.Hour) },
-		"sequel in 2050":    func(c *ca.CRL) { c.NextUpdate, c.NextPublish = crlTime.AddDate(25, 0, 0), crlTime.AddDate(24, 0, 0) },
-		"empty":             func(c *ca.CRL) { c.Entries = nil },
-		"thisUpdate before": func(c *ca.CRL) { c.ThisUpdate = c.ThisUpdate.Add(-10 * time.Minute) },
+	for name, change := range map[string]func(*crl.List){
+		"as it is":          func(*crl.List) {},
+		"all certificates":  func(c *crl.List) { c.DistributionPoint = "" },
+		"with its sequel":   func(c *crl.List) { c.NextPublish = c.ThisUpdate.Add(time.Hour) },
+		"sequel in 2050":    func(c *crl.List) { c.NextUpdate, c.NextPublish = crlTime.AddDate(25, 0, 0), crlTime.AddDate(24, 0, 0) },
+		"empty":             func(c *crl.List) { c.Entries = nil },
+		"thisUpdate before": func(c *crl.List) { c.ThisUpdate = c.ThisUpdate.Add(-10 * time.Minute) },
 	} {
-		list := ca.CRL{Number: 41, ThisUpdate: crlTime, NextUpdate: crlTime.AddDate(0, 0, 1), DistributionPoint: "http://crl.example.test/7.crl"}
+		list := crl.List{Number: 41, ThisUpdate: crlTime, NextUpdate: crlTime.AddDate(0, 0, 1), DistributionPoint: "http://crl.example.test/7.crl"}
 		for i, reason := range []ca.Reason{ca.Unspecified, ca.KeyCompromise, ca.CACompromise, ca.AffiliationChanged, ca.Superseded, ca.CessationOfOperation, ca.PrivilegeWithdrawn} {
-			list.Entries = append(list.Entries, ca.Revoked{Serial: ca.Serial{0x40, 15: byte(i + 1)}, At: crlTime, Reason: reason})
+			list.Entries = append(list.Entries, crl.Revoked{Serial: ca.Serial{0x40, 15: byte(i + 1)}, At: crlTime, Reason: reason})
 		}
 		change(&list)
 		der, err := signer.SignCRL(list)
@@ -121,7 +122,7 @@ func TestGoodCRLsPass(t *testing.T) {
 		// What a publisher shows instead of the whole list has no signature.
 		var lines [][]byte
 		for _, e := range list.Entries[:min(2, len(list.Entries))] {
-			lines = append(lines, must(ca.EncodeRevoked(e)))
+			lines = append(lines, must(crl.EncodeRevoked(e)))
 		}
 		list.Entries = nil
 		if err := l.LintCRL(must(signer.SampleCRL(list, lines))); err != nil {

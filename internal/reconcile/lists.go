@@ -8,7 +8,7 @@ import (
 	"math/big"
 	"time"
 
-	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/audit"
 	"sigill/orders/issue"
 	"sigill/revocation"
@@ -66,19 +66,19 @@ func TakeList(ctx context.Context, store Store, l List, now time.Time) (int, err
 	return taken, nil
 }
 
-func (l *List) read() ([]ca.Revoked, error) {
+func (l *List) read() ([]crl.Revoked, error) {
 	f, err := l.Open()
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	r, err := ca.NewCRLReader(f, nil)
+	r, err := crl.NewReader(f, nil)
 	if err != nil {
 		return nil, err
 	}
-	var out []ca.Revoked
+	var out []crl.Revoked
 	for r.Next() {
-		line, err := ca.ParseRevoked(r.Line())
+		line, err := crl.ParseRevoked(r.Line())
 		if err != nil {
 			return nil, err
 		}
@@ -89,7 +89,7 @@ func (l *List) read() ([]ca.Revoked, error) {
 }
 
 // missing returns the lines that the ledger does not have as they are.
-func (l *List) missing(ctx context.Context, store Store, lines []ca.Revoked) (out []ca.Revoked, err error) {
+func (l *List) missing(ctx context.Context, store Store, lines []crl.Revoked) (out []crl.Revoked, err error) {
 	err = store.View(ctx, func(tx *Tx) error {
 		out = nil
 		for _, line := range lines {
@@ -107,11 +107,11 @@ func (l *List) missing(ctx context.Context, store Store, lines []ca.Revoked) (ou
 }
 
 // lacks reports whether a list could not follow one with this line.
-func lacks(have revocation.Entry, line ca.Revoked) bool {
+func lacks(have revocation.Entry, line crl.Revoked) bool {
 	return !have.At.Equal(line.At) || have.Reason != line.Reason && !revocation.Graver(have.Reason, line.Reason)
 }
 
-func (l *List) take(tx *Tx, line ca.Revoked, now time.Time) (bool, error) {
+func (l *List) take(tx *Tx, line crl.Revoked, now time.Time) (bool, error) {
 	have, revoked, err := tx.Revocations.Revocation(line.Serial)
 	if err != nil || revoked && !lacks(have, line) {
 		return false, err

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/audit"
 	"sigill/internal/world"
 	"sigill/internal/world/worldtest"
@@ -109,7 +110,7 @@ func (w *relying) serve(t *testing.T, s *worldtest.Scene, key crypto.Signer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lists, err := ca.NewCRLSigner(w.issuer, key)
+	lists, err := crl.NewSigner(w.issuer, key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/revtest"
 	"sigill/internal/store"
 	"sigill/revocation/publish"
@@ -35,7 +36,7 @@ func TestDiskFullWhilePublishing(t *testing.T) {
 	})
 	h.listens(t)
 	ledger := revtest.NewStore(t)
-	signer, err := ca.NewCRLSigner(h.authority.Cert, h.authority.Key)
+	signer, err := crl.NewSigner(h.authority.Cert, h.authority.Key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/revocation"
 )
 
@@ -128,9 +129,9 @@ func (a *Authority) Responder(t testing.TB) *ca.Responder {
 }
 
 // CRL signs a CRL with the authority's key.
-func (a *Authority) CRL(t testing.TB, list ca.CRL) []byte {
+func (a *Authority) CRL(t testing.TB, list crl.List) []byte {
 	t.Helper()
-	signer, err := ca.NewCRLSigner(a.Cert, a.Key)
+	signer, err := crl.NewSigner(a.Cert, a.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +173,7 @@ func (k *WatchedKey) Sign(r io.Reader, digest []byte, opts crypto.SignerOpts) ([
 func NewEntry(issuer ca.IssuerID, partition int, reason ca.Reason) revocation.Entry {
 	serial := ca.NewSerial()
 	at := Start.Add(-time.Minute)
-	line, err := ca.EncodeRevoked(ca.Revoked{Serial: serial, At: at, Reason: reason})
+	line, err := crl.EncodeRevoked(crl.Revoked{Serial: serial, At: at, Reason: reason})
 	if err != nil {
 		panic(err) // a reason that no list can have
 	}

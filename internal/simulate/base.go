@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/store"
 	"sigill/internal/texts"
 	"sigill/internal/translog"
@@ -166,7 +167,7 @@ func (b *Base) addStatus() (err error) {
 	}
 	for _, id := range []ca.IssuerID{world.PersonCA, world.CardCA, world.FunctionCA} {
 		issuer := b.world.Issuers[id]
-		signer, err := ca.NewCRLSigner(issuer.Certificate(), &issuingKey{b, listKey + id, b.keys[id]})
+		signer, err := crl.NewSigner(issuer.Certificate(), &issuingKey{b, listKey + id, b.keys[id]})
 		if err != nil {
 			return err
 		}

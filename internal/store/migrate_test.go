@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/audit"
 	"sigill/orders/issue"
 	"sigill/orders/register"
@@ -142,7 +143,7 @@ func TestMigrateFromTheFirst(t *testing.T) {
 		grantsKept(t, db)
 		peopleFound(t, db)
 		for _, r := range old {
-			want, err := ca.EncodeRevoked(r)
+			want, err := crl.EncodeRevoked(r)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -270,11 +271,11 @@ func peopleFound(t *testing.T, db *DB) {
 }
 
 // revokedBefore writes revocations as programs did that kept no lines.
-func revokedBefore(t *testing.T, pool *sql.DB) (all []ca.Revoked) {
+func revokedBefore(t *testing.T, pool *sql.DB) (all []crl.Revoked) {
 	t.Helper()
 	for i, at := range []time.Time{time.Date(2026, 3, 4, 5, 6, 7, 890_000_000, time.UTC), time.Date(2049, 12, 31, 23, 59, 59, 0, time.UTC), time.Date(2050, 1, 1, 0, 0, 0, 0, time.UTC)} {
 		for _, reason := range []ca.Reason{ca.Unspecified, ca.KeyCompromise, ca.CACompromise, ca.AffiliationChanged, ca.Superseded, ca.CessationOfOperation, ca.PrivilegeWithdrawn} {
-			r := ca.Revoked{Serial: ca.NewSerial(), At: at, Reason: reason}
+			r := crl.Revoked{Serial: ca.NewSerial(), At: at, Reason: reason}
 			_, err := pool.ExecContext(t.Context(), `INSERT INTO revocations (serial, version, issuer, partition, not_after, at, reason, event) VALUES ($1, 1, 'i', 0, $2, $3, $4, $5)`,
 				r.Serial[:], at.UnixMicro(), at.UnixMicro(), int64(reason), fmt.Sprintf("evt_%d_%d", i, reason))
 			if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 )
 
 // Media types (RFC 2585, 4).
@@ -49,7 +50,7 @@ func refuse(format string, args ...any) error { return &Refusal{fmt.Sprintf(form
 type head struct {
 	size   int64
 	sha256 [32]byte
-	list   *ca.CRLHead // nil: a certificate, whose content never changes
+	list   *crl.Head // nil: a certificate, whose content never changes
 }
 
 // readHead reads an object to its end, holding no more than a piece of it, and checks that it
@@ -63,7 +64,7 @@ func readHead(r io.Reader, key string, issuer *x509.Certificate) (head, error) {
 		}
 		return head{size: int64(len(der)), sha256: sha256.Sum256(der)}, err
 	}
-	reader, err := ca.NewCRLReader(r, issuer)
+	reader, err := crl.NewReader(r, issuer)
 	if err != nil {
 		return head{}, err
 	}
@@ -79,7 +80,7 @@ func readHead(r io.Reader, key string, issuer *x509.Certificate) (head, error) {
 
 // checkScope: a list that names an address is the one of that address. The full list and
 // the root's name none.
-func checkScope(list *ca.CRLHead, key string) error {
+func checkScope(list *crl.Head, key string) error {
 	switch {
 	case list.Scope.Present && list.DistributionPoint == "":
 		return errors.New("the list's scope is not one that is given out here")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/revtest"
 )
 
@@ -38,7 +39,7 @@ func TestMirrorBringsWhatIsPublic(t *testing.T) {
 				t.Errorf("%s is at the target", key)
 			}
 		}
-		next := h.list(0, 2, ca.Revoked{Serial: ca.NewSerial(), At: revtest.Start, Reason: ca.KeyCompromise})
+		next := h.list(0, 2, crl.Revoked{Serial: ca.NewSerial(), At: revtest.Start, Reason: ca.KeyCompromise})
 		h.put(firstKey, next)
 		if s := m.Status(); s.Behind != 0 {
 			t.Errorf("behind before anybody looked: %+v", s)
@@ -97,7 +98,7 @@ func TestMirrorNeverGoesBackwards(t *testing.T) {
 	other := revtest.NewAuthority(t, revtest.Another, h.root)
 	point := revtest.URLOf(revtest.Person, 0)
 	at := revtest.Start.Add(time.Hour)
-	foreign := other.CRL(t, ca.CRL{Number: 1, ThisUpdate: revtest.Start, NextUpdate: at, DistributionPoint: point})
+	foreign := other.CRL(t, crl.List{Number: 1, ThisUpdate: revtest.Start, NextUpdate: at, DistributionPoint: point})
 	for _, test := range []struct {
 		name        string
 		there, here []byte

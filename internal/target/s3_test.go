@@ -17,6 +17,7 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/revtest"
 )
 
@@ -83,9 +84,9 @@ func TestHeadersOfObjects(t *testing.T) {
 func TestLargeList(t *testing.T) {
 	s := startServer(t)
 	h := newHere(t)
-	entries := make([]ca.Revoked, 400_000) // 20 MB, more than the client's part size
+	entries := make([]crl.Revoked, 400_000) // 20 MB, more than the client's part size
 	for i := range entries {
-		entries[i] = ca.Revoked{Serial: serialOf(uint32(i + 1)), At: revtest.Start, Reason: ca.Superseded}
+		entries[i] = crl.Revoked{Serial: serialOf(uint32(i + 1)), At: revtest.Start, Reason: ca.Superseded}
 	}
 	h.put(fullKey, h.list(-1, 1, entries...))
 	to := s.target("")

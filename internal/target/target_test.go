@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/durable"
 	"sigill/internal/peers"
 	"sigill/internal/revtest"
@@ -41,7 +42,7 @@ func newHere(t testing.TB) *here {
 	for id, cert := range h.certs {
 		h.put("aia/"+string(id)+".cer", cert.Raw)
 	}
-	h.put("crl/root/0.crl", h.root.CRL(t, ca.CRL{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0)}))
+	h.put("crl/root/0.crl", h.root.CRL(t, crl.List{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.AddDate(1, 0, 0)}))
 	return h
 }
 
@@ -73,13 +74,13 @@ const (
 )
 
 // list signs a list of the partition at minute number after the start.
-func (h *here) list(partition int, number int64, entries ...ca.Revoked) []byte {
+func (h *here) list(partition int, number int64, entries ...crl.Revoked) []byte {
 	return h.listAt(partition, number, revtest.Start.Add(time.Duration(number)*time.Minute), entries...)
 }
 
-func (h *here) listAt(partition int, number int64, at time.Time, entries ...ca.Revoked) []byte {
+func (h *here) listAt(partition int, number int64, at time.Time, entries ...crl.Revoked) []byte {
 	h.t.Helper()
-	c := ca.CRL{Number: number, ThisUpdate: at, NextUpdate: at.Add(24 * time.Hour), Entries: entries}
+	c := crl.List{Number: number, ThisUpdate: at, NextUpdate: at.Add(24 * time.Hour), Entries: entries}
 	if partition >= 0 {
 		c.DistributionPoint = revtest.URLOf(revtest.Person, partition)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/revtest"
 	"sigill/revocation"
 	"sigill/revocation/publish"
@@ -118,27 +119,27 @@ func (b *bench) right(was int64, shown bool, entries ...revocation.Entry) {
 // Each row is a state in which a CRL must not be published over the public one.
 func TestPublishRefusesToGoBack(t *testing.T) {
 	foreign := revtest.NewAuthority(t, revtest.Another, nil)
-	stranger := ca.Revoked{Serial: ca.NewSerial(), At: revtest.Start, Reason: ca.Superseded}
+	stranger := crl.Revoked{Serial: ca.NewSerial(), At: revtest.Start, Reason: ca.Superseded}
 	for name, test := range map[string]struct {
 		spoil func(*bench)
 		want  string
 	}{
 		"database restored": {func(b *bench) { b.Store.Published = b.Store.Published[:0] }, "the database is older than what relying parties have seen"},
 		"file is newer": {func(b *bench) {
-			b.put(ca.CRL{Number: 99, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0)})
+			b.put(crl.List{Number: 99, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0)})
 		}, "the database is older"},
 		"number without bound": {func(b *bench) { b.putDER(b.hugeNumber()) }, "the database is older"},
 		"unknown serial is public": {func(b *bench) {
-			b.put(ca.CRL{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0), Entries: []ca.Revoked{stranger}})
+			b.put(crl.List{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0), Entries: []crl.Revoked{stranger}})
 		}, "not known to the database"},
 		"clock went back": {func(b *bench) {
-			b.put(ca.CRL{Number: 1, ThisUpdate: revtest.Start.Add(time.Hour), NextUpdate: revtest.Start.Add(2 * time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0)})
+			b.put(crl.List{Number: 1, ThisUpdate: revtest.Start.Add(time.Hour), NextUpdate: revtest.Start.Add(2 * time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0)})
 		}, "look at the clock"},
 		"another partition's": {func(b *bench) {
-			b.put(ca.CRL{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 1)})
+			b.put(crl.List{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 1)})
 		}, "it is the list of"},
 		"another issuer's": {func(b *bench) {
-			b.putDER(foreign.CRL(b.t, ca.CRL{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0)}))
+			b.putDER(foreign.CRL(b.t, crl.List{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0)}))
 		}, "damaged or another issuer's"},
 		"damaged": {func(b *bench) { b.putDER([]byte("oops")) }, "damaged or another issuer's"},
 		"ledger lost an entry": {func(b *bench) {
@@ -150,7 +151,7 @@ func TestPublishRefusesToGoBack(t *testing.T) {
 		"date moved": {func(b *bench) {
 			e := &b.Store.Entries[0]
 			e.At = e.At.Add(-time.Minute)
-			line, err := ca.EncodeRevoked(ca.Revoked{Serial: e.Serial, At: e.At, Reason: e.Reason})
+			line, err := crl.EncodeRevoked(crl.Revoked{Serial: e.Serial, At: e.At, Reason: e.Reason})
 			if err != nil {
 				b.t.Fatal(err)
 			}
@@ -158,7 +159,7 @@ func TestPublishRefusesToGoBack(t *testing.T) {
 		}, "the public CRL says"},
 		"reason weakened": {func(b *bench) {
 			e := &b.Store.Entries[0]
-			line, err := ca.EncodeRevoked(ca.Revoked{Serial: e.Serial, At: e.At, Reason: ca.CessationOfOperation})
+			line, err := crl.EncodeRevoked(crl.Revoked{Serial: e.Serial, At: e.At, Reason: ca.CessationOfOperation})
 			if err != nil {
 				b.t.Fatal(err)
 			}
@@ -196,7 +197,7 @@ func TestPublishRefusesToGoBack(t *testing.T) {
 // hugeNumber is a CRL with a number of 20 octets, the most there can be.
 func (b *bench) hugeNumber() []byte {
 	b.t.Helper()
-	list, err := x509.ParseRevocationList(b.issuer.CRL(b.t, ca.CRL{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0)}))
+	list, err := x509.ParseRevocationList(b.issuer.CRL(b.t, crl.List{Number: 1, ThisUpdate: revtest.Start, NextUpdate: revtest.Start.Add(time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0)}))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -220,7 +221,7 @@ func sum(der []byte) []byte {
 }
 
 // put replaces the file of partition 0 behind the publisher's back.
-func (b *bench) put(list ca.CRL) { b.putDER(b.issuer.CRL(b.t, list)) }
+func (b *bench) put(list crl.List) { b.putDER(b.issuer.CRL(b.t, list)) }
 
 func (b *bench) putDER(der []byte) {
 	b.t.Helper()
@@ -232,10 +233,10 @@ func (b *bench) putDER(der []byte) {
 // wrongSigner signs something else than it was asked for.
 type wrongSigner struct {
 	publish.CRLSigner
-	change func(*ca.CRL, *ca.Lines)
+	change func(*crl.List, *crl.Lines)
 }
 
-func (w wrongSigner) WriteCRL(to io.Writer, list ca.CRL, lines ca.Lines) error {
+func (w wrongSigner) WriteCRL(to io.Writer, list crl.List, lines crl.Lines) error {
 	w.change(&list, &lines)
 	return w.CRLSigner.WriteCRL(to, list, lines)
 }
@@ -248,12 +249,12 @@ func TestPublishChecksWhatWasSigned(t *testing.T) {
 	foreign := revtest.NewAuthority(t, revtest.Another, nil)
 	honest := b.p.Scopes[0].Signer
 	now := revtest.Start.Add(13 * time.Hour)
-	for name, change := range map[string]func(*ca.CRL, *ca.Lines){
-		"another scope": func(l *ca.CRL, _ *ca.Lines) { l.DistributionPoint = revtest.URLOf(revtest.Person, 1) },
-		"no scope":      func(l *ca.CRL, _ *ca.Lines) { l.DistributionPoint = "" },
-		"other number":  func(l *ca.CRL, _ *ca.Lines) { l.Number++ },
-		"longer life":   func(l *ca.CRL, _ *ca.Lines) { l.NextUpdate = l.NextUpdate.Add(time.Hour) },
-		"an entry less": func(_ *ca.CRL, l *ca.Lines) { *l = ca.Lines{} },
+	for name, change := range map[string]func(*crl.List, *crl.Lines){
+		"another scope": func(l *crl.List, _ *crl.Lines) { l.DistributionPoint = revtest.URLOf(revtest.Person, 1) },
+		"no scope":      func(l *crl.List, _ *crl.Lines) { l.DistributionPoint = "" },
+		"other number":  func(l *crl.List, _ *crl.Lines) { l.Number++ },
+		"longer life":   func(l *crl.List, _ *crl.Lines) { l.NextUpdate = l.NextUpdate.Add(time.Hour) },
+		"an entry less": func(_ *crl.List, l *crl.Lines) { *l = crl.Lines{} },
 	} {
 		b.p.Scopes[0].Signer = wrongSigner{honest, change}
 		now = now.Add(2 * time.Minute) // past every pause
@@ -264,7 +265,7 @@ func TestPublishChecksWhatWasSigned(t *testing.T) {
 			t.Errorf("%s: it is public", name)
 		}
 	}
-	other, err := ca.NewCRLSigner(foreign.Cert, foreign.Key)
+	other, err := crl.NewSigner(foreign.Cert, foreign.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,9 +278,9 @@ func TestPublishChecksWhatWasSigned(t *testing.T) {
 // mixedSigner has one issuer's certificate and another's key.
 type mixedSigner struct {
 	publish.CRLSigner
-	other *ca.CRLSigner
+	other *crl.Signer
 }
 
-func (m mixedSigner) WriteCRL(w io.Writer, list ca.CRL, lines ca.Lines) error {
+func (m mixedSigner) WriteCRL(w io.Writer, list crl.List, lines crl.Lines) error {
 	return m.other.WriteCRL(w, list, lines)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/durable"
 	"sigill/revocation"
 )
@@ -197,7 +198,7 @@ func (p *Publisher) read(ctx context.Context, s *Scope, c revocation.Copy, f *os
 		var size int64
 		for part := 0; found.Number == c.Number; part++ {
 			octets, err := tx.CopyPart(c, part)
-			if size += int64(len(octets)); err == nil && size > ca.MaxCRL {
+			if size += int64(len(octets)); err == nil && size > crl.MaxOctets {
 				return fmt.Errorf("the copy of number %d is larger than a list may be", c.Number)
 			}
 			if errors.Is(err, revocation.ErrNotFound) {

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/revtest"
 	"sigill/revocation"
 )
@@ -22,7 +22,7 @@ func TestPublishAfterARestore(t *testing.T) {
 	b.publish(revtest.Start.Add(13*time.Hour), 2)
 	seen := big.NewInt(b.number(0))
 	b.Store.Published = was
-	b.put(ca.CRL{Number: 1, ThisUpdate: revtest.Start.Add(-5 * time.Minute), NextUpdate: revtest.Start.Add(24 * time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0)})
+	b.put(crl.List{Number: 1, ThisUpdate: revtest.Start.Add(-5 * time.Minute), NextUpdate: revtest.Start.Add(24 * time.Hour), DistributionPoint: revtest.URLOf(revtest.Person, 0)})
 	if err := os.Remove(b.path(1)); err != nil {
 		t.Fatal(err)
 	}

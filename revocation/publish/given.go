@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/durable"
 )
 
@@ -92,7 +93,7 @@ func (g *Given) Warning(now time.Time) (string, error) {
 // the standard library: nothing after the list, no delta, no critical extension that
 // is not known, algorithms of today.
 func (g *Given) strict() error {
-	r, err := ca.NewCRLReader(bytes.NewReader(g.DER), g.Certificate)
+	r, err := crl.NewReader(bytes.NewReader(g.DER), g.Certificate)
 	if err != nil {
 		return err
 	}
@@ -112,7 +113,7 @@ func (g *Given) strict() error {
 
 // check judges the list by itself.
 func (g *Given) check(list *x509.RevocationList, now time.Time) error {
-	url, err := ca.IssuingDistributionPoint(list)
+	url, err := crl.IssuingDistributionPoint(list)
 	switch {
 	case err != nil:
 		return err

@@ -12,18 +12,19 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/revtest"
 	"sigill/revocation/publish"
 )
 
 // yearly is the root's CRL as a ceremony makes it.
-func yearly(number int64, entries ...ca.Revoked) ca.CRL {
-	return ca.CRL{Number: number, ThisUpdate: revtest.Start.Add(time.Duration(number) * time.Minute), NextUpdate: revtest.Start.AddDate(1, 0, 0), Entries: entries}
+func yearly(number int64, entries ...crl.Revoked) crl.List {
+	return crl.List{Number: number, ThisUpdate: revtest.Start.Add(time.Duration(number) * time.Minute), NextUpdate: revtest.Start.AddDate(1, 0, 0), Entries: entries}
 }
 
 func TestInstall(t *testing.T) {
 	a, stranger := revtest.NewAuthority(t, revtest.Root, nil), revtest.NewAuthority(t, "stranger", nil)
-	revoked := ca.Revoked{Serial: ca.NewSerial(), At: revtest.Start, Reason: ca.CACompromise}
+	revoked := crl.Revoked{Serial: ca.NewSerial(), At: revtest.Start, Reason: ca.CACompromise}
 	now := revtest.Start.AddDate(0, 1, 0)
 	second := a.CRL(t, yearly(2, revoked))
 	partitioned := yearly(3, revoked)

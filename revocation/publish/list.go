@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/revocation"
 )
 
@@ -71,7 +72,7 @@ func openPublic(path string) (*os.File, os.FileInfo, error) {
 		return nil, nil, err
 	}
 	info, err := f.Stat()
-	if err == nil && (!info.Mode().IsRegular() || info.Size() > ca.MaxCRL) {
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > crl.MaxOctets) {
 		err = fmt.Errorf("%s is no file that could be a list", path)
 	}
 	if err != nil {
@@ -82,8 +83,8 @@ func openPublic(path string) (*os.File, os.FileInfo, error) {
 }
 
 // readHead reads and verifies a scope's list and returns what it says of itself.
-func readHead(r io.Reader, s *Scope) (*ca.CRLHead, error) {
-	list, err := ca.NewCRLReader(r, s.Signer.Certificate())
+func readHead(r io.Reader, s *Scope) (*crl.Head, error) {
+	list, err := crl.NewReader(r, s.Signer.Certificate())
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +153,7 @@ func (j *job) remember(now time.Time) {
 // An expired entry leaves only after it appeared in a CRL issued after its
 // expiry (RFC 5280, 3.3): what ended before the last published CRL's thisUpdate
 // was in that one, or in one before it.
-func (p *Publisher) write(ctx context.Context, j *job, list ca.CRL, f io.Writer) error {
+func (p *Publisher) write(ctx context.Context, j *job, list crl.List, f io.Writer) error {
 	j.next.KeptFrom = time.Unix(0, 0).UTC()
 	if j.published.Number > 0 {
 		j.next.KeptFrom = j.published.ThisUpdate
@@ -182,7 +183,7 @@ func (j *job) carries(dirty int64) bool {
 
 // rebuild makes the list from the ledger. The lines are read first and signed
 // after, so that no transaction is open while a token signs.
-func (p *Publisher) rebuild(ctx context.Context, j *job, list ca.CRL, f io.Writer) error {
+func (p *Publisher) rebuild(ctx context.Context, j *job, list crl.List, f io.Writer) error {
 	lines := &spool{dir: filepath.Dir(j.path)}
 	defer lines.close()
 	var through int64
@@ -210,12 +211,12 @@ func (p *Publisher) rebuild(ctx context.Context, j *job, list ca.CRL, f io.Write
 		return fmt.Errorf("reading the entries: %w", err)
 	}
 	j.next.Through, j.ahead, j.exact = through, ahead, true
-	return j.Signer.WriteCRL(f, list, ca.Lines{Count: lines.count, Octets: lines.octets, Write: lines.each})
+	return j.Signer.WriteCRL(f, list, crl.Lines{Count: lines.count, Octets: lines.octets, Write: lines.each})
 }
 
 // advance makes the list from the public one: its octets, without the lines that
 // leave, with those that have come.
-func (p *Publisher) advance(ctx context.Context, j *job, list ca.CRL, f io.Writer) error {
+func (p *Publisher) advance(ctx context.Context, j *job, list crl.List, f io.Writer) error {
 	e, err := p.edits(ctx, j)
 	if err != nil {
 		return fmt.Errorf("reading what ends: %w", err)
@@ -225,11 +226,11 @@ func (p *Publisher) advance(ctx context.Context, j *job, list ca.CRL, f io.Write
 		return err
 	}
 	defer old.Close()
-	from, err := ca.NewCRLReader(old, nil)
+	from, err := crl.NewReader(old, nil)
 	if err != nil {
 		return err
 	}
-	lines := ca.Lines{Count: j.published.Entries - len(e.gone) + len(e.added), Octets: from.Octets(),
+	lines := crl.Lines{Count: j.published.Entries - len(e.gone) + len(e.added), Octets: from.Octets(),
 		Write: func(yield func([]byte) error) error { return e.merge(from, j.published.SHA256, yield) }}
 	for _, octets := range e.gone {
 		lines.Octets -= int64(octets)
@@ -302,7 +303,7 @@ func (j *job) present(changed map[ca.Serial]change, gone map[ca.Serial]int) erro
 		return err
 	}
 	defer f.Close()
-	old, err := ca.NewCRLReader(f, nil)
+	old, err := crl.NewReader(f, nil)
 	if err != nil {
 		return err
 	}
@@ -323,7 +324,7 @@ func (j *job) present(changed map[ca.Serial]change, gone map[ca.Serial]int) erro
 
 // merge yields the lines of the new list by serial, and fails at the end, before
 // anything is signed, if the old one is not the one with this hash.
-func (e *edits) merge(old *ca.CRLReader, was [32]byte, yield func([]byte) error) error {
+func (e *edits) merge(old *crl.Reader, was [32]byte, yield func([]byte) error) error {
 	added := e.added
 	for old.Next() {
 		serial := old.Serial()

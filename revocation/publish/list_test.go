@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/revtest"
 	"sigill/revocation"
 	"sigill/revocation/publish"
@@ -38,7 +39,7 @@ func (b *bench) linesOf(partition int) (got, want []string) {
 		b.t.Fatal(err)
 	}
 	defer f.Close()
-	r, err := ca.NewCRLReader(f, b.issuer.Cert)
+	r, err := crl.NewReader(f, b.issuer.Cert)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -244,7 +245,7 @@ func TestFullList(t *testing.T) {
 	if list.Number.Int64() != 2 || lists(list, one.Serial) == nil || lists(list, two.Serial) == nil || len(list.RevokedCertificateEntries) != 2 {
 		t.Errorf("number %v, entries %v", list.Number, list.RevokedCertificateEntries)
 	}
-	if url, err := ca.IssuingDistributionPoint(list); url != "" || err != nil {
+	if url, err := crl.IssuingDistributionPoint(list); url != "" || err != nil {
 		t.Errorf("it is for %q, %v", url, err)
 	}
 	if filepath.Base(b.path(revocation.Whole)) != "full.crl" {
@@ -284,7 +285,7 @@ func TestAnnounceNext(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	r, err := ca.NewCRLReader(f, b.issuer.Cert)
+	r, err := crl.NewReader(f, b.issuer.Cert)
 	if err != nil {
 		t.Fatal(err)
 	}

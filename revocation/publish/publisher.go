@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/durable"
 	"sigill/revocation"
 )
@@ -430,7 +431,7 @@ func (p *Publisher) replace(ctx context.Context, j *job) error {
 		return err
 	}
 	defer f.Abort()
-	list := ca.CRL{Number: j.next.Number, ThisUpdate: j.next.ThisUpdate, NextUpdate: j.next.NextUpdate, DistributionPoint: j.URL}
+	list := crl.List{Number: j.next.Number, ThisUpdate: j.next.ThisUpdate, NextUpdate: j.next.NextUpdate, DistributionPoint: j.URL}
 	if p.AnnounceNext && !j.next.NextUpdate.Equal(Endless) {
 		list.NextPublish = j.next.ThisUpdate.Add(j.next.NextUpdate.Sub(j.next.ThisUpdate) / 2)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/revtest"
 	"sigill/revocation"
 	"sigill/revocation/publish"
@@ -64,7 +65,7 @@ func newBench(t *testing.T) *bench {
 // restart is a new process over the same store and directory.
 func (b *bench) restart() {
 	b.t.Helper()
-	signer, err := ca.NewCRLSigner(b.issuer.Cert, b.key)
+	signer, err := crl.NewSigner(b.issuer.Cert, b.key)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -132,7 +133,7 @@ func TestPublishWhatIsDue(t *testing.T) {
 		if list.Number.Int64() != 1 || !list.ThisUpdate.Equal(revtest.Start.Add(-5*time.Minute)) || !list.NextUpdate.Equal(revtest.Start.Add(24*time.Hour)) || len(list.RevokedCertificateEntries) != 0 {
 			t.Errorf("first CRL of %d: %v %v %v", i, list.Number, list.ThisUpdate, list.NextUpdate)
 		}
-		if url, err := ca.IssuingDistributionPoint(list); err != nil || url != revtest.URLOf(revtest.Person, i) {
+		if url, err := crl.IssuingDistributionPoint(list); err != nil || url != revtest.URLOf(revtest.Person, i) {
 			t.Errorf("it is for %q, %v", url, err)
 		}
 	}

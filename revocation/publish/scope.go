@@ -8,18 +8,19 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/revocation"
 )
 
-// CRLSigner is the part of [ca.CRLSigner] that a Publisher needs.
+// CRLSigner is the part of [crl.Signer] that a Publisher needs.
 //
 // WriteCRL MUST write a list that verifies under Certificate, or return an error.
 // SampleCRL returns what WriteCRL would write but for the signature, which is none:
 // for a linter, and for nobody else.
 type CRLSigner interface {
 	Certificate() *x509.Certificate
-	WriteCRL(w io.Writer, list ca.CRL, lines ca.Lines) error
-	SampleCRL(list ca.CRL, lines [][]byte) ([]byte, error)
+	WriteCRL(w io.Writer, list crl.List, lines crl.Lines) error
+	SampleCRL(list crl.List, lines [][]byte) ([]byte, error)
 }
 
 // Linter judges the form of a list by what relying parties insist on.

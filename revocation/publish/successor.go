@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/revocation"
 )
 
@@ -24,11 +25,11 @@ const lintBatch = 1000
 // not verify or that the linter refuses. It reads both lists from their files,
 // side by side and in one pass, and asks the ledger what has left; nothing of how
 // the list was made is believed.
-func (p *Publisher) successor(ctx context.Context, j *job, list ca.CRL, f *os.File) error {
+func (p *Publisher) successor(ctx context.Context, j *job, list crl.List, f *os.File) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	fresh, err := ca.NewCRLReader(f, j.Signer.Certificate())
+	fresh, err := crl.NewReader(f, j.Signer.Certificate())
 	if err != nil {
 		return err
 	}
@@ -39,7 +40,7 @@ func (p *Publisher) successor(ctx context.Context, j *job, list ca.CRL, f *os.Fi
 			return err
 		}
 		defer old.Close()
-		if c.old, err = ca.NewCRLReader(old, nil); err != nil { // its octets are known by their hash
+		if c.old, err = crl.NewReader(old, nil); err != nil { // its octets are known by their hash
 			return err
 		}
 	}
@@ -73,7 +74,7 @@ func (p *Publisher) successor(ctx context.Context, j *job, list ca.CRL, f *os.Fi
 }
 
 // lint shows the linter the list with some of its lines.
-func (p *Publisher) lint(j *job, list ca.CRL, lines [][]byte) error {
+func (p *Publisher) lint(j *job, list crl.List, lines [][]byte) error {
 	sample, err := j.Signer.SampleCRL(list, lines)
 	if err != nil {
 		return err
@@ -85,7 +86,7 @@ func (p *Publisher) lint(j *job, list ca.CRL, lines [][]byte) error {
 }
 
 // says compares what the list says of itself with what it shall say.
-func (j *job) says(head *ca.CRLHead) error {
+func (j *job) says(head *crl.Head) error {
 	switch {
 	case head.DistributionPoint != j.URL || head.Scope.Present != (j.URL != ""):
 		return fmt.Errorf("it is for %q, the certificates say %q", head.DistributionPoint, j.URL)
@@ -123,8 +124,8 @@ func (p *Publisher) mayLeave(ctx context.Context, left []ca.Serial, thisUpdate t
 
 // comparison walks two lists side by side; both are sorted by serial.
 type comparison struct {
-	old, fresh *ca.CRLReader // old is nil: every line is new
-	left       []ca.Serial   // on old and not on fresh
+	old, fresh *crl.Reader // old is nil: every line is new
+	left       []ca.Serial // on old and not on fresh
 	lint       func(lines [][]byte) error
 
 	added [][]byte
@@ -184,11 +185,11 @@ func (c *comparison) same() error {
 	if bytes.Equal(c.old.Line(), c.fresh.Line()) {
 		return nil
 	}
-	was, err := ca.ParseRevoked(c.old.Line())
+	was, err := crl.ParseRevoked(c.old.Line())
 	if err != nil {
 		return fmt.Errorf("on the public CRL: %w", err)
 	}
-	is, err := ca.ParseRevoked(c.fresh.Line())
+	is, err := crl.ParseRevoked(c.fresh.Line())
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 )
 
 // ErrUnsupported is a list or a place that is right and of a kind that is not
@@ -25,7 +26,7 @@ func unsupported(what string) error { return fmt.Errorf("%s, %w", what, ErrUnsup
 // List is a list that was verified under its issuer's key: what it says of
 // itself, and its entries, to be looked up without the list.
 type List struct {
-	Head   *ca.CRLHead
+	Head   *crl.Head
 	Issuer string // common name of who signed
 
 	lines []line
@@ -53,7 +54,7 @@ func compareLines(a, b line) int {
 
 // CRL reads a list and verifies its signature under issuer.
 func CRL(der []byte, issuer *x509.Certificate) (*List, error) {
-	r, err := ca.NewCRLReader(bytes.NewReader(der), issuer)
+	r, err := crl.NewReader(bytes.NewReader(der), issuer)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/audit"
 	"sigill/internal/mode"
 	"sigill/orders/issue"
@@ -342,7 +343,7 @@ func (t *tables) revoke(ctx context.Context, m *maker, n int, issued time.Time, 
 		return err
 	}
 	at = at.UTC().Truncate(time.Second) // CRL and OCSP have no fractions
-	line, err := ca.EncodeRevoked(ca.Revoked{Serial: c.serial, At: at, Reason: w.reason})
+	line, err := crl.EncodeRevoked(crl.Revoked{Serial: c.serial, At: at, Reason: w.reason})
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 	"sigill/internal/audit"
 	"sigill/internal/store"
 	"sigill/orders"
@@ -124,7 +125,7 @@ func Standing(n byte, kind issue.StandingKind) issue.Standing {
 
 func Entry(n byte, version int) revocation.Entry {
 	in := Intent(n)
-	line, err := ca.EncodeRevoked(ca.Revoked{Serial: in.Serial, At: T0, Reason: ca.Superseded})
+	line, err := crl.EncodeRevoked(crl.Revoked{Serial: in.Serial, At: T0, Reason: ca.Superseded})
 	if err != nil {
 		panic(err) // not of this serial and this reason
 	}

@@ -1,4 +1,4 @@
-package ca_test
+package crl_test
 
 import (
 	"bytes"
@@ -21,18 +21,19 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	casn1 "golang.org/x/crypto/cryptobyte/asn1"
 
-	"sigill/ca"
+	"sigill/ca/crl"
+	"sigill/internal/catest"
 )
 
 var oidNextPublish = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 21, 4}
 
 // linesOf encodes entries one by one, as they are revoked.
-func linesOf(t testing.TB, entries []ca.Revoked) ca.Lines {
+func linesOf(t testing.TB, entries []crl.Revoked) crl.Lines {
 	t.Helper()
 	var encoded [][]byte
-	lines := ca.Lines{Count: len(entries)}
+	lines := crl.Lines{Count: len(entries)}
 	for _, e := range entries {
-		line, err := ca.EncodeRevoked(e)
+		line, err := crl.EncodeRevoked(e)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +55,7 @@ func linesOf(t testing.TB, entries []ca.Revoked) ca.Lines {
 }
 
 // streamed is list, written by WriteCRL.
-func streamed(t testing.TB, signer *ca.CRLSigner, list ca.CRL) []byte {
+func streamed(t testing.TB, signer *crl.Signer, list crl.List) []byte {
 	t.Helper()
 	lines := linesOf(t, list.Entries)
 	list.Entries = nil
@@ -65,9 +66,9 @@ func streamed(t testing.TB, signer *ca.CRLSigner, list ca.CRL) []byte {
 	return out.Bytes()
 }
 
-func crlSigner(t testing.TB, key crypto.Signer) *ca.CRLSigner {
+func crlSigner(t testing.TB, key crypto.Signer) *crl.Signer {
 	t.Helper()
-	signer, err := ca.NewCRLSigner(statusIssue(t, statusCA("TEST Person HSA-id 3 CA v1"), nil, key.Public(), key), key)
+	signer, err := crl.NewSigner(catest.Issue(t, catest.CA("TEST Person HSA-id 3 CA v1"), nil, key.Public(), key), key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,12 +76,12 @@ func crlSigner(t testing.TB, key crypto.Signer) *ca.CRLSigner {
 }
 
 // readCRL reads all of der and returns its head and entries.
-func readCRL(der []byte, issuer *x509.Certificate) (*ca.CRLHead, []ca.CRLEntry, error) {
-	r, err := ca.NewCRLReader(bytes.NewReader(der), issuer)
+func readCRL(der []byte, issuer *x509.Certificate) (*crl.Head, []crl.Entry, error) {
+	r, err := crl.NewReader(bytes.NewReader(der), issuer)
 	if err != nil {
 		return nil, nil, err
 	}
-	var entries []ca.CRLEntry
+	var entries []crl.Entry
 	for r.Next() {
 		entries = append(entries, r.Entry())
 	}
@@ -91,7 +92,7 @@ func readCRL(der []byte, issuer *x509.Certificate) (*ca.CRLHead, []ca.CRLEntry, 
 // What is written in a stream is read by the standard library and by CRLReader,
 // for every algorithm and for every form of the lengths, and says what was asked.
 func TestWriteCRL(t *testing.T) {
-	for name, key := range statusKeys(t) {
+	for name, key := range catest.Keys(t) {
 		t.Run(name, func(t *testing.T) {
 			signer := crlSigner(t, key)
 			for _, n := range []int{0, 1, 2, 3, 5, 40, 1400} { // lengths of one to three octets
@@ -99,7 +100,7 @@ func TestWriteCRL(t *testing.T) {
 					list := statusList(n)
 					list.DistributionPoint = url
 					if n%2 == 0 {
-						list.NextPublish = statusTime.Add(time.Hour)
+						list.NextPublish = catest.Time.Add(time.Hour)
 					}
 					der := streamed(t, signer, list)
 					checkCRL(t, der, list, signer.Certificate())
@@ -111,9 +112,9 @@ func TestWriteCRL(t *testing.T) {
 }
 
 // checkRead holds what CRLReader makes of der against the list asked for.
-func checkRead(t *testing.T, der []byte, want ca.CRL, issuer *x509.Certificate) {
+func checkRead(t *testing.T, der []byte, want crl.List, issuer *x509.Certificate) {
 	t.Helper()
-	r, err := ca.NewCRLReader(iotest.HalfReader(bytes.NewReader(der)), issuer)
+	r, err := crl.NewReader(iotest.HalfReader(bytes.NewReader(der)), issuer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +129,7 @@ func checkRead(t *testing.T, der []byte, want ca.CRL, issuer *x509.Certificate) 
 			_, err := r.Finish()
 			t.Fatalf("no entry %d: %v", i, err)
 		}
-		line, err := ca.EncodeRevoked(e)
+		line, err := crl.EncodeRevoked(e)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -177,12 +178,12 @@ func TestWriteCRLAgainstX509(t *testing.T) {
 	signer := crlSigner(t, key)
 	for _, n := range []int{0, 3, 1400} {
 		list := statusList(n)
-		list.NextPublish = statusTime.Add(time.Hour)
+		list.NextPublish = catest.Time.Add(time.Hour)
 		idp := marshalIDP(list.DistributionPoint)
 		template := &x509.RevocationList{Number: big.NewInt(list.Number), ThisUpdate: list.ThisUpdate, NextUpdate: list.NextUpdate}
 		template.ExtraExtensions = append(template.ExtraExtensions,
-			pkixExtension(oidNextPublish, false, []byte("\x17\x0d"+list.NextPublish.Format("060102150405Z"))),
-			pkixExtension(asn1.ObjectIdentifier{2, 5, 29, 28}, true, idp))
+			catest.Extension(oidNextPublish, false, []byte("\x17\x0d"+list.NextPublish.Format("060102150405Z"))),
+			catest.Extension(asn1.ObjectIdentifier{2, 5, 29, 28}, true, idp))
 		for _, e := range list.Entries {
 			template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
 				x509.RevocationListEntry{SerialNumber: e.Serial.Int(), RevocationTime: e.At, ReasonCode: int(e.Reason)})
@@ -215,13 +216,13 @@ func marshalIDP(url string) []byte {
 
 // A sample is the list but for its signature, and is taken for one by nobody.
 func TestSampleCRL(t *testing.T) {
-	signer := crlSigner(t, statusECDSA(t, elliptic.P256()))
+	signer := crlSigner(t, catest.ECDSA(t, elliptic.P256()))
 	for _, n := range []int{0, 3} {
 		list := statusList(n)
 		whole := streamed(t, signer, list)
 		var lines [][]byte
 		for _, e := range list.Entries {
-			lines = append(lines, must(ca.EncodeRevoked(e)))
+			lines = append(lines, must(crl.EncodeRevoked(e)))
 		}
 		if _, err := signer.SampleCRL(list, lines); n > 0 && err == nil {
 			t.Error("entries are taken twice")
@@ -256,7 +257,7 @@ func TestWriteCRLLengthIsKnownBefore(t *testing.T) {
 		curve       elliptic.Curve
 		lists, most int
 	}{"P-256": {elliptic.P256(), 200, 220}, "P-384": {elliptic.P384(), 100, 120}, "P-521": {elliptic.P521(), 60, 120}} {
-		key := &countingSigner{Signer: statusECDSA(t, test.curve)}
+		key := &catest.CountingSigner{Signer: catest.ECDSA(t, test.curve)}
 		signer := crlSigner(t, key)
 		list := statusList(2)
 		first := streamed(t, signer, list)
@@ -264,7 +265,7 @@ func TestWriteCRLLengthIsKnownBefore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key.n = 0
+		key.N = 0
 		for range test.lists {
 			der := streamed(t, signer, list)
 			if len(der) != len(first) || !bytes.Contains(der, parsed.RawTBSRevocationList) {
@@ -274,35 +275,35 @@ func TestWriteCRLLengthIsKnownBefore(t *testing.T) {
 				t.Fatalf("%s: %v", name, err)
 			}
 		}
-		if key.n > test.most {
-			t.Errorf("%s: %d signatures for %d lists", name, key.n, test.lists)
+		if key.N > test.most {
+			t.Errorf("%s: %d signatures for %d lists", name, key.N, test.lists)
 		}
 	}
 }
 
 func TestWriteCRLRefuses(t *testing.T) {
-	signer := crlSigner(t, statusECDSA(t, elliptic.P256()))
+	signer := crlSigner(t, catest.ECDSA(t, elliptic.P256()))
 	broken := errors.New("database away")
 	entries := statusEntries(3)
 	for name, test := range map[string]struct {
-		spoil func(*ca.CRL, *ca.Lines)
+		spoil func(*crl.List, *crl.Lines)
 		want  string
 	}{
-		"entries twice":            {func(c *ca.CRL, _ *ca.Lines) { c.Entries = entries }, "twice"},
-		"number 0":                 {func(c *ca.CRL, _ *ca.Lines) { c.Number = 0 }, "numbers begin at 1"},
-		"no validity":              {func(c *ca.CRL, _ *ca.Lines) { c.NextUpdate = c.ThisUpdate.Add(time.Millisecond) }, "is not after"},
-		"next list before":         {func(c *ca.CRL, _ *ca.Lines) { c.NextPublish = c.ThisUpdate.Add(-time.Second) }, "not between"},
-		"next list too late":       {func(c *ca.CRL, _ *ca.Lines) { c.NextPublish = c.NextUpdate.Add(time.Second) }, "not between"},
-		"fewer than announced":     {func(_ *ca.CRL, l *ca.Lines) { l.Count++ }, "announced"},
-		"more than announced":      {func(_ *ca.CRL, l *ca.Lines) { l.Count-- }, "announced"},
-		"shorter than announced":   {func(_ *ca.CRL, l *ca.Lines) { l.Octets++ }, "announced"},
-		"longer than announced":    {func(_ *ca.CRL, l *ca.Lines) { l.Octets-- }, "announced"},
-		"octets without entries":   {func(_ *ca.CRL, l *ca.Lines) { l.Count = 0 }, "can't be"},
-		"entries without octets":   {func(_ *ca.CRL, l *ca.Lines) { l.Octets = 0 }, "can't be"},
-		"negative count":           {func(_ *ca.CRL, l *ca.Lines) { l.Count = -1 }, "can't be"},
-		"too long":                 {func(_ *ca.CRL, l *ca.Lines) { l.Octets = ca.MaxCRL }, "long"},
-		"an error of the caller's": {func(_ *ca.CRL, l *ca.Lines) { l.Write = func(func([]byte) error) error { return broken } }, broken.Error()},
-		"an error kept to itself": {func(_ *ca.CRL, l *ca.Lines) {
+		"entries twice":            {func(c *crl.List, _ *crl.Lines) { c.Entries = entries }, "twice"},
+		"number 0":                 {func(c *crl.List, _ *crl.Lines) { c.Number = 0 }, "numbers begin at 1"},
+		"no validity":              {func(c *crl.List, _ *crl.Lines) { c.NextUpdate = c.ThisUpdate.Add(time.Millisecond) }, "is not after"},
+		"next list before":         {func(c *crl.List, _ *crl.Lines) { c.NextPublish = c.ThisUpdate.Add(-time.Second) }, "not between"},
+		"next list too late":       {func(c *crl.List, _ *crl.Lines) { c.NextPublish = c.NextUpdate.Add(time.Second) }, "not between"},
+		"fewer than announced":     {func(_ *crl.List, l *crl.Lines) { l.Count++ }, "announced"},
+		"more than announced":      {func(_ *crl.List, l *crl.Lines) { l.Count-- }, "announced"},
+		"shorter than announced":   {func(_ *crl.List, l *crl.Lines) { l.Octets++ }, "announced"},
+		"longer than announced":    {func(_ *crl.List, l *crl.Lines) { l.Octets-- }, "announced"},
+		"octets without entries":   {func(_ *crl.List, l *crl.Lines) { l.Count = 0 }, "can't be"},
+		"entries without octets":   {func(_ *crl.List, l *crl.Lines) { l.Octets = 0 }, "can't be"},
+		"negative count":           {func(_ *crl.List, l *crl.Lines) { l.Count = -1 }, "can't be"},
+		"too long":                 {func(_ *crl.List, l *crl.Lines) { l.Octets = crl.MaxOctets }, "long"},
+		"an error of the caller's": {func(_ *crl.List, l *crl.Lines) { l.Write = func(func([]byte) error) error { return broken } }, broken.Error()},
+		"an error kept to itself": {func(_ *crl.List, l *crl.Lines) {
 			write := l.Write
 			l.Write = func(yield func([]byte) error) error {
 				yield([]byte{0x30, 0})
@@ -313,7 +314,7 @@ func TestWriteCRLRefuses(t *testing.T) {
 		"not in order": {replaceLines(t, entries[1], entries[0], entries[2]), "not in order"},
 		"serial twice": {replaceLines(t, entries[0], entries[0], entries[2]), "twice"},
 		"not a line":   {rawLines([]byte{0x31, 0}), "not one SEQUENCE"},
-		"two in one":   {rawLines(bytes.Repeat(must(ca.EncodeRevoked(entries[0])), 2)), "not one SEQUENCE"},
+		"two in one":   {rawLines(bytes.Repeat(must(crl.EncodeRevoked(entries[0])), 2)), "not one SEQUENCE"},
 		"negative":     {rawLines([]byte{0x30, 3, 2, 1, 0x80}), "no serial"},
 		"zero":         {rawLines([]byte{0x30, 4, 2, 2, 0, 1}), "no serial"},
 		"21 octets":    {rawLines(append([]byte{0x30, 23, 2, 21, 1}, make([]byte, 20)...)), "no serial"},
@@ -330,7 +331,7 @@ func TestWriteCRLRefuses(t *testing.T) {
 // What comes without end is stopped at the number announced, though it goes on
 // after the refusal.
 func TestWriteCRLStopsAtWhatWasAnnounced(t *testing.T) {
-	signer := crlSigner(t, statusECDSA(t, elliptic.P256()))
+	signer := crlSigner(t, catest.ECDSA(t, elliptic.P256()))
 	all := linesOf(t, statusEntries(10))
 	lines := all
 	lines.Count, lines.Octets = 5, all.Octets/10*5
@@ -356,13 +357,13 @@ func must(b []byte, err error) []byte {
 }
 
 // replaceLines announces these entries as they are, whatever their order.
-func replaceLines(t *testing.T, entries ...ca.Revoked) func(*ca.CRL, *ca.Lines) {
-	return func(_ *ca.CRL, l *ca.Lines) { *l = linesOf(t, entries) }
+func replaceLines(t *testing.T, entries ...crl.Revoked) func(*crl.List, *crl.Lines) {
+	return func(_ *crl.List, l *crl.Lines) { *l = linesOf(t, entries) }
 }
 
-func rawLines(lines ...[]byte) func(*ca.CRL, *ca.Lines) {
-	return func(_ *ca.CRL, l *ca.Lines) {
-		*l = ca.Lines{Count: len(lines), Octets: int64(len(slices.Concat(lines...))), Write: func(yield func([]byte) error) error {
+func rawLines(lines ...[]byte) func(*crl.List, *crl.Lines) {
+	return func(_ *crl.List, l *crl.Lines) {
+		*l = crl.Lines{Count: len(lines), Octets: int64(len(slices.Concat(lines...))), Write: func(yield func([]byte) error) error {
 			for _, line := range lines {
 				if err := yield(line); err != nil {
 					return err
@@ -376,15 +377,15 @@ func rawLines(lines ...[]byte) func(*ca.CRL, *ca.Lines) {
 // A writer that fails is told of, wherever it fails, and nothing is signed after.
 func TestWriteCRLFullDisk(t *testing.T) {
 	full := errors.New("no space left")
-	key := &countingSigner{Signer: statusECDSA(t, elliptic.P256())}
+	key := &catest.CountingSigner{Signer: catest.ECDSA(t, elliptic.P256())}
 	signer := crlSigner(t, key)
-	key.n = 0
+	key.N = 0
 	whole := streamed(t, signer, statusList(3000))
-	signatures := key.n
+	signatures := key.N
 	if signatures == 0 {
 		t.Fatal("signatures are not counted")
 	}
-	key.n = 0
+	key.N = 0
 	for _, room := range []int{0, 3, 5, 70000, len(whole) - 100} {
 		list := statusList(3000)
 		lines := linesOf(t, list.Entries)
@@ -393,8 +394,8 @@ func TestWriteCRLFullDisk(t *testing.T) {
 			t.Errorf("with room for %d octets: %v", room, err)
 		}
 	}
-	if key.n != 0 {
-		t.Errorf("%d signatures over lists that were not written", key.n)
+	if key.N != 0 {
+		t.Errorf("%d signatures over lists that were not written", key.N)
 	}
 }
 

@@ -1,4 +1,4 @@
-package ca
+package crl
 
 import (
 	"bytes"
@@ -18,19 +18,22 @@ import (
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
+
+	"sigill/ca"
+	"sigill/ca/signing"
 )
 
-// CRLReader reads a CRL (RFC 5280, 5) as it comes, in about 270 kB of memory
+// Reader reads a CRL (RFC 5280, 5) as it comes, in about 270 kB of memory
 // whatever its length. It shares no code with the writer but the reading of
 // single elements, so that it can judge what was written.
 //
 // It reads DER and refuses what is only BER. It takes lists of other issuers too:
 // serials of any length, entries in any order, extensions it does not know. What
-// a relying party must look at in them is in [CRLHead].
+// a relying party must look at in them is in [Head].
 //
 // Nothing that Next shows is certain before Finish has returned nil: the
-// signature comes last. A CRLReader is for one goroutine.
-type CRLReader struct {
+// signature comes last. A Reader is for one goroutine.
+type Reader struct {
 	in     io.Reader
 	issuer *x509.Certificate // nil: the signature is not verified
 
@@ -42,13 +45,13 @@ type CRLReader struct {
 	total, tbsStart, tbsEnd, entriesStart, entriesEnd int64
 
 	whole     hash.Hash
-	signed    digester       // nil: not wanted
-	hashing   sync.WaitGroup // of a buffer, while the other one is read
-	algorithm []byte         // the AlgorithmIdentifier in the to-be-signed part
+	signed    signing.Digester // nil: not wanted
+	hashing   sync.WaitGroup   // of a buffer, while the other one is read
+	algorithm []byte           // the AlgorithmIdentifier in the to-be-signed part
 	hash      crypto.Hash
 	pss       bool
 
-	head   CRLHead
+	head   Head
 	line   []byte
 	parts  entryParts
 	last   []byte // content of the last serial
@@ -56,32 +59,32 @@ type CRLReader struct {
 	finish bool
 }
 
-// CRLEntry is one entry, decoded.
-type CRLEntry struct {
+// Entry is one entry, decoded.
+type Entry struct {
 	Serial *big.Int
 	At     time.Time
 	// Reason is what the list says, which may be a number that RFC 5280 does not
-	// know; Unspecified if it says nothing.
-	Reason Reason
+	// know; [ca.Unspecified] if it says nothing.
+	Reason ca.Reason
 	// Critical says that the entry has a critical extension that is not
 	// understood here. certificateIssuer is one: such an entry is about another
 	// issuer's certificate. RFC 5280, 5.3: the whole list can't be used.
 	Critical bool
 }
 
-// NewCRLReader reads the list from r up to its first entry. r must end where the
+// NewReader reads the list from r up to its first entry. r must end where the
 // list ends.
 //
 // The list must be issuer's: it must bear its name, byte for byte, and Finish
 // verifies its signature. If issuer is nil neither is looked at: the caller
 // knows the list by its hash. An Ed25519 signature is over the message and not
 // its digest; to verify one, the list is held in memory.
-func NewCRLReader(r io.Reader, issuer *x509.Certificate) (*CRLReader, error) {
-	size := 2 * MaxCRLLine
+func NewReader(r io.Reader, issuer *x509.Certificate) (*Reader, error) {
+	size := 2 * MaxLine
 	if m, ok := r.(*bytes.Reader); ok { // a short list is done in less
 		size = min(size, m.Len())
 	}
-	c := &CRLReader{in: r, issuer: issuer, buf: make([]byte, size), whole: sha256.New(), total: MaxCRL}
+	c := &Reader{in: r, issuer: issuer, buf: make([]byte, size), whole: sha256.New(), total: MaxOctets}
 	if err := c.begin(); err != nil {
 		return nil, fmt.Errorf("crl: %w", err)
 	}
@@ -89,18 +92,18 @@ func NewCRLReader(r io.Reader, issuer *x509.Certificate) (*CRLReader, error) {
 }
 
 // ThisUpdate returns when the list was issued.
-func (c *CRLReader) ThisUpdate() time.Time { return c.head.ThisUpdate }
+func (c *Reader) ThisUpdate() time.Time { return c.head.ThisUpdate }
 
 // NextUpdate returns when the next list will have been issued, zero if the list
 // does not say.
-func (c *CRLReader) NextUpdate() time.Time { return c.head.NextUpdate }
+func (c *Reader) NextUpdate() time.Time { return c.head.NextUpdate }
 
 // Octets returns the length of all entries together, in octets.
-func (c *CRLReader) Octets() int64 { return c.entriesEnd - c.entriesStart }
+func (c *Reader) Octets() int64 { return c.entriesEnd - c.entriesStart }
 
 // Next goes to the next entry and reports whether there is one. After an error,
 // which Finish tells, there is none.
-func (c *CRLReader) Next() bool {
+func (c *Reader) Next() bool {
 	if c.err != nil || c.at() >= c.entriesEnd {
 		c.line, c.parts = nil, entryParts{}
 		return false
@@ -129,27 +132,27 @@ func (c *CRLReader) Next() bool {
 
 // Line returns the entry in DER, as [EncodeRevoked] makes it. It is valid until
 // the next Next.
-func (c *CRLReader) Line() []byte { return c.line }
+func (c *Reader) Line() []byte { return c.line }
 
 // Serial returns the content of the entry's serial, a positive or negative
 // INTEGER in DER. It is valid until the next Next.
-func (c *CRLReader) Serial() []byte { return c.parts.serial }
+func (c *Reader) Serial() []byte { return c.parts.serial }
 
 // When returns what the entry says but for its serial, without allocating: since
 // when and why it is revoked. Like Line, Serial and Entry it is for after Next has
 // returned true.
-func (c *CRLReader) When() (time.Time, Reason) {
+func (c *Reader) When() (time.Time, ca.Reason) {
 	if c.line == nil {
-		return time.Time{}, Unspecified
+		return time.Time{}, ca.Unspecified
 	}
 	return c.parts.clock.time(), c.parts.reason()
 }
 
 // Entry decodes the entry. At any other time than after Next has returned true
 // there is nothing to decode.
-func (c *CRLReader) Entry() CRLEntry {
+func (c *Reader) Entry() Entry {
 	if c.line == nil {
-		return CRLEntry{}
+		return Entry{}
 	}
 	return c.parts.decode()
 }
@@ -157,7 +160,7 @@ func (c *CRLReader) Entry() CRLEntry {
 // Finish reads what is left, verifies the signature and returns what the list
 // says of itself. Errors of Next come here too. It may be called before all
 // entries were seen, and more than once.
-func (c *CRLReader) Finish() (*CRLHead, error) {
+func (c *Reader) Finish() (*Head, error) {
 	for c.Next() {
 	}
 	if c.err == nil && !c.finish {
@@ -172,21 +175,21 @@ func (c *CRLReader) Finish() (*CRLHead, error) {
 	return &c.head, nil
 }
 
-func (c *CRLReader) fail(format string, args ...any) {
+func (c *Reader) fail(format string, args ...any) {
 	c.err = fmt.Errorf("crl: "+format, args...)
 	c.line, c.parts = nil, entryParts{}
 }
 
 // at is the offset of the next octet in the list.
-func (c *CRLReader) at() int64 { return c.base + int64(c.pos) }
+func (c *Reader) at() int64 { return c.base + int64(c.pos) }
 
 // need makes n unused octets stand in the buffer; n is at most its half.
-func (c *CRLReader) need(n int) error {
+func (c *Reader) need(n int) error {
 	if c.end-c.pos >= n {
 		return nil
 	}
 	if len(c.buf)-c.pos < n {
-		if len(c.buf) < 2*MaxCRLLine { // all that there is has been in it
+		if len(c.buf) < 2*MaxLine { // all that there is has been in it
 			return io.ErrUnexpectedEOF
 		}
 		c.turn()
@@ -200,7 +203,7 @@ func (c *CRLReader) need(n int) error {
 }
 
 // turn goes on in the other buffer, while this one is hashed.
-func (c *CRLReader) turn() {
+func (c *Reader) turn() {
 	c.absorb()
 	if c.spare == nil {
 		c.spare = make([]byte, len(c.buf))
@@ -213,7 +216,7 @@ func (c *CRLReader) turn() {
 // absorb gives the hashes what they have not had of the buffer, which must not be
 // written to until c.hashing is done; then the other one is free. Hashing takes
 // longer than reading and is done on other cores.
-func (c *CRLReader) absorb() {
+func (c *Reader) absorb() {
 	c.hashing.Wait()
 	until := min(c.base+int64(c.end), c.total)
 	whole := c.buf[c.hashed-c.base : until-c.base]
@@ -227,7 +230,7 @@ func (c *CRLReader) absorb() {
 
 // header reads tag and length of an element, which must end at the offset bound
 // or before.
-func (c *CRLReader) header(tag byte, bound int64) (length int64, err error) {
+func (c *Reader) header(tag byte, bound int64) (length int64, err error) {
 	if err := c.need(2); err != nil {
 		return 0, err
 	}
@@ -259,14 +262,14 @@ func (c *CRLReader) header(tag byte, bound int64) (length int64, err error) {
 }
 
 // element reads one element as a whole. It is valid until more is read.
-func (c *CRLReader) element(tag byte, bound int64) ([]byte, error) {
+func (c *Reader) element(tag byte, bound int64) ([]byte, error) {
 	start := c.at()
 	length, err := c.header(tag, bound)
 	if err != nil {
 		return nil, err
 	}
 	header := int(c.at() - start)
-	if int64(header)+length > MaxCRLLine {
+	if int64(header)+length > MaxLine {
 		return nil, fmt.Errorf("an element of %d octets is too long", length)
 	}
 	c.pos -= header
@@ -279,7 +282,7 @@ func (c *CRLReader) element(tag byte, bound int64) ([]byte, error) {
 }
 
 // peek returns the next tag if there is an element before the offset bound, else 0.
-func (c *CRLReader) peek(bound int64) (byte, error) {
+func (c *Reader) peek(bound int64) (byte, error) {
 	if c.at() >= bound {
 		return 0, nil
 	}
@@ -290,8 +293,8 @@ func (c *CRLReader) peek(bound int64) (byte, error) {
 }
 
 // begin reads everything before the first entry.
-func (c *CRLReader) begin() error {
-	length, err := c.header(0x30, MaxCRL)
+func (c *Reader) begin() error {
+	length, err := c.header(0x30, MaxOctets)
 	if err != nil {
 		return err
 	}
@@ -329,7 +332,7 @@ func (c *CRLReader) begin() error {
 	return c.beginEntries()
 }
 
-func (c *CRLReader) beginTimes() (err error) {
+func (c *Reader) beginTimes() (err error) {
 	if c.head.ThisUpdate, err = c.time(); err != nil {
 		return fmt.Errorf("thisUpdate: %w", err)
 	}
@@ -345,7 +348,7 @@ func (c *CRLReader) beginTimes() (err error) {
 	return nil
 }
 
-func (c *CRLReader) beginEntries() error {
+func (c *Reader) beginEntries() error {
 	c.head.Sorted = true
 	tag, err := c.peek(c.tbsEnd)
 	if err != nil {
@@ -362,7 +365,7 @@ func (c *CRLReader) beginEntries() error {
 	return nil
 }
 
-func (c *CRLReader) time() (time.Time, error) {
+func (c *Reader) time() (time.Time, error) {
 	tag, err := c.peek(c.tbsEnd)
 	if err != nil {
 		return time.Time{}, err
@@ -382,7 +385,7 @@ func (c *CRLReader) time() (time.Time, error) {
 }
 
 // setAlgorithm begins what the signature will be verified over.
-func (c *CRLReader) setAlgorithm(algorithm []byte) error {
+func (c *Reader) setAlgorithm(algorithm []byte) error {
 	c.algorithm = algorithm
 	a, err := parseAlgorithm(algorithm)
 	if err != nil || c.issuer == nil {
@@ -406,12 +409,12 @@ func (c *CRLReader) setAlgorithm(algorithm []byte) error {
 	}
 	c.hash, c.pss = a.hash, a.pss
 	// The length is only what the list says, so that no memory is made ready for it.
-	c.signed = statusKey{hash: a.hash}.digester(0)
+	c.signed = signing.NewDigester(a.hash, 0)
 	return nil
 }
 
 // rest reads what stands after the entries.
-func (c *CRLReader) rest() error {
+func (c *Reader) rest() error {
 	if c.at() < c.tbsEnd {
 		extensions, err := c.element(0xa0, c.tbsEnd)
 		if err != nil {
@@ -453,11 +456,11 @@ func (c *CRLReader) rest() error {
 	if c.issuer == nil {
 		return nil
 	}
-	return verifyDigest(c.issuer.PublicKey, c.hash, c.pss, c.signed.message(), bits.Bytes)
+	return signing.VerifyDigest(c.issuer.PublicKey, c.hash, c.pss, c.signed.Message(), bits.Bytes)
 }
 
 // atEOF makes sure that nothing follows the list.
-func (c *CRLReader) atEOF() error {
+func (c *Reader) atEOF() error {
 	err := c.need(1)
 	switch {
 	case err == nil:

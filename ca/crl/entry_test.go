@@ -1,4 +1,4 @@
-package ca_test
+package crl_test
 
 import (
 	"bytes"
@@ -8,20 +8,22 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
+	"sigill/internal/catest"
 )
 
 func TestRevokedRoundTrip(t *testing.T) {
 	for _, e := range append(statusEntries(12),
-		ca.Revoked{Serial: ca.NewSerial(), At: time.Date(2049, 12, 31, 23, 59, 59, 0, time.UTC), Reason: ca.KeyCompromise},
-		ca.Revoked{Serial: ca.NewSerial(), At: time.Date(2050, 1, 1, 0, 0, 0, 0, time.UTC), Reason: ca.CACompromise},
-		ca.Revoked{Serial: ca.NewSerial(), At: time.Date(1949, 12, 31, 0, 0, 0, 0, time.UTC)},
-		ca.Revoked{Serial: ca.NewSerial(), At: time.Date(2028, 2, 29, 12, 0, 0, 0, time.FixedZone("", 7200))},
+		crl.Revoked{Serial: ca.NewSerial(), At: time.Date(2049, 12, 31, 23, 59, 59, 0, time.UTC), Reason: ca.KeyCompromise},
+		crl.Revoked{Serial: ca.NewSerial(), At: time.Date(2050, 1, 1, 0, 0, 0, 0, time.UTC), Reason: ca.CACompromise},
+		crl.Revoked{Serial: ca.NewSerial(), At: time.Date(1949, 12, 31, 0, 0, 0, 0, time.UTC)},
+		crl.Revoked{Serial: ca.NewSerial(), At: time.Date(2028, 2, 29, 12, 0, 0, 0, time.FixedZone("", 7200))},
 	) {
-		line, err := ca.EncodeRevoked(e)
+		line, err := crl.EncodeRevoked(e)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := ca.ParseRevoked(line)
+		got, err := crl.ParseRevoked(line)
 		if err != nil || got.Serial != e.Serial || !got.At.Equal(e.At) || got.Reason != e.Reason {
 			t.Errorf("%v became %v (%v)", e, got, err)
 		}
@@ -39,7 +41,7 @@ func TestEncodeRevokedBytes(t *testing.T) {
 		ca.Unspecified: "3021" + "0210" + serial.String() + "170d" + hex.EncodeToString([]byte("260314092653Z")),
 		ca.Superseded:  "302f" + "0210" + serial.String() + "170d" + hex.EncodeToString([]byte("260314092653Z")) + "300c300a0603551d1504030a0104",
 	} {
-		got, err := ca.EncodeRevoked(ca.Revoked{Serial: serial, At: at, Reason: reason})
+		got, err := crl.EncodeRevoked(crl.Revoked{Serial: serial, At: at, Reason: reason})
 		if err != nil || hex.EncodeToString(got) != want {
 			t.Errorf("%v: %x, %v, want %s", reason, got, err, want)
 		}
@@ -47,22 +49,22 @@ func TestEncodeRevokedBytes(t *testing.T) {
 }
 
 func TestEncodeRevokedRefuses(t *testing.T) {
-	good := ca.Revoked{Serial: ca.NewSerial(), At: statusTime, Reason: ca.Superseded}
-	for name, spoil := range map[string]func(*ca.Revoked){
-		"no serial":        func(r *ca.Revoked) { r.Serial = ca.Serial{} },
-		"negative serial":  func(r *ca.Revoked) { r.Serial[0] |= 0x80 },
-		"short serial":     func(r *ca.Revoked) { r.Serial[0] = 0 },
-		"no time":          func(r *ca.Revoked) { r.At = time.Time{} },
-		"year 10000":       func(r *ca.Revoked) { r.At = r.At.AddDate(8000, 0, 0) },
-		"certificateHold":  func(r *ca.Revoked) { r.Reason = 6 },
-		"reason 7":         func(r *ca.Revoked) { r.Reason = 7 },
-		"removeFromCRL":    func(r *ca.Revoked) { r.Reason = 8 },
-		"negative reason":  func(r *ca.Revoked) { r.Reason = -1 },
-		"reason 260 mod 8": func(r *ca.Revoked) { r.Reason = 260 },
+	good := crl.Revoked{Serial: ca.NewSerial(), At: catest.Time, Reason: ca.Superseded}
+	for name, spoil := range map[string]func(*crl.Revoked){
+		"no serial":        func(r *crl.Revoked) { r.Serial = ca.Serial{} },
+		"negative serial":  func(r *crl.Revoked) { r.Serial[0] |= 0x80 },
+		"short serial":     func(r *crl.Revoked) { r.Serial[0] = 0 },
+		"no time":          func(r *crl.Revoked) { r.At = time.Time{} },
+		"year 10000":       func(r *crl.Revoked) { r.At = r.At.AddDate(8000, 0, 0) },
+		"certificateHold":  func(r *crl.Revoked) { r.Reason = 6 },
+		"reason 7":         func(r *crl.Revoked) { r.Reason = 7 },
+		"removeFromCRL":    func(r *crl.Revoked) { r.Reason = 8 },
+		"negative reason":  func(r *crl.Revoked) { r.Reason = -1 },
+		"reason 260 mod 8": func(r *crl.Revoked) { r.Reason = 260 },
 	} {
 		r := good
 		spoil(&r)
-		if line, err := ca.EncodeRevoked(r); err == nil || line != nil {
+		if line, err := crl.EncodeRevoked(r); err == nil || line != nil {
 			t.Errorf("%s: %x", name, line)
 		}
 	}
@@ -79,7 +81,7 @@ func TestParseRevokedRefuses(t *testing.T) {
 		return tag + hex.EncodeToString([]byte{byte(len(text))}) + hex.EncodeToString([]byte(text))
 	}
 	reason := "300c300a0603551d1504030a0104"
-	if _, err := ca.ParseRevoked(must(hex.DecodeString(line(head, at, reason)))); err != nil {
+	if _, err := crl.ParseRevoked(must(hex.DecodeString(line(head, at, reason)))); err != nil {
 		t.Fatal(err)
 	}
 	for name, raw := range map[string]string{
@@ -110,7 +112,7 @@ func TestParseRevokedRefuses(t *testing.T) {
 		"serial with zero":          line("0211004102030405060708090a0b0c0d0e0f10", at),
 		"negative serial":           line("0210c102030405060708090a0b0c0d0e0f10", at),
 	} {
-		if got, err := ca.ParseRevoked(must(hex.DecodeString(raw))); err == nil {
+		if got, err := crl.ParseRevoked(must(hex.DecodeString(raw))); err == nil {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
@@ -120,15 +122,15 @@ func TestParseRevokedRefuses(t *testing.T) {
 // octet, and stands in a list that the standard library reads.
 func FuzzParseRevoked(f *testing.F) {
 	for _, e := range statusEntries(6) {
-		f.Add(must(ca.EncodeRevoked(e)))
+		f.Add(must(crl.EncodeRevoked(e)))
 	}
-	f.Add(must(ca.EncodeRevoked(ca.Revoked{Serial: ca.NewSerial(), At: statusTime.AddDate(40, 0, 0), Reason: ca.Superseded})))
+	f.Add(must(crl.EncodeRevoked(crl.Revoked{Serial: ca.NewSerial(), At: catest.Time.AddDate(40, 0, 0), Reason: ca.Superseded})))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		r, err := ca.ParseRevoked(line)
+		r, err := crl.ParseRevoked(line)
 		if err != nil {
 			return
 		}
-		if again, err := ca.EncodeRevoked(r); err != nil || !bytes.Equal(again, line) {
+		if again, err := crl.EncodeRevoked(r); err != nil || !bytes.Equal(again, line) {
 			t.Fatalf("%x became %x (%v)", line, again, err)
 		}
 	})

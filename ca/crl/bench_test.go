@@ -1,4 +1,4 @@
-package ca_test
+package crl_test
 
 import (
 	"bytes"
@@ -15,17 +15,19 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
+	"sigill/internal/catest"
 )
 
 // manyLines are the entries of a big list, made as they are asked for, as a
 // database would give them: no list of them is in memory.
-func manyLines(t testing.TB, n int) ca.Lines {
+func manyLines(t testing.TB, n int) crl.Lines {
 	t.Helper()
-	first, err := ca.EncodeRevoked(manyEntry(0))
+	first, err := crl.EncodeRevoked(manyEntry(0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ca.Lines{Count: n, Octets: int64(n) * int64(len(first)), Write: func(yield func([]byte) error) error {
+	return crl.Lines{Count: n, Octets: int64(n) * int64(len(first)), Write: func(yield func([]byte) error) error {
 		line := bytes.Clone(first)
 		for i := range n {
 			binary.BigEndian.PutUint64(line[5:], uint64(i)) // within the serial
@@ -37,13 +39,13 @@ func manyLines(t testing.TB, n int) ca.Lines {
 	}}
 }
 
-func manyEntry(i int) ca.Revoked {
-	e := ca.Revoked{Serial: ca.Serial{0x40}, At: statusTime, Reason: ca.KeyCompromise}
+func manyEntry(i int) crl.Revoked {
+	e := crl.Revoked{Serial: ca.Serial{0x40}, At: catest.Time, Reason: ca.KeyCompromise}
 	binary.BigEndian.PutUint64(e.Serial[1:], uint64(i))
 	return e
 }
 
-func manyCRL(t testing.TB, signer *ca.CRLSigner, n int) []byte {
+func manyCRL(t testing.TB, signer *crl.Signer, n int) []byte {
 	t.Helper()
 	lines := manyLines(t, n)
 	out := bytes.NewBuffer(make([]byte, 0, lines.Octets+4096))
@@ -56,7 +58,7 @@ func manyCRL(t testing.TB, signer *ca.CRLSigner, n int) []byte {
 // A list costs the same memory whether it has one entry or a hundred thousand,
 // written or read: nothing is allocated for an entry.
 func TestCRLMemory(t *testing.T) {
-	signer := crlSigner(t, statusECDSA(t, elliptic.P256()))
+	signer := crlSigner(t, catest.ECDSA(t, elliptic.P256()))
 	allocated := func(f func()) (octets, objects uint64) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -77,13 +79,13 @@ func TestCRLMemory(t *testing.T) {
 			t.Errorf("writing %d entries allocates %d octets in %d objects", n, octets, objects)
 		}
 		octets, objects = allocated(func() {
-			r, err := ca.NewCRLReader(bytes.NewReader(der), signer.Certificate())
+			r, err := crl.NewReader(bytes.NewReader(der), signer.Certificate())
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			for r.Next() {
-				if at, reason := r.When(); len(r.Serial()) != 16 || len(r.Line()) != 49 || !at.Equal(statusTime) || reason != ca.KeyCompromise {
+				if at, reason := r.When(); len(r.Serial()) != 16 || len(r.Line()) != 49 || !at.Equal(catest.Time) || reason != ca.KeyCompromise {
 					t.Errorf("an entry of %d octets, %d of them the serial's", len(r.Line()), len(r.Serial()))
 				}
 			}
@@ -100,7 +102,7 @@ func TestCRLMemory(t *testing.T) {
 var crlSizes = []int{12_000, 1_000_000}
 
 func BenchmarkWriteCRL(b *testing.B) {
-	signer := crlSigner(b, statusECDSA(b, elliptic.P256()))
+	signer := crlSigner(b, catest.ECDSA(b, elliptic.P256()))
 	for _, n := range crlSizes {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			lines := manyLines(b, n)
@@ -116,7 +118,7 @@ func BenchmarkWriteCRL(b *testing.B) {
 }
 
 func BenchmarkReadCRL(b *testing.B) {
-	signer := crlSigner(b, statusECDSA(b, elliptic.P256()))
+	signer := crlSigner(b, catest.ECDSA(b, elliptic.P256()))
 	for _, n := range crlSizes {
 		der := manyCRL(b, signer, n)
 		for name, issuer := range map[string]*x509.Certificate{"verified": signer.Certificate(), "hash only": nil} {
@@ -124,7 +126,7 @@ func BenchmarkReadCRL(b *testing.B) {
 				b.SetBytes(int64(len(der)))
 				b.ReportAllocs()
 				for b.Loop() {
-					r, err := ca.NewCRLReader(bytes.NewReader(der), issuer)
+					r, err := crl.NewReader(bytes.NewReader(der), issuer)
 					if err != nil {
 						b.Fatal(err)
 					}
@@ -148,9 +150,9 @@ func BenchmarkReadCRL(b *testing.B) {
 // BenchmarkCreateRevocationList is the standard library's way to the same list,
 // for comparison.
 func BenchmarkCreateRevocationList(b *testing.B) {
-	key := statusECDSA(b, elliptic.P256())
+	key := catest.ECDSA(b, elliptic.P256())
 	signer := crlSigner(b, key)
-	template := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: statusTime, NextUpdate: statusTime.Add(time.Hour)}
+	template := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: catest.Time, NextUpdate: catest.Time.Add(time.Hour)}
 	for i := range 12_000 {
 		e := manyEntry(i)
 		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,

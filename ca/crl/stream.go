@@ -1,31 +1,23 @@
-package ca
+package crl
 
 import (
 	"bufio"
 	"bytes"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 
 	"golang.org/x/crypto/cryptobyte"
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
 const (
-	// MaxCRL is the size in octets of the longest list that is written or read:
+	// MaxOctets is the size in octets of the longest list that is written or read:
 	// five times what a million entries need.
-	MaxCRL = 256 << 20
-	// MaxCRLLine is the size in octets of the longest entry that is written or
+	MaxOctets = 256 << 20
+	// MaxLine is the size in octets of the longest entry that is written or
 	// read, and of the longest other part of a list that is read.
-	MaxCRLLine = 64 << 10
+	MaxLine = 64 << 10
 )
 
 // Lines are the entries of a list as [EncodeRevoked] encoded them, sorted by
@@ -50,21 +42,21 @@ type Lines struct {
 // signature is verified under the issuer's certificate before it is written. If
 // WriteCRL fails, w may have got any part of the list, and the caller must throw
 // it away.
-func (s *CRLSigner) WriteCRL(w io.Writer, list CRL, lines Lines) error {
+func (s *Signer) WriteCRL(w io.Writer, list List, lines Lines) error {
 	if err := s.writeCRL(w, &list, lines); err != nil {
 		return fmt.Errorf("crl %d: %w", list.Number, err)
 	}
 	return nil
 }
 
-func (s *CRLSigner) writeCRL(w io.Writer, list *CRL, lines Lines) error {
+func (s *Signer) writeCRL(w io.Writer, list *List, lines Lines) error {
 	if len(list.Entries) > 0 {
 		return errors.New("entries are given twice, as values and as lines")
 	}
 	if err := list.check(); err != nil {
 		return err
 	}
-	if (lines.Count == 0) != (lines.Octets == 0) || lines.Count < 0 || lines.Octets < 0 || lines.Octets > MaxCRL {
+	if (lines.Count == 0) != (lines.Octets == 0) || lines.Count < 0 || lines.Octets < 0 || lines.Octets > MaxOctets {
 		return fmt.Errorf("%d entries can't be %d octets", lines.Count, lines.Octets)
 	}
 	head, tail, err := s.frame(list)
@@ -76,24 +68,24 @@ func (s *CRLSigner) writeCRL(w io.Writer, list *CRL, lines Lines) error {
 	}
 	tbs := appendHeader(nil, 0x30, int64(len(head))+lines.Octets+int64(len(tail)))
 	tbs = append(tbs, head...)
-	size, err := s.key.signatureSize()
+	size, err := s.key.SignatureSize()
 	if err != nil {
 		return err
 	}
-	seal := appendHeader(bytes.Clone(s.key.algorithm), 0x03, int64(1+size)) // BIT STRING with no bits unused
+	seal := appendHeader(bytes.Clone(s.key.Algorithm()), 0x03, int64(1+size)) // BIT STRING with no bits unused
 	seal = append(seal, 0)
 	total := int64(len(tbs)) + lines.Octets + int64(len(tail)+len(seal)+size)
-	if total > MaxCRL {
+	if total > MaxOctets {
 		return fmt.Errorf("it would be %d octets long", total)
 	}
 	if _, err := w.Write(appendHeader(nil, 0x30, total)); err != nil {
 		return fmt.Errorf("writing: %w", err)
 	}
-	digest := s.key.digester(total)
+	digest := s.key.Digester(total)
 	if err := lines.write(io.MultiWriter(digest, w), tbs, tail); err != nil {
 		return err
 	}
-	signature, err := s.key.signSized(digest.message(), size, s.cert)
+	signature, err := s.key.SignSized(digest.Message(), size, s.cert)
 	if err != nil {
 		return fmt.Errorf("signing: %w", err)
 	}
@@ -105,10 +97,10 @@ func (s *CRLSigner) writeCRL(w io.Writer, list *CRL, lines Lines) error {
 
 // frame encodes what stands before and after the entries in the content of
 // TBSCertList (RFC 5280, 5.1.2).
-func (s *CRLSigner) frame(list *CRL) (head, tail []byte, err error) {
+func (s *Signer) frame(list *List) (head, tail []byte, err error) {
 	var b cryptobyte.Builder
 	b.AddASN1Int64(1) // v2
-	b.AddBytes(s.key.algorithm)
+	b.AddBytes(s.key.Algorithm())
 	b.AddBytes(s.cert.RawSubject)
 	addTime(&b, list.ThisUpdate)
 	addTime(&b, list.NextUpdate)
@@ -189,7 +181,7 @@ func (w *lineWriter) line(line []byte) error {
 
 func (w *lineWriter) write(line []byte) error {
 	tag, body, rest, ok := splitDER(line)
-	if !ok || tag != 0x30 || len(rest) > 0 || len(line) > MaxCRLLine {
+	if !ok || tag != 0x30 || len(rest) > 0 || len(line) > MaxLine {
 		return fmt.Errorf("line %d is not one SEQUENCE", w.count)
 	}
 	tag, serial, _, ok := splitDER(body)
@@ -208,124 +200,4 @@ func (w *lineWriter) write(line []byte) error {
 	}
 	_, err := w.out.Write(line)
 	return err
-}
-
-// digester takes in what is to be signed.
-type digester interface {
-	io.Writer
-	message() []byte // for [crypto.Signer] and for verifying
-}
-
-type hashDigester struct{ io.Writer }
-
-func (h hashDigester) message() []byte { return h.Writer.(interface{ Sum([]byte) []byte }).Sum(nil) }
-
-type wholeDigester struct{ *bytes.Buffer }
-
-func (b wholeDigester) message() []byte { return b.Bytes() }
-
-func (k statusKey) digester(size int64) digester {
-	if k.hash == 0 {
-		return wholeDigester{bytes.NewBuffer(make([]byte, 0, size))}
-	}
-	return hashDigester{k.hash.New()}
-}
-
-// signatureSize is the length of every signature that signSized returns.
-func (k statusKey) signatureSize() (int, error) {
-	switch public := k.signer.Public().(type) {
-	case *rsa.PublicKey:
-		return public.Size(), nil
-	case ed25519.PublicKey:
-		return ed25519.SignatureSize, nil
-	case *ecdsa.PublicKey:
-		return ecdsaSize(public.Curve), nil
-	}
-	return 0, fmt.Errorf("keys of type %T are not supported", k.signer.Public())
-}
-
-// ecdsaSize is the commonest length of a signature on curve.
-func ecdsaSize(curve elliptic.Curve) int {
-	octets := (curve.Params().BitSize + 7) / 8
-	content := 2 * (2 + octets)
-	if curve.Params().BitSize%8 == 0 {
-		content++ // one of r and s begins with a 1 bit and needs an octet before it
-	}
-	return len(appendHeader(nil, 0x30, int64(content))) + content
-}
-
-// signSized signs message so that the signature has size octets: the length of
-// the whole list is written before anything is signed, and ECDSA's DER is not
-// always as long.
-//
-// For every ECDSA signature (r, s) there is a second one, (r, n-s), which every
-// verifier takes alike (SEC 1, 4.1.4 does not tell them apart). One of s and n-s
-// has its highest bit set and is encoded in an octet more, so that the length
-// can be chosen after signing, without a second signature in all but rare cases.
-func (k statusKey) signSized(message []byte, size int, cert *x509.Certificate) ([]byte, error) {
-	// P-521 needs a second one in one of four cases, P-256 and P-384 in fewer than
-	// one of 200; 50 in a row are a broken key.
-	for range 50 {
-		signature, err := k.signer.Sign(rand.Reader, message, k.hash)
-		if err != nil {
-			return nil, err
-		}
-		if public, ok := cert.PublicKey.(*ecdsa.PublicKey); ok {
-			if signature, err = resize(signature, size, public.Curve.Params().N); err != nil {
-				return nil, err
-			}
-		}
-		if err := verifyDigest(cert.PublicKey, k.hash, false, message, signature); err != nil {
-			return nil, err
-		}
-		if len(signature) == size {
-			return signature, nil
-		}
-	}
-	return nil, fmt.Errorf("the key makes no signature of %d octets", size)
-}
-
-// resize returns signature or its twin, whichever has size octets; signature if
-// neither has.
-func resize(signature []byte, size int, n *big.Int) ([]byte, error) {
-	if len(signature) == size {
-		return signature, nil
-	}
-	var r, s big.Int
-	in := cryptobyte.String(signature)
-	var body cryptobyte.String
-	if !in.ReadASN1(&body, cryptobyteasn1.SEQUENCE) || !in.Empty() || !body.ReadASN1Integer(&r) || !body.ReadASN1Integer(&s) || !body.Empty() {
-		return nil, errors.New("the key made something that is no signature")
-	}
-	var b cryptobyte.Builder
-	b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1BigInt(&r)
-		b.AddASN1BigInt(s.Sub(n, &s))
-	})
-	twin, err := b.Bytes()
-	if err != nil || len(twin) != size {
-		return signature, err
-	}
-	return twin, nil
-}
-
-// verifyDigest verifies a signature; message is the digest, or the message itself
-// for Ed25519, whose hash is 0.
-func verifyDigest(public crypto.PublicKey, hash crypto.Hash, pss bool, message, signature []byte) error {
-	switch public := public.(type) {
-	case *rsa.PublicKey:
-		if pss {
-			return rsa.VerifyPSS(public, hash, message, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
-		}
-		return rsa.VerifyPKCS1v15(public, hash, message, signature)
-	case *ecdsa.PublicKey:
-		if ecdsa.VerifyASN1(public, message, signature) {
-			return nil
-		}
-	case ed25519.PublicKey:
-		if ed25519.Verify(public, message, signature) {
-			return nil
-		}
-	}
-	return errors.New("the signature does not verify")
 }

@@ -1,9 +1,11 @@
-package ca
+package crl
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
+
+	"sigill/ca"
 )
 
 // reasonPrefix is everything of an entry's extensions but the reason: one
@@ -14,10 +16,10 @@ var reasonPrefix = []byte{0x30, 0x0c, 0x30, 0x0a, 0x06, 0x03, 0x55, 0x1d, 0x15, 
 // EncodeRevoked returns one entry of revokedCertificates in DER (RFC 5280, 5.1).
 // An entry depends on nothing but its revocation, so that it is encoded once,
 // when the serial is revoked, and every later list is made of stored octets.
-// [Unspecified] is written by leaving the reason out.
+// [ca.Unspecified] is written by leaving the reason out.
 //
 // It fails for a serial that this system does not give, for no time, and for a
-// reason that [ParseReason] does not know.
+// reason that [ca.ParseReason] does not know.
 func EncodeRevoked(r Revoked) ([]byte, error) {
 	if r.Serial[0]&0xc0 != 0x40 {
 		return nil, fmt.Errorf("%s is no serial of this system", r.Serial)
@@ -25,7 +27,7 @@ func EncodeRevoked(r Revoked) ([]byte, error) {
 	if r.At.IsZero() {
 		return nil, fmt.Errorf("serial %s has no time of revocation", r.Serial)
 	}
-	if _, known := reasonNames[r.Reason]; !known {
+	if !r.Reason.Known() {
 		return nil, fmt.Errorf("serial %s: %s stands in no CRL", r.Serial, r.Reason)
 	}
 	line := make([]byte, 2, 64)
@@ -39,7 +41,7 @@ func EncodeRevoked(r Revoked) ([]byte, error) {
 	default:
 		line = at.AppendFormat(append(line, 0x18, 15), "20060102150405Z")
 	}
-	if r.Reason != Unspecified {
+	if r.Reason != ca.Unspecified {
 		line = append(append(line, reasonPrefix...), byte(r.Reason))
 	}
 	line[0], line[1] = 0x30, byte(len(line)-2)
@@ -53,7 +55,7 @@ func ParseRevoked(line []byte) (Revoked, error) {
 		return Revoked{}, errors.New("not an entry of a CRL in DER")
 	}
 	entry := parts.decode()
-	serial, ours := SerialOf(entry.Serial)
+	serial, ours := ca.SerialOf(entry.Serial)
 	if !ours {
 		return Revoked{}, fmt.Errorf("%x is no serial of this system", parts.serial)
 	}

@@ -1,4 +1,4 @@
-package ca_test
+package crl_test
 
 import (
 	"bytes"
@@ -24,6 +24,8 @@ import (
 	casn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"sigill/ca"
+	"sigill/ca/crl"
+	"sigill/internal/catest"
 )
 
 // rawCRL is a list whose every part the test can spoil. Each is DER in
@@ -82,7 +84,7 @@ func ed25519Issuer(t testing.TB) (crypto.Signer, *x509.Certificate) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key, statusIssue(t, statusCA("TEST Person HSA-id 3 CA v1"), nil, key.Public(), key)
+	return key, catest.Issue(t, catest.CA("TEST Person HSA-id 3 CA v1"), nil, key.Public(), key)
 }
 
 // One wrong thing each, under a signature that verifies.
@@ -161,7 +163,7 @@ func TestCRLReaderRefuses(t *testing.T) {
 			}
 			r.entries = entry(serial, derClock, hex.EncodeToString(wrap(casn1.SEQUENCE, all)))
 		}, "entry 0"},
-		"an entry of 64 kB":       {func(r *rawCRL) { r.entries = entry(strings.Repeat("00", ca.MaxCRLLine)) }, "too long"},
+		"an entry of 64 kB":       {func(r *rawCRL) { r.entries = entry(strings.Repeat("00", crl.MaxLine)) }, "too long"},
 		"no extension":            {func(r *rawCRL) { r.extensions, r.afterExtensions = "", "a0023000" }, "extensions"},
 		"after the extensions":    {func(r *rawCRL) { r.afterExtensions = "0500" }, "after the extensions"},
 		"number twice":            {func(r *rawCRL) { r.extensions += derNumber }, "twice"},
@@ -195,11 +197,11 @@ func TestCRLReaderRefusesForgeries(t *testing.T) {
 	_, stranger := ed25519Issuer(t)
 	tbs := goodRaw(issuer).tbs()
 	good := sealEd25519(key, tbs, unhex(derEd25519))
-	noSign := statusCA("TEST Person HSA-id 3 CA v1")
+	noSign := catest.CA("TEST Person HSA-id 3 CA v1")
 	noSign.KeyUsage = x509.KeyUsageCertSign
-	leaf := statusOCSPTemplate()
-	leaf.Subject = statusCA("TEST Person HSA-id 3 CA v1").Subject
-	signing := statusOCSPTemplate()
+	leaf := catest.OCSPSigner()
+	leaf.Subject = catest.CA("TEST Person HSA-id 3 CA v1").Subject
+	signing := catest.OCSPSigner()
 	signing.Subject, signing.KeyUsage = leaf.Subject, x509.KeyUsageCRLSign
 	signature := must(key.Sign(rand.Reader, tbs, crypto.Hash(0)))
 	for name, test := range map[string]struct {
@@ -210,9 +212,9 @@ func TestCRLReaderRefusesForgeries(t *testing.T) {
 		"one octet":             {[]byte{0x30}, issuer},
 		"not a list":            {issuer.Raw, issuer},
 		"another key":           {good, stranger},
-		"may not sign":          {good, statusIssue(t, noSign, nil, key.Public(), key)},
-		"not a CA":              {good, statusIssue(t, leaf, issuer, key.Public(), key)},
-		"signs, but is no CA":   {good, statusIssue(t, signing, issuer, key.Public(), key)},
+		"may not sign":          {good, catest.Issue(t, noSign, nil, key.Public(), key)},
+		"not a CA":              {good, catest.Issue(t, leaf, issuer, key.Public(), key)},
+		"signs, but is no CA":   {good, catest.Issue(t, signing, issuer, key.Public(), key)},
 		"more after it":         {append(slices.Clone(good), 0), issuer},
 		"signature and more":    {wrap(casn1.SEQUENCE, tbs, unhex(derEd25519), wrap(casn1.BIT_STRING, []byte{0}, signature), []byte{5, 0}), issuer},
 		"signature in bits":     {wrap(casn1.SEQUENCE, tbs, unhex(derEd25519), wrap(casn1.BIT_STRING, []byte{3}, signature, []byte{0})), issuer},
@@ -240,7 +242,7 @@ func TestCRLReaderRefusesForgeries(t *testing.T) {
 		}
 	}
 	broken := errors.New("connection reset")
-	r, err := ca.NewCRLReader(io.MultiReader(bytes.NewReader(good[:len(good)-70]), iotest.ErrReader(broken)), issuer)
+	r, err := crl.NewReader(io.MultiReader(bytes.NewReader(good[:len(good)-70]), iotest.ErrReader(broken)), issuer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,26 +253,26 @@ func TestCRLReaderRefusesForgeries(t *testing.T) {
 
 // Lists of other issuers: other serials, extensions and scopes, read as they are.
 func TestCRLReaderForeign(t *testing.T) {
-	key := statusECDSA(t, elliptic.P256())
-	issuer := statusIssue(t, statusCA("Another"), nil, key.Public(), key)
+	key := catest.ECDSA(t, elliptic.P256())
+	issuer := catest.Issue(t, catest.CA("Another"), nil, key.Public(), key)
 	at := func(y int) time.Time { return time.Date(y, 2, 28, 1, 2, 3, 0, time.UTC) }
-	critical := []pkix.Extension{pkixExtension(asn1.ObjectIdentifier{2, 5, 29, 29}, true, unhex("3000"))}
+	critical := []pkix.Extension{catest.Extension(asn1.ObjectIdentifier{2, 5, 29, 29}, true, unhex("3000"))}
 	template := &x509.RevocationList{Number: new(big.Int).Lsh(big.NewInt(1), 150), ThisUpdate: at(2049), NextUpdate: at(2051),
 		RevokedCertificateEntries: []x509.RevocationListEntry{
 			{SerialNumber: new(big.Int).Lsh(big.NewInt(1), 8*40), RevocationTime: at(2050)},
 			{SerialNumber: big.NewInt(200), RevocationTime: at(1999), ReasonCode: 6, ExtraExtensions: []pkix.Extension{
-				pkixExtension(asn1.ObjectIdentifier{2, 5, 29, 24}, false, []byte("\x18\x0f20260314092653Z"))}},
+				catest.Extension(asn1.ObjectIdentifier{2, 5, 29, 24}, false, []byte("\x18\x0f20260314092653Z"))}},
 			{SerialNumber: big.NewInt(1), RevocationTime: at(1970), ExtraExtensions: critical},
 			{SerialNumber: big.NewInt(-129), RevocationTime: at(1950), ExtraExtensions: []pkix.Extension{
-				pkixExtension(asn1.ObjectIdentifier{2, 5, 29, 24}, true, []byte("\x18\x0f20260314092653Z"))}},
+				catest.Extension(asn1.ObjectIdentifier{2, 5, 29, 24}, true, []byte("\x18\x0f20260314092653Z"))}},
 			{SerialNumber: new(big.Int).Lsh(big.NewInt(0x99), 8*150), RevocationTime: at(2026), ExtraExtensions: []pkix.Extension{
-				pkixExtension(asn1.ObjectIdentifier{1, 2, 3, 4}, false, []byte("x")), pkixExtension(asn1.ObjectIdentifier{1, 2, 3, 5}, false, nil)}},
+				catest.Extension(asn1.ObjectIdentifier{1, 2, 3, 4}, false, []byte("x")), catest.Extension(asn1.ObjectIdentifier{1, 2, 3, 5}, false, nil)}},
 		},
 		ExtraExtensions: []pkix.Extension{
-			pkixExtension(asn1.ObjectIdentifier{2, 5, 29, 27}, true, unhex("020107")),
-			pkixExtension(asn1.ObjectIdentifier{1, 2, 3, 4}, true, []byte("x")),
-			pkixExtension(asn1.ObjectIdentifier{1, 2, 3, 5}, false, []byte("x")),
-			pkixExtension(asn1.ObjectIdentifier{2, 5, 29, 28}, true, unhex("3014 a008a006860161860162 8101ff 83020780 8401ff")),
+			catest.Extension(asn1.ObjectIdentifier{2, 5, 29, 27}, true, unhex("020107")),
+			catest.Extension(asn1.ObjectIdentifier{1, 2, 3, 4}, true, []byte("x")),
+			catest.Extension(asn1.ObjectIdentifier{1, 2, 3, 5}, false, []byte("x")),
+			catest.Extension(asn1.ObjectIdentifier{2, 5, 29, 28}, true, unhex("3014 a008a006860161860162 8101ff 83020780 8401ff")),
 		}}
 	der, err := x509.CreateRevocationList(rand.Reader, template, issuer, key)
 	if err != nil {
@@ -406,13 +408,13 @@ func TestCRLReaderAlgorithms(t *testing.T) {
 		t.Fatal(err)
 	}
 	for algorithm, key := range map[x509.SignatureAlgorithm]crypto.Signer{
-		x509.ECDSAWithSHA256: statusECDSA(t, elliptic.P521()), x509.ECDSAWithSHA384: statusECDSA(t, elliptic.P256()), x509.ECDSAWithSHA512: statusECDSA(t, elliptic.P384()),
+		x509.ECDSAWithSHA256: catest.ECDSA(t, elliptic.P521()), x509.ECDSAWithSHA384: catest.ECDSA(t, elliptic.P256()), x509.ECDSAWithSHA512: catest.ECDSA(t, elliptic.P384()),
 		x509.SHA256WithRSA: rsaKey, x509.SHA384WithRSA: rsaKey, x509.SHA512WithRSA: rsaKey,
 		x509.SHA256WithRSAPSS: rsaKey, x509.SHA384WithRSAPSS: rsaKey, x509.SHA512WithRSAPSS: rsaKey,
 		x509.PureEd25519: func() crypto.Signer { key, _ := ed25519Issuer(t); return key }(),
 	} {
-		issuer := statusIssue(t, statusCA("Another"), nil, key.Public(), key)
-		template := &x509.RevocationList{SignatureAlgorithm: algorithm, Number: big.NewInt(1), ThisUpdate: statusTime, NextUpdate: statusTime.Add(time.Hour)}
+		issuer := catest.Issue(t, catest.CA("Another"), nil, key.Public(), key)
+		template := &x509.RevocationList{SignatureAlgorithm: algorithm, Number: big.NewInt(1), ThisUpdate: catest.Time, NextUpdate: catest.Time.Add(time.Hour)}
 		der, err := x509.CreateRevocationList(rand.Reader, template, issuer, key)
 		if err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
-package ca_test
+package crl_test
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
 )
 
 // FuzzCRLReader holds the reader against the standard library's, over lists of
@@ -17,7 +18,7 @@ import (
 // we read.
 func FuzzCRLReader(f *testing.F) {
 	key, issuer := ed25519Issuer(f)
-	signer, err := ca.NewCRLSigner(issuer, key)
+	signer, err := crl.NewSigner(issuer, key)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -78,13 +79,13 @@ func spliceName(tbs []byte, at int, name []byte) []byte {
 	return wrap(0x30, content)
 }
 
-func compareReaders(t *testing.T, der []byte, issuer *x509.Certificate, signer *ca.CRLSigner) {
+func compareReaders(t *testing.T, der []byte, issuer *x509.Certificate, signer *crl.Signer) {
 	list, stdErr := x509.ParseRevocationList(der)
 	if stdErr == nil {
 		stdErr = list.CheckSignatureFrom(issuer)
 	}
 	head, entries, err := readCRL(der, issuer)
-	r, again := ca.NewCRLReader(iotest.HalfReader(bytes.NewReader(der)), issuer)
+	r, again := crl.NewReader(iotest.HalfReader(bytes.NewReader(der)), issuer)
 	if again == nil {
 		_, again = r.Finish()
 	}
@@ -122,7 +123,7 @@ func compareReaders(t *testing.T, der []byte, issuer *x509.Certificate, signer *
 	if critical != head.CriticalEntries {
 		t.Fatalf("%d entries are critical, not %d", critical, head.CriticalEntries)
 	}
-	url, err := ca.IssuingDistributionPoint(list)
+	url, err := crl.IssuingDistributionPoint(list)
 	if err == nil && url != head.DistributionPoint {
 		t.Fatalf("distribution point %q, not %q", head.DistributionPoint, url)
 	}
@@ -141,12 +142,12 @@ func compareUnsigned(t *testing.T, der []byte, issuer *x509.Certificate) {
 }
 
 // isOurs reports whether our signer would write der: Ed25519 signs alike each time.
-func isOurs(list *x509.RevocationList, der []byte, signer *ca.CRLSigner) bool {
+func isOurs(list *x509.RevocationList, der []byte, signer *crl.Signer) bool {
 	if list.Number == nil || !list.Number.IsInt64() {
 		return false
 	}
-	again := ca.CRL{Number: list.Number.Int64(), ThisUpdate: list.ThisUpdate, NextUpdate: list.NextUpdate}
-	again.DistributionPoint, _ = ca.IssuingDistributionPoint(list)
+	again := crl.List{Number: list.Number.Int64(), ThisUpdate: list.ThisUpdate, NextUpdate: list.NextUpdate}
+	again.DistributionPoint, _ = crl.IssuingDistributionPoint(list)
 	for _, x := range list.Extensions {
 		if x.Id.Equal(oidNextPublish) {
 			text := string(x.Value[min(2, len(x.Value)):])
@@ -159,7 +160,7 @@ func isOurs(list *x509.RevocationList, der []byte, signer *ca.CRLSigner) bool {
 		if !ok {
 			return false
 		}
-		again.Entries = append(again.Entries, ca.Revoked{Serial: serial, At: e.RevocationTime, Reason: ca.Reason(e.ReasonCode)})
+		again.Entries = append(again.Entries, crl.Revoked{Serial: serial, At: e.RevocationTime, Reason: ca.Reason(e.ReasonCode)})
 	}
 	ours, err := signer.SignCRL(again)
 	return err == nil && bytes.Equal(ours, der)

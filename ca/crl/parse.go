@@ -1,4 +1,4 @@
-package ca
+package crl
 
 import (
 	"bytes"
@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
+
+	"sigill/ca"
 )
 
 // splitDER takes the first element off in, whose tag is one octet: none of those
@@ -78,8 +80,8 @@ func splitEntry(line []byte) (parts entryParts, ok bool) {
 }
 
 // decode decodes an entry. What it reads has been checked by splitEntry.
-func (p entryParts) decode() CRLEntry {
-	e := CRLEntry{Serial: new(big.Int).SetBytes(p.serial), At: p.clock.time()}
+func (p entryParts) decode() Entry {
+	e := Entry{Serial: new(big.Int).SetBytes(p.serial), At: p.clock.time()}
 	if p.serial[0] >= 0x80 { // negative, in two's complement
 		e.Serial.Sub(e.Serial, new(big.Int).Lsh(big.NewInt(1), uint(8*len(p.serial))))
 	}
@@ -88,15 +90,15 @@ func (p entryParts) decode() CRLEntry {
 }
 
 // reason is the reason that the entry states, Unspecified if it states none.
-func (p entryParts) reason() Reason {
+func (p entryParts) reason() ca.Reason {
 	for rest := p.extensions; len(rest) > 0; {
 		var x entryExtension
 		x, rest, _ = splitExtension(rest)
 		if bytes.Equal(x.id, oidReasonDER) {
-			return Reason(x.value[2])
+			return ca.Reason(x.value[2])
 		}
 	}
-	return Unspecified
+	return ca.Unspecified
 }
 
 var (

@@ -1,13 +1,13 @@
-package ca
+// Package crl owns what certificate revocation lists say (RFC 5280, 5): entries that are
+// encoded once, when a serial is revoked, lists that are written from those octets and
+// signed as a stream, and a reader that takes nothing but DER, in constant memory.
+//
+// It must not know which lists there are, when they are due or where they are put.
+package crl
 
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	_ "crypto/sha256" // linked in for crypto.Hash.New
 	_ "crypto/sha512" // likewise
 	"crypto/x509"
@@ -19,6 +19,9 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"sigill/ca"
+	"sigill/ca/signing"
 )
 
 var (
@@ -26,27 +29,21 @@ var (
 	oidIssuingDistPoint   = asn1.ObjectIdentifier{2, 5, 29, 28}
 	oidAuthorityKeyID     = asn1.ObjectIdentifier{2, 5, 29, 35}
 	oidNextPublish        = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 21, 4}
-	oidECDSAWithSHA256    = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}
-	oidECDSAWithSHA384    = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 3}
-	oidECDSAWithSHA512    = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 4}
-	oidRSAWithSHA256      = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}
-	oidEd25519            = asn1.ObjectIdentifier{1, 3, 101, 112}
 	tagContext0           = cryptobyteasn1.Tag(0).ContextSpecific()
 	tagContext0Structured = tagContext0.Constructed()
 	tagContext1Structured = cryptobyteasn1.Tag(1).ContextSpecific().Constructed()
-	tagContext2Structured = cryptobyteasn1.Tag(2).ContextSpecific().Constructed()
 	tagContext6           = cryptobyteasn1.Tag(6).ContextSpecific()
 )
 
 // Revoked is one line of a CRL.
 type Revoked struct {
-	Serial Serial
+	Serial ca.Serial
 	At     time.Time
-	Reason Reason // Unspecified is written by leaving the extension out (RFC 5280, 5.3.1)
+	Reason ca.Reason // Unspecified is written by leaving the extension out (RFC 5280, 5.3.1)
 }
 
-// CRL is what a certificate revocation list shall say.
-type CRL struct {
+// List is what a certificate revocation list shall say.
+type List struct {
 	Number     int64 // cRLNumber, 1 or more
 	ThisUpdate time.Time
 	NextUpdate time.Time
@@ -61,22 +58,22 @@ type CRL struct {
 	// which Windows fetches ahead of NextUpdate instead of at it. Zero leaves it
 	// out; otherwise it is between ThisUpdate and NextUpdate.
 	NextPublish time.Time
-	// Entries are sorted by serial, each serial once. [CRLSigner.WriteCRL] takes
+	// Entries are sorted by serial, each serial once. [Signer.WriteCRL] takes
 	// them as Lines instead.
 	Entries []Revoked
 }
 
-// CRLSigner signs the CRLs of one issuer (RFC 5280, 5). Its methods may be
+// Signer signs the CRLs of one issuer (RFC 5280, 5). Its methods may be
 // called concurrently if the signer's may.
-type CRLSigner struct {
+type Signer struct {
 	cert *x509.Certificate
-	key  statusKey
+	key  signing.Key
 }
 
-// NewCRLSigner returns a signer of CRLs for the issuer cert. It refuses a key
+// NewSigner returns a signer of CRLs for the issuer cert. It refuses a key
 // that is not cert's and a certificate that may not sign CRLs or that carries no
 // key identifier for the CRLs to name.
-func NewCRLSigner(cert *x509.Certificate, signer crypto.Signer) (*CRLSigner, error) {
+func NewSigner(cert *x509.Certificate, signer crypto.Signer) (*Signer, error) {
 	if cert == nil || signer == nil {
 		return nil, errors.New("crl signer: certificate or key is missing")
 	}
@@ -86,15 +83,15 @@ func NewCRLSigner(cert *x509.Certificate, signer crypto.Signer) (*CRLSigner, err
 	if len(cert.SubjectKeyId) == 0 {
 		return nil, fmt.Errorf("crl signer: %q has no subject key identifier", cert.Subject)
 	}
-	key, err := newStatusKey(cert, signer)
+	key, err := signing.New(cert, signer)
 	if err != nil {
 		return nil, fmt.Errorf("crl signer: %w", err)
 	}
-	return &CRLSigner{cert: cert, key: key}, nil
+	return &Signer{cert: cert, key: key}, nil
 }
 
 // Certificate returns the issuer's certificate.
-func (s *CRLSigner) Certificate() *x509.Certificate { return s.cert }
+func (s *Signer) Certificate() *x509.Certificate { return s.cert }
 
 // SignCRL returns the signed list in DER. Before it is returned it has been
 // parsed again by the standard library and verified under the issuer's
@@ -102,8 +99,8 @@ func (s *CRLSigner) Certificate() *x509.Certificate { return s.cert }
 //
 // It holds the list several times over in memory and is meant for short ones,
 // as a root's; what it returns is, but for the signature, what
-// [CRLSigner.WriteCRL] writes.
-func (s *CRLSigner) SignCRL(list CRL) ([]byte, error) {
+// [Signer.WriteCRL] writes.
+func (s *Signer) SignCRL(list List) ([]byte, error) {
 	lines, err := encodeLines(list.Entries)
 	if err != nil {
 		return nil, fmt.Errorf("crl %d: %w", list.Number, err)
@@ -157,7 +154,7 @@ func encodeLines(entries []Revoked) (Lines, error) {
 }
 
 // check looks at everything but the entries.
-func (list *CRL) check() error {
+func (list *List) check() error {
 	if list.Number < 1 {
 		return errors.New("numbers begin at 1")
 	}
@@ -172,7 +169,7 @@ func (list *CRL) check() error {
 	return nil
 }
 
-func (s *CRLSigner) addExtensions(b *cryptobyte.Builder, list *CRL) {
+func (s *Signer) addExtensions(b *cryptobyte.Builder, list *List) {
 	addExtension(b, oidAuthorityKeyID, false, func(b *cryptobyte.Builder) {
 		b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 			b.AddASN1(tagContext0, func(b *cryptobyte.Builder) { b.AddBytes(s.cert.SubjectKeyId) })
@@ -241,75 +238,4 @@ func addTime(b *cryptobyte.Builder, t time.Time) {
 		return
 	}
 	b.AddASN1GeneralizedTime(t)
-}
-
-// statusKey signs what tells the status of certificates: CRLs and OCSP answers.
-type statusKey struct {
-	signer    crypto.Signer
-	hash      crypto.Hash // 0: the algorithm takes the message itself
-	algorithm []byte      // AlgorithmIdentifier in DER
-}
-
-// newStatusKey checks that signer holds the key of cert.
-func newStatusKey(cert *x509.Certificate, signer crypto.Signer) (statusKey, error) {
-	public, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-	if !ok || !public.Equal(signer.Public()) {
-		return statusKey{}, fmt.Errorf("the key is not the key of %q", cert.Subject)
-	}
-	k := statusKey{signer: signer, hash: crypto.SHA256}
-	oid, null := oidECDSAWithSHA256, false
-	switch pub := cert.PublicKey.(type) {
-	case *ecdsa.PublicKey:
-		switch pub.Curve {
-		case elliptic.P256():
-		case elliptic.P384():
-			oid, k.hash = oidECDSAWithSHA384, crypto.SHA384
-		case elliptic.P521():
-			oid, k.hash = oidECDSAWithSHA512, crypto.SHA512
-		default:
-			return statusKey{}, fmt.Errorf("curve %s is not supported", pub.Params().Name)
-		}
-	case *rsa.PublicKey:
-		oid, null = oidRSAWithSHA256, true // RFC 4055, 5: parameters are NULL
-	case ed25519.PublicKey:
-		oid, k.hash = oidEd25519, 0
-	default:
-		return statusKey{}, fmt.Errorf("keys of type %T are not supported", pub)
-	}
-	var b cryptobyte.Builder
-	b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1ObjectIdentifier(oid)
-		if null {
-			b.AddASN1NULL()
-		}
-	})
-	var err error
-	k.algorithm, err = b.Bytes()
-	return k, err
-}
-
-// sign returns the signature over tbs.
-func (k statusKey) sign(tbs []byte) ([]byte, error) {
-	message := tbs
-	if k.hash != 0 {
-		h := k.hash.New()
-		h.Write(tbs)
-		message = h.Sum(nil)
-	}
-	return k.signer.Sign(rand.Reader, message, k.hash)
-}
-
-// seal returns SEQUENCE {tbs, algorithm, signature}.
-func (k statusKey) seal(tbs []byte) ([]byte, error) {
-	signature, err := k.sign(tbs)
-	if err != nil {
-		return nil, err
-	}
-	b := cryptobyte.NewBuilder(make([]byte, 0, len(tbs)+len(k.algorithm)+len(signature)+32))
-	b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddBytes(tbs)
-		b.AddBytes(k.algorithm)
-		b.AddASN1BitString(signature)
-	})
-	return b.Bytes()
 }

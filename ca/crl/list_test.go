@@ -1,4 +1,4 @@
-package ca_test
+package crl_test
 
 import (
 	"bytes"
@@ -15,31 +15,33 @@ import (
 	"time"
 
 	"sigill/ca"
+	"sigill/ca/crl"
+	"sigill/internal/catest"
 )
 
 const statusURL = "http://crl.example.test/crl/person-hsa-id-3-v1/7.crl"
 
 // statusEntries returns n entries in order, of every reason.
-func statusEntries(n int) []ca.Revoked {
+func statusEntries(n int) []crl.Revoked {
 	reasons := []ca.Reason{ca.Superseded, ca.KeyCompromise, ca.Unspecified, ca.CessationOfOperation, ca.AffiliationChanged, ca.PrivilegeWithdrawn}
-	var list []ca.Revoked
+	var list []crl.Revoked
 	for i := range n {
-		list = append(list, ca.Revoked{Serial: ca.NewSerial(), At: statusTime.Add(-time.Duration(i) * time.Hour), Reason: reasons[i%len(reasons)]})
+		list = append(list, crl.Revoked{Serial: ca.NewSerial(), At: catest.Time.Add(-time.Duration(i) * time.Hour), Reason: reasons[i%len(reasons)]})
 	}
-	slices.SortFunc(list, func(a, b ca.Revoked) int { return bytes.Compare(a.Serial[:], b.Serial[:]) })
+	slices.SortFunc(list, func(a, b crl.Revoked) int { return bytes.Compare(a.Serial[:], b.Serial[:]) })
 	return list
 }
 
-func statusList(n int) ca.CRL {
-	return ca.CRL{Number: 41, ThisUpdate: statusTime, NextUpdate: statusTime.Add(24 * time.Hour), DistributionPoint: statusURL, Entries: statusEntries(n)}
+func statusList(n int) crl.List {
+	return crl.List{Number: 41, ThisUpdate: catest.Time, NextUpdate: catest.Time.Add(24 * time.Hour), DistributionPoint: statusURL, Entries: statusEntries(n)}
 }
 
 // Every algorithm, every form: what the standard library reads is what was asked for.
 func TestSignCRL(t *testing.T) {
-	for name, key := range statusKeys(t) {
+	for name, key := range catest.Keys(t) {
 		t.Run(name, func(t *testing.T) {
-			tree := newStatusTree(t, key, statusECDSA(t, elliptic.P256()))
-			signer, err := ca.NewCRLSigner(tree.issuer, key)
+			tree := catest.NewTree(t, key, catest.ECDSA(t, elliptic.P256()))
+			signer, err := crl.NewSigner(tree.Issuer, key)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -51,14 +53,14 @@ func TestSignCRL(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					checkCRL(t, der, list, tree.issuer)
+					checkCRL(t, der, list, tree.Issuer)
 				}
 			}
 		})
 	}
 }
 
-func checkCRL(t *testing.T, der []byte, want ca.CRL, issuer *x509.Certificate) {
+func checkCRL(t *testing.T, der []byte, want crl.List, issuer *x509.Certificate) {
 	t.Helper()
 	got, err := x509.ParseRevocationList(der)
 	if err != nil {
@@ -73,7 +75,7 @@ func checkCRL(t *testing.T, der []byte, want ca.CRL, issuer *x509.Certificate) {
 	if !bytes.Equal(got.AuthorityKeyId, issuer.SubjectKeyId) || !bytes.Equal(got.RawIssuer, issuer.RawSubject) {
 		t.Error("issuer is not named by name and key identifier")
 	}
-	url, err := ca.IssuingDistributionPoint(got)
+	url, err := crl.IssuingDistributionPoint(got)
 	if err != nil || url != want.DistributionPoint {
 		t.Errorf("issuing distribution point = %q, %v, want %q", url, err, want.DistributionPoint)
 	}
@@ -95,9 +97,9 @@ func checkCRL(t *testing.T, der []byte, want ca.CRL, issuer *x509.Certificate) {
 // certificate's address byte by byte: the encoding is held against one written
 // by hand from RFC 5280, 5.2.5.
 func TestSignCRLDistributionPointBytes(t *testing.T) {
-	key := statusECDSA(t, elliptic.P256())
-	tree := newStatusTree(t, key, key)
-	signer, err := ca.NewCRLSigner(tree.issuer, key)
+	key := catest.ECDSA(t, elliptic.P256())
+	tree := catest.NewTree(t, key, key)
+	signer, err := crl.NewSigner(tree.Issuer, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,21 +120,21 @@ func TestSignCRLDistributionPointBytes(t *testing.T) {
 }
 
 func TestSignCRLRefuses(t *testing.T) {
-	key := statusECDSA(t, elliptic.P256())
-	tree := newStatusTree(t, key, key)
-	signer, err := ca.NewCRLSigner(tree.issuer, key)
+	key := catest.ECDSA(t, elliptic.P256())
+	tree := catest.NewTree(t, key, key)
+	signer, err := crl.NewSigner(tree.Issuer, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, spoil := range map[string]func(*ca.CRL){
-		"number 0":        func(l *ca.CRL) { l.Number = 0 },
-		"negative number": func(l *ca.CRL) { l.Number = -3 },
-		"no thisUpdate":   func(l *ca.CRL) { l.ThisUpdate = time.Time{} },
-		"no validity":     func(l *ca.CRL) { l.NextUpdate = l.ThisUpdate },
-		"not in order":    func(l *ca.CRL) { l.Entries[0], l.Entries[1] = l.Entries[1], l.Entries[0] },
-		"serial twice":    func(l *ca.CRL) { l.Entries[1] = l.Entries[0] },
-		"no serial":       func(l *ca.CRL) { l.Entries[0].Serial = ca.Serial{} },
-		"no time":         func(l *ca.CRL) { l.Entries[2].At = time.Time{} },
+	for name, spoil := range map[string]func(*crl.List){
+		"number 0":        func(l *crl.List) { l.Number = 0 },
+		"negative number": func(l *crl.List) { l.Number = -3 },
+		"no thisUpdate":   func(l *crl.List) { l.ThisUpdate = time.Time{} },
+		"no validity":     func(l *crl.List) { l.NextUpdate = l.ThisUpdate },
+		"not in order":    func(l *crl.List) { l.Entries[0], l.Entries[1] = l.Entries[1], l.Entries[0] },
+		"serial twice":    func(l *crl.List) { l.Entries[1] = l.Entries[0] },
+		"no serial":       func(l *crl.List) { l.Entries[0].Serial = ca.Serial{} },
+		"no time":         func(l *crl.List) { l.Entries[2].At = time.Time{} },
 	} {
 		list := statusList(3)
 		spoil(&list)
@@ -158,8 +160,8 @@ func (f faultySigner) Sign(r io.Reader, digest []byte, opts crypto.SignerOpts) (
 
 // A signature that does not verify never leaves, and a refusal of the key is told.
 func TestSignCRLFaultyKey(t *testing.T) {
-	key := statusECDSA(t, elliptic.P256())
-	tree := newStatusTree(t, key, key)
+	key := catest.ECDSA(t, elliptic.P256())
+	tree := catest.NewTree(t, key, key)
 	refused := errors.New("token refuses")
 	for name, test := range map[string]struct {
 		spoil func([]byte) ([]byte, error)
@@ -169,7 +171,7 @@ func TestSignCRLFaultyKey(t *testing.T) {
 		"wrong":   {func(s []byte) ([]byte, error) { s[len(s)-1] ^= 1; return s, nil }, nil},
 		"empty":   {func([]byte) ([]byte, error) { return nil, nil }, nil},
 	} {
-		signer, err := ca.NewCRLSigner(tree.issuer, faultySigner{key, test.spoil})
+		signer, err := crl.NewSigner(tree.Issuer, faultySigner{key, test.spoil})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,21 +183,21 @@ func TestSignCRLFaultyKey(t *testing.T) {
 			t.Errorf("%s: %v does not tell %v", name, err, test.want)
 		}
 		var out bytes.Buffer
-		if err := signer.WriteCRL(&out, statusList(0), ca.Lines{}); err == nil {
+		if err := signer.WriteCRL(&out, statusList(0), crl.Lines{}); err == nil {
 			t.Errorf("%s: a list was written", name)
-		} else if _, _, err := readCRL(out.Bytes(), tree.issuer); err == nil {
+		} else if _, _, err := readCRL(out.Bytes(), tree.Issuer); err == nil {
 			t.Errorf("%s: what was written can be read", name)
 		}
 	}
 }
 
 func TestNewCRLSignerRefuses(t *testing.T) {
-	key, other := statusECDSA(t, elliptic.P256()), statusECDSA(t, elliptic.P256())
-	noSign := statusCA("x")
+	key, other := catest.ECDSA(t, elliptic.P256()), catest.ECDSA(t, elliptic.P256())
+	noSign := catest.CA("x")
 	noSign.KeyUsage = x509.KeyUsageCertSign
-	leaf := statusOCSPTemplate()
+	leaf := catest.OCSPSigner()
 	leaf.KeyUsage |= x509.KeyUsageCRLSign
-	good := statusIssue(t, statusCA("x"), nil, key.Public(), key)
+	good := catest.Issue(t, catest.CA("x"), nil, key.Public(), key)
 	for name, test := range map[string]struct {
 		cert   *x509.Certificate
 		signer crypto.Signer
@@ -203,12 +205,12 @@ func TestNewCRLSignerRefuses(t *testing.T) {
 		"no certificate":     {nil, key},
 		"no key":             {good, nil},
 		"another key":        {good, other},
-		"may not sign CRLs":  {statusIssue(t, noSign, nil, key.Public(), key), key},
-		"not a CA":           {statusIssue(t, leaf, good, key.Public(), key), key},
+		"may not sign CRLs":  {catest.Issue(t, noSign, nil, key.Public(), key), key},
+		"not a CA":           {catest.Issue(t, leaf, good, key.Public(), key), key},
 		"no key identifier":  {func() *x509.Certificate { c := *good; c.SubjectKeyId = nil; return &c }(), key},
-		"curve nobody knows": {statusIssue(t, statusCA("x"), nil, statusECDSA(t, elliptic.P224()).Public(), key), statusECDSA(t, elliptic.P224())},
+		"curve nobody knows": {catest.Issue(t, catest.CA("x"), nil, catest.ECDSA(t, elliptic.P224()).Public(), key), catest.ECDSA(t, elliptic.P224())},
 	} {
-		if _, err := ca.NewCRLSigner(test.cert, test.signer); err == nil {
+		if _, err := crl.NewSigner(test.cert, test.signer); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
@@ -234,18 +236,18 @@ func TestIssuingDistributionPointRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		list := &x509.RevocationList{}
-		list.Extensions = append(list.Extensions, pkixExtension(asn1.ObjectIdentifier{2, 5, 29, 28}, test.critical, value))
-		if url, err := ca.IssuingDistributionPoint(list); err == nil {
+		list.Extensions = append(list.Extensions, catest.Extension(asn1.ObjectIdentifier{2, 5, 29, 28}, test.critical, value))
+		if url, err := crl.IssuingDistributionPoint(list); err == nil {
 			t.Errorf("%s: read as %q", name, url)
 		}
 	}
 }
 
 func TestSignCRLOpenSSL(t *testing.T) {
-	for name, key := range statusKeys(t) {
+	for name, key := range catest.Keys(t) {
 		t.Run(name, func(t *testing.T) {
-			tree := newStatusTree(t, key, statusECDSA(t, elliptic.P256()))
-			signer, err := ca.NewCRLSigner(tree.issuer, key)
+			tree := catest.NewTree(t, key, catest.ECDSA(t, elliptic.P256()))
+			signer, err := crl.NewSigner(tree.Issuer, key)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -254,7 +256,7 @@ func TestSignCRLOpenSSL(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			out := statusOpenSSL(t, map[string][]byte{"ca.pem": statusPEM(tree.issuer), "list.crl": der},
+			out := catest.OpenSSL(t, map[string][]byte{"ca.pem": catest.PEM(tree.Issuer), "list.crl": der},
 				"crl", "-inform", "DER", "-in", "list.crl", "-CAfile", "ca.pem", "-verify", "-text", "-noout")
 			wants := []string{"verify OK", "Version 2", "X509v3 Issuing Distribution Point: critical", "URI:" + statusURL, "X509v3 CRL Number: \n                41", "Key Compromise", "Superseded", "Affiliation Changed", "Cessation Of Operation", "Privilege Withdrawn"}
 			for _, e := range list.Entries {

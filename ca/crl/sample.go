@@ -1,4 +1,4 @@
-package ca
+package crl
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 // SampleCRL returns what WriteCRL would write of these lines, with one octet of
 // zeroes where the signature would be: form to be judged by linters, which nobody
 // can take for a list. list.Entries must be empty.
-func (s *CRLSigner) SampleCRL(list CRL, lines [][]byte) ([]byte, error) {
+func (s *Signer) SampleCRL(list List, lines [][]byte) ([]byte, error) {
 	if len(list.Entries) > 0 {
 		return nil, errors.New("crl sample: entries are given twice, as values and as lines")
 	}
@@ -32,7 +32,7 @@ func (s *CRLSigner) SampleCRL(list CRL, lines [][]byte) ([]byte, error) {
 			}
 			b.AddBytes(tail)
 		})
-		b.AddBytes(s.key.algorithm)
+		b.AddBytes(s.key.Algorithm())
 		b.AddASN1BitString([]byte{0})
 	})
 	return b.Bytes()

@@ -1,4 +1,4 @@
-package ca
+package crl
 
 import (
 	"bytes"
@@ -14,8 +14,8 @@ import (
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// CRLHead is what a list says of itself, and what it was found to be.
-type CRLHead struct {
+// Head is what a list says of itself, and what it was found to be.
+type Head struct {
 	RawIssuer  []byte // Name in DER
 	ThisUpdate time.Time
 	NextUpdate time.Time // zero: the list does not say
@@ -27,7 +27,7 @@ type CRLHead struct {
 	// issuing distribution point that is critical and says nothing else. Of any
 	// other, Scope tells.
 	DistributionPoint string
-	Scope             CRLScope
+	Scope             Scope
 	NextPublish       time.Time // Microsoft's Next CRL Publish; zero: none
 	// DeltaBase is the number of the list that this one is a delta to; nil: the
 	// list is complete for its scope.
@@ -47,9 +47,9 @@ type CRLHead struct {
 	SHA256 [32]byte // of the whole list
 }
 
-// CRLScope is an issuing distribution point (RFC 5280, 5.2.5). A list that has
+// Scope is an issuing distribution point (RFC 5280, 5.2.5). A list that has
 // one is about some of its issuer's certificates only.
-type CRLScope struct {
+type Scope struct {
 	Present, Critical bool
 	URIs              []string // of its full name
 	OtherNames        bool     // it has names that are no URIs, or a relative name
@@ -61,7 +61,7 @@ type CRLScope struct {
 }
 
 // readExtensions reads crlExtensions, [0] EXPLICIT; the memory is kept.
-func (h *CRLHead) readExtensions(explicit []byte) error {
+func (h *Head) readExtensions(explicit []byte) error {
 	in := cryptobyte.String(explicit)
 	var outer, list cryptobyte.String
 	if !in.ReadASN1(&outer, tagContext0Structured) || !in.Empty() ||
@@ -94,14 +94,14 @@ func (h *CRLHead) readExtensions(explicit []byte) error {
 	return nil
 }
 
-func (h *CRLHead) readExtension(id asn1.ObjectIdentifier, critical bool, value cryptobyte.String) bool {
+func (h *Head) readExtension(id asn1.ObjectIdentifier, critical bool, value cryptobyte.String) bool {
 	switch id.String() {
 	case "2.5.29.20": // cRLNumber
 		return readNumber(value, &h.Number)
 	case "2.5.29.27": // deltaCRLIndicator
 		return readNumber(value, &h.DeltaBase)
 	case "2.5.29.28": // issuingDistributionPoint
-		h.Scope = CRLScope{Present: true, Critical: critical}
+		h.Scope = Scope{Present: true, Critical: critical}
 		if !h.Scope.read(value) {
 			return false
 		}
@@ -154,7 +154,7 @@ func readKeyID(value cryptobyte.String, id *[]byte) bool {
 	return body.SkipOptionalASN1(tagContext1Structured) && body.SkipOptionalASN1(cryptobyteasn1.Tag(2).ContextSpecific()) && body.Empty()
 }
 
-func (s *CRLScope) read(value cryptobyte.String) bool {
+func (s *Scope) read(value cryptobyte.String) bool {
 	var body, point, names cryptobyte.String
 	var present bool
 	if !value.ReadASN1(&body, cryptobyteasn1.SEQUENCE) || !value.Empty() || !body.ReadOptionalASN1(&point, &present, tagContext0Structured) {
