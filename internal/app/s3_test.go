@@ -2,7 +2,6 @@ package app
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -11,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"sigill/internal/loopback"
 	"sigill/internal/peers"
 )
 
@@ -23,12 +23,11 @@ func s3Place(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := loopback.Free(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	l.Close()
+	address := free[0]
 	cmd := exec.Command(program, "--port", address, "--access", "heads", "--secret", "not-a-secret", "--health", "/health", "--quiet", "posix",
 		"--sidecar", filepath.Join(data, "meta"), filepath.Join(data, "objects"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

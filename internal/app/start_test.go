@@ -13,6 +13,7 @@ import (
 
 	"sigill/ca"
 	"sigill/internal/keys"
+	"sigill/internal/loopback"
 	"sigill/orders/issue"
 	"sigill/policy"
 	"sigill/revocation/publish"
@@ -27,17 +28,16 @@ func TestTakenPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := loopback.Free(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	free.Close()
 	a, err := open(t, dir, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	a.Config.Listen.Status, a.Config.Listen.Ops = free.Addr().String(), taken.Addr().String() // first and last
+	a.Config.Listen.Status, a.Config.Listen.Ops = free[0], taken.Addr().String() // first and last
 	before := a.DB.Stats()
 	err = a.Serve(t.Context(), func(Addresses) { t.Error("ready") })
 	if err == nil || !strings.Contains(err.Error(), "listener ops") {
@@ -49,7 +49,7 @@ func TestTakenPort(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(dir, "public", "crl", "*", "*")); len(left) != 1 { // the root's
 		t.Errorf("a start that could not listen published %v", left)
 	}
-	again, err := net.Listen("tcp", free.Addr().String())
+	again, err := net.Listen("tcp", free[0])
 	if err != nil {
 		t.Fatalf("the status listener was not given back: %v", err)
 	}
@@ -60,22 +60,21 @@ func TestTakenPort(t *testing.T) {
 // gives them back, too.
 func TestStartThatFailsListensNoMore(t *testing.T) {
 	dir := make1(t, "")
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := loopback.Free(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	free.Close()
 	a, err := open(t, dir, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	a.Config.Listen.Status = free.Addr().String()
+	a.Config.Listen.Status = free[0]
 	delete(a.Issuers, a.Hierarchy.Issuers[0].ID) // it can't have an OCSP signer
 	if err := a.Serve(t.Context(), func(Addresses) { t.Error("ready") }); err == nil || !strings.Contains(err.Error(), "OCSP signer of "+string(a.Hierarchy.Issuers[0].ID)) {
 		t.Fatalf("Serve = %v", err)
 	}
-	again, err := net.Listen("tcp", free.Addr().String())
+	again, err := net.Listen("tcp", free[0])
 	if err != nil {
 		t.Fatalf("the status listener was not given back: %v", err)
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 	"sigill/internal/bureau"
 	"sigill/internal/config"
 	"sigill/internal/keys"
+	"sigill/internal/loopback"
 	"sigill/internal/wire"
 )
 
@@ -101,7 +101,7 @@ func play(ctx context.Context, o Options) (err error) {
 // hierarchy makes the installation.
 func (d *demo) hierarchy() error {
 	d.begin("A TEST hierarchy comes to be")
-	addresses, err := freeAddresses(3)
+	addresses, err := loopback.Free(3)
 	if err != nil {
 		return err
 	}
@@ -162,20 +162,6 @@ func rel(base, path string) string {
 		return r
 	}
 	return path
-}
-
-// freeAddresses returns loopback addresses that nobody listens on right now.
-func freeAddresses(n int) ([]string, error) {
-	var out []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // all are held until all are chosen
-		out = append(out, l.Addr().String())
-	}
-	return out, nil
 }
 
 // serve starts the service as a child process and waits until it is ready.

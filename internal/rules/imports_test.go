@@ -121,6 +121,7 @@ var allowed = map[string][]string{
 	"internal/translog":     {"ca", "internal/audit", "internal/checkpoint", "internal/tiles"},
 	"internal/der":          {},
 	"internal/durable":      {},
+	"internal/loopback":     {},
 	"internal/wire":         {},
 	"internal/card":         {"ca", "internal/der"},
 	"internal/statement":    {"internal/der"},

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +21,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sigill/internal/loopback"
 )
 
 // Programs builds the programs, each once, when the first test asks for it. A
@@ -276,14 +277,9 @@ func (s *Service) Log() string {
 // FreeAddresses returns loopback addresses that nobody listens on right now.
 func FreeAddresses(t testing.TB, n int) []string {
 	t.Helper()
-	var out []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // all are held until all are chosen
-		out = append(out, l.Addr().String())
+	out, err := loopback.Free(n)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return out
 }

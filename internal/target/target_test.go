@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -21,6 +20,7 @@ import (
 	"sigill/ca"
 	"sigill/ca/crl"
 	"sigill/internal/durable"
+	"sigill/internal/loopback"
 	"sigill/internal/peers"
 	"sigill/internal/revtest"
 )
@@ -176,12 +176,11 @@ func startServer(t testing.TB) *server {
 
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := loopback.Free(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return free[0]
 }
 
 // start starts the server. Where the file system has no extended attributes it keeps what

@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -25,6 +24,7 @@ import (
 	"sigill/internal/card"
 	"sigill/internal/cardclient"
 	"sigill/internal/config"
+	"sigill/internal/loopback"
 	"sigill/internal/token"
 	"sigill/internal/wire"
 	"sigill/orders/register"
@@ -57,8 +57,9 @@ func Start(t testing.TB) *Installation {
 	public, err := x509.MarshalPKIXPublicKey(key.Public())
 	must(t, err)
 	s := config.Defaults()
-	status := freeAddress(t)
-	s.Status, s.StatusURL, s.Card, s.Ops, s.Partitions = status, "http://"+status, "127.0.0.1:0", "127.0.0.1:0", 2
+	status, err := loopback.Free(1) // certificates name it before it is listened on
+	must(t, err)
+	s.Status, s.StatusURL, s.Card, s.Ops, s.Partitions = status[0], "http://"+status[0], "127.0.0.1:0", "127.0.0.1:0", 2
 	s.Bureaus = map[string]string{Bureau: filepath.Join("bureau", "public.pem")}
 	in := &Installation{Dir: filepath.Join(t.TempDir(), "installation"), bureau: key}
 	log := slog.New(slog.DiscardHandler)
@@ -112,15 +113,6 @@ func (in *Installation) Again(t testing.TB, dir string) {
 	a, err := app.Open(t.Context(), dir, app.Options{Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	must(t, err)
 	in.serve(t, a)
-}
-
-// freeAddress returns an address that nobody listens on: certificates name it
-// before the service does.
-func freeAddress(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func must(t testing.TB, err error) {

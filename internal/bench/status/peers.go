@@ -25,6 +25,7 @@ import (
 	"sigill/internal/bench/figure"
 	"sigill/internal/bench/httpload"
 	"sigill/internal/bench/process"
+	"sigill/internal/loopback"
 	"sigill/internal/peers"
 )
 
@@ -231,12 +232,12 @@ func index(dir string, n int) (*x509.Certificate, []ca.Serial, error) {
 
 // freePort returns a port that was free a moment ago.
 func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := loopback.Free(1)
 	if err != nil {
 		return "", err
 	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, errors.Join(err, l.Close())
+	_, port, err := net.SplitHostPort(free[0])
+	return port, err
 }
 
 // started starts a program and waits until it listens.
