@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -167,12 +168,12 @@ func TestGroupIsolatesItsMembers(t *testing.T) {
 		}},
 		"disk full":      {pragmas: []string{"max_page_count(400)"}, fn: func(_ *DB, tx *tx) error { return fill(tx) }, broken: true},
 		"full swallowed": {pragmas: []string{"max_page_count(400)"}, fn: func(_ *DB, tx *tx) error { fill(tx); tx.InsertIdempotency(row(outside)); return nil }, broken: true},
-		"cancelled write": {fn: func(_ *DB, tx *tx) error {
+		"cancelled write": {fn: func(db *DB, tx *tx) error {
+			ctx, done := onceItSpills(t, db)
+			defer done()
 			// Only an interrupt ends this statement.
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
-			defer cancel()
 			_, err := tx.run.exec(ctx, `INSERT INTO idempotency_keys WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
-				SELECT 'per_2', 'endless', CAST(i AS TEXT), zeroblob(32), 'r', 1 FROM n`, nil)
+				SELECT 'per_2', 'endless', CAST(i AS TEXT), zeroblob(32), hex(zeroblob(10000)), 1 FROM n`, nil)
 			return err
 		}, broken: true},
 		"connection lost": {fn: func(db *DB, tx *tx) error {
@@ -221,6 +222,35 @@ func TestGroupIsolatesItsMembers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// onceItSpills returns a context that ends when a statement writes more than the cache
+// holds, so that it is spilled to the log: who is cancelled then is cancelled while it
+// writes, however slow the machine is. Call done afterwards.
+func onceItSpills(t *testing.T, db *DB) (ctx context.Context, done func()) {
+	t.Helper()
+	var path string
+	if err := db.engine.(*lite).pool.QueryRow(`SELECT file FROM pragma_database_list WHERE name = 'main'`).Scan(&path); err != nil {
+		t.Fatal(err)
+	}
+	size := func() int64 {
+		info, err := os.Stat(path + "-wal")
+		if err != nil {
+			t.Error(err)
+			return math.MaxInt64
+		}
+		return info.Size()
+	}
+	before := size()
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer cancel()
+		for ctx.Err() == nil && size() < before+1<<20 {
+			time.Sleep(time.Millisecond)
+		}
+	})
+	return ctx, func() { cancel(); wg.Wait() }
 }
 
 // readOnlyLog puts a file that cannot be written in the place of the write-ahead
