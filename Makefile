@@ -9,6 +9,9 @@ BENCH    ?=
 KILLS    ?= 1000
 DB       ?= both
 MUTATE   ?=
+# A package's tests may take longer than the ten minutes of go test on a machine that is
+# slow or does something else; what hangs ends by bounds of its own, or by this one.
+PATIENCE ?= 45m
 
 .DEFAULT_GOAL := help
 
@@ -42,7 +45,7 @@ build-static:
 
 .PHONY: test
 test: deps lint ## install what tests need where possible, lint, run every test
-	$(GO) test ./...
+	$(GO) test -timeout $(PATIENCE) ./...
 
 .PHONY: deps
 deps: ## install the Debian packages that some tests need, or say what is missing
@@ -62,7 +65,7 @@ race: ## run the tests of packages with concurrency under the race detector (RAC
 	if [ -z "$$pkgs" ]; then \
 		pkgs=$$(git grep -lE --untracked 'sync\.|atomic\.|go func|make\(chan' -- '*.go' | xargs -n1 dirname | sort -u | sed 's|^|./|'); fi; \
 	echo "$(GO) test -race" $$pkgs; \
-	$(GO) test -race $$pkgs
+	$(GO) test -race -timeout $(PATIENCE) $$pkgs
 
 .PHONY: bench
 bench: build-static ## measure, with the ceiling beside each figure (BENCH=NAME for one)
