@@ -17,6 +17,7 @@ import (
 
 	"sigill/ca"
 	"sigill/internal/audit"
+	"sigill/internal/tiles"
 	"sigill/internal/translog"
 	"sigill/orders/download"
 	"sigill/orders/issue"
@@ -50,6 +51,12 @@ type Leaves interface {
 	DropRevocations(ca.Serial) ([]revocation.Entry, error)
 }
 
+// Places are the rows of what the places that keep heads are known to have had.
+type Places interface {
+	// AcceptPlace writes down that a place may have as little as it has.
+	AcceptPlace(place string, sizes map[tiles.Name]int64) error
+}
+
 // Tx is the view of a transaction that this package works in.
 type Tx struct {
 	download.Tx
@@ -58,6 +65,7 @@ type Tx struct {
 	Heads  translog.Records
 	Acts   Acts
 	Leaves Leaves
+	Places Places
 	// Publications are the numbers of lists, for who goes on above them.
 	Publications revocation.Publications
 }

@@ -104,7 +104,7 @@ func TestMigrateFromTheFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer pool.Close()
-		for _, undo := range []string{`DROP TABLE mass_lists`, `DROP TABLE mass_revocations`, `DELETE FROM schema_migrations WHERE version = 8`, `DROP TABLE event_people`, `DROP TABLE erasures`, `ALTER TABLE persons DROP COLUMN erased_at`,
+		for _, undo := range []string{`DROP TABLE log_places`, `DELETE FROM schema_migrations WHERE version = 9`, `DROP TABLE mass_lists`, `DROP TABLE mass_revocations`, `DELETE FROM schema_migrations WHERE version = 8`, `DROP TABLE event_people`, `DROP TABLE erasures`, `ALTER TABLE persons DROP COLUMN erased_at`,
 			`DROP INDEX cards_kept`, `ALTER TABLE cards DROP COLUMN erased_at`, `DROP INDEX orders_of_card`, `DROP INDEX downloads_of_card`,
 			`DROP INDEX grants_of_person`, `DROP INDEX statements_of_certificate`, `DROP INDEX statements_kept`, `DELETE FROM schema_migrations WHERE version = 7`,
 			oldRoles[d.name], `DELETE FROM schema_migrations WHERE version = 6`,

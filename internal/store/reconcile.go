@@ -16,7 +16,7 @@ import (
 // Reconcile: see Downloads.
 func (db *DB) Reconcile() Scope[reconcile.Tx] {
 	return Scope[reconcile.Tx]{db, func(t *tx) *reconcile.Tx {
-		return &reconcile.Tx{Tx: *downloads(t), Log: t, Trees: t, Heads: t, Acts: t, Leaves: t, Publications: t}
+		return &reconcile.Tx{Tx: *downloads(t), Log: t, Trees: t, Heads: t, Acts: t, Leaves: t, Places: t, Publications: t}
 	}}
 }
 
