@@ -162,7 +162,7 @@ func TestWitnessIsKilled(t *testing.T) {
 		t.Errorf("it has forgotten: %v", err)
 	}
 	note := acts.note(t, 12)
-	lines, err := s.client.Submit(t.Context(), acts.Log, 0, note, acts.prove)
+	lines, err := s.client.Submit(t.Context(), acts.Log, 0, 0, note, acts.prove)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestWitnessNeverForgetsWhatItSigned(t *testing.T) {
 		go func() {
 			defer close(told)
 			for size := at + 1; size <= 200; size++ {
-				if _, err := s.client.Submit(t.Context(), l.Log, size-1, l.note(t, size), l.prove); err != nil {
+				if _, err := s.client.Submit(t.Context(), l.Log, size-1, 0, l.note(t, size), l.prove); err != nil {
 					return // killed
 				}
 				told <- size

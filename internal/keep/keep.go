@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync"
 	"time"
 
@@ -43,12 +42,26 @@ func (e *AheadError) Error() string {
 }
 func (e *AheadError) Unwrap() error { return ErrAhead }
 
+// ErrForgotten says that a place has less than it is known to have had: it was emptied,
+// replaced or restored itself. What it does not tell proves nothing.
+var ErrForgotten = errors.New("the place has forgotten what it had")
+
+// ErrNew says that a place has nothing, is not known to have had anything, and that
+// nobody vouches for it: it may be the place of who hides another one.
+var ErrNew = errors.New("the place is new, and whether the database is old nobody can tell yet")
+
 // Head is the newest head of a log, with what is asked about its tree.
 type Head struct {
+	// Checkpoint is that of the note; where there is none, of the tree as it is.
 	checkpoint.Checkpoint
 	Tree tiles.Name
 	Log  *checkpoint.Log
+	// Note is the signed head; nil: none was ever signed here, and none is before somebody
+	// was asked.
 	Note []byte
+	// Empty returns a signed head of the log when it was empty, for places that answer to
+	// nothing unsigned. All histories begin with it.
+	Empty func() ([]byte, error)
 	// Size returns how many leaves the tree has now: another process may have gone on.
 	Size func(context.Context) (int64, error)
 	// Root returns the root that the tree had with that many leaves.
@@ -80,10 +93,24 @@ func (h *Head) continues(ctx context.Context, c checkpoint.Checkpoint, note []by
 // Place is where heads are kept. Its methods may be called concurrently.
 type Place interface {
 	Name() string
-	// Bring has the place keep h, unless it has a larger tree or another history, which
-	// are [ErrAhead] and [ErrForked]; after another error nothing is known of the place.
-	// What a witness has signed is returned.
-	Bring(ctx context.Context, h Head) (cosignatures []byte, err error)
+	// Seen returns how many leaves of h's log the place has seen; 0: none. It has the
+	// place keep nothing that it has not. A larger tree or another history is [ErrAhead]
+	// or [ErrForked]; after another error nothing is known of the place.
+	Seen(ctx context.Context, h Head) (int64, error)
+	// Bring has the place keep h, whose note is there, unless Seen would fail, or the
+	// place has seen fewer than least leaves, which is [ErrForgotten]. least is at most
+	// h's size. What a witness has signed is returned.
+	Bring(ctx context.Context, h Head, least int64) (cosignatures []byte, err error)
+}
+
+// Memory is what the own database knows of places. A restored one knows it of when the
+// backup was taken, which is enough to tell a place that was emptied from one that is new.
+type Memory interface {
+	// Remembered returns how many leaves each place is known to have had of each log. One
+	// that may begin with nothing has 0; one that nobody knows is missing.
+	Remembered(ctx context.Context) (map[string]map[tiles.Name]int64, error)
+	// Remember adds to it. What is remembered never becomes less.
+	Remember(ctx context.Context, place string, sizes map[tiles.Name]int64) error
 }
 
 // Reader is a place that shows what it has.
@@ -101,9 +128,9 @@ type State string
 const (
 	// Alone: there is no place that could be asked.
 	Alone State = "alone"
-	// Trusted: a place has answered, and none has seen more than is here.
+	// Trusted: a place that can tell has answered, and none has seen more than is here.
 	Trusted State = "trusted"
-	// Unasked: no place has answered yet.
+	// Unasked: no place has answered yet that can tell.
 	Unasked State = "unasked"
 	// Restored: a place has seen more than is here.
 	Restored State = "restored"
@@ -114,11 +141,13 @@ const (
 // Held reports whether nothing may be added to the logs.
 func (s State) Held() bool { return s != Alone && s != Trusted }
 
-// Config is what a Keeper needs; all but Cosigned and Changed must be set.
+// Config is what a Keeper needs; all but Cosigned and Changed must be
+// set, Memory if there are places.
 type Config struct {
 	Places []Place
-	// Heads returns the newest head of each log.
-	Heads func(context.Context) ([]Head, error)
+	// Heads returns the newest head of each log. It signs none.
+	Heads  func(context.Context) ([]Head, error)
+	Memory Memory
 	// Cosigned is told the signatures of a witness under a head.
 	Cosigned func(ctx context.Context, h Head, lines []byte) error
 	// Changed is told each change of the state, with the error that says why.
@@ -133,6 +162,8 @@ type Keeper struct {
 
 	mu     sync.Mutex
 	state  State
+	own    State // what Found was told last
+	ownWhy error
 	places []*standing
 
 	reading sync.Mutex
@@ -140,28 +171,18 @@ type Keeper struct {
 	read    time.Time // guarded by reading
 }
 
-// standing is how a place stands; guarded by the Keeper's mu.
-type standing struct {
-	Place
-	asking  chan struct{} // held by who asks
-	verdict State         // Unasked, Trusted, Restored or Forked
-	why     error         // of the verdict
-	err     error         // of the last try
-	brought map[tiles.Name]int64
-	behind  time.Time // since when it lacks a head; zero: it does not
-	failed  int64
-	tries   int // that failed in a row
-}
-
 // New returns a Keeper that has asked nobody yet.
 func New(c Config) (*Keeper, error) {
 	if c.Heads == nil || c.Now == nil || c.Log == nil {
 		return nil, errors.New("keep: heads, clock or log is missing")
 	}
-	k := &Keeper{config: c, state: Alone}
+	if len(c.Places) > 0 && c.Memory == nil {
+		return nil, errors.New("keep: places without a memory of them")
+	}
+	k := &Keeper{config: c, state: Alone, own: Trusted}
 	for _, p := range c.Places {
 		k.state = Unasked
-		k.places = append(k.places, &standing{Place: p, asking: make(chan struct{}, 1), verdict: Unasked, brought: map[tiles.Name]int64{}})
+		k.places = append(k.places, newStanding(p))
 	}
 	return k, nil
 }
@@ -191,6 +212,9 @@ func (k *Keeper) Held() bool {
 
 // why returns the reason of the state. k.mu is held.
 func (k *Keeper) why() error {
+	if k.own == k.state && k.ownWhy != nil {
+		return k.ownWhy
+	}
 	var errs []error
 	for _, p := range k.places {
 		switch {
@@ -267,136 +291,4 @@ func (k *Keeper) Drain(ctx context.Context) {
 	k.heads = nil
 	k.reading.Unlock()
 	k.Look(ctx)
-}
-
-// due reports whether a place is to be asked: it has not all, or has not said that all is
-// well.
-func (k *Keeper) due(ctx context.Context, p *standing) bool {
-	heads, err := k.newest(ctx)
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if err != nil || p.verdict != Trusted || p.tries > 0 {
-		return true
-	}
-	for _, h := range heads {
-		if p.brought[h.Tree] < h.Checkpoint.Size {
-			return true
-		}
-	}
-	return false
-}
-
-// ask brings the newest heads to a place and notes what that says.
-func (k *Keeper) ask(ctx context.Context, p *standing) {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	select {
-	case p.asking <- struct{}{}:
-		defer func() { <-p.asking }()
-	case <-ctx.Done():
-		return // who asks now notes what comes of it
-	}
-	began := k.config.Now()
-	heads, err := k.newest(ctx)
-	if err != nil {
-		k.note(p, nil, err, began)
-		return
-	}
-	brought := map[tiles.Name]int64{}
-	var errs []error
-	for _, h := range heads {
-		lines, err := p.Bring(ctx, h)
-		if err == nil {
-			brought[h.Tree] = h.Checkpoint.Size
-			if len(lines) > 0 && k.config.Cosigned != nil {
-				err = k.config.Cosigned(ctx, h, lines)
-			}
-		}
-		errs = append(errs, err)
-	}
-	k.note(p, brought, errors.Join(errs...), began)
-}
-
-// note keeps what became of asking a place, and tells of it.
-func (k *Keeper) note(p *standing, brought map[tiles.Name]int64, err error, began time.Time) {
-	k.mu.Lock()
-	fresh := p.note(brought, err, began)
-	was, is := k.state, k.decided()
-	k.state = is
-	why := k.why()
-	k.mu.Unlock()
-	if fresh && err != nil {
-		k.config.Log.Error("keeping the heads of the logs", "place", p.Name(), "err", err)
-	}
-	if is != was && k.config.Changed != nil {
-		k.config.Changed(was, is, why)
-	}
-}
-
-// note reports whether the error is another one than before. What a place said before
-// stands until it says something else: one that told of more and then falls silent has
-// not taken it back. The Keeper's mu is held.
-func (p *standing) note(brought map[tiles.Name]int64, err error, began time.Time) (fresh bool) {
-	maps.Copy(p.brought, brought)
-	fresh = p.err == nil || err == nil || p.err.Error() != err.Error()
-	p.err = err
-	switch {
-	case errors.Is(err, ErrForked):
-		p.verdict, p.why = Forked, err
-	case errors.Is(err, ErrAhead):
-		p.verdict, p.why = Restored, err
-	case err == nil:
-		p.verdict, p.why = Trusted, nil
-	}
-	if err == nil {
-		p.behind, p.tries = time.Time{}, 0
-		return fresh
-	}
-	p.failed++
-	p.tries++
-	if p.behind.IsZero() {
-		p.behind = began
-	}
-	return fresh
-}
-
-// decided derives the state from what the places have said. k.mu is held.
-func (k *Keeper) decided() State {
-	is := Unasked
-	for _, p := range k.places {
-		switch {
-		case p.verdict == Forked || is == Forked:
-			is = Forked
-		case p.verdict == Restored || is == Restored:
-			is = Restored
-		case p.verdict == Trusted:
-			is = Trusted
-		}
-	}
-	return is
-}
-
-// Status is how a place stands.
-type Status struct {
-	Name   string
-	State  State         // what it said last
-	Lag    time.Duration // since when it has not taken the newest head
-	Failed int64         // tries since the start
-	Err    error         // of the last try
-}
-
-// Statuses returns how the places stand now.
-func (k *Keeper) Statuses() []Status {
-	now := k.config.Now()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	var out []Status
-	for _, p := range k.places {
-		s := Status{Name: p.Name(), State: p.verdict, Failed: p.failed, Err: p.err}
-		if !p.behind.IsZero() {
-			s.Lag = max(0, now.Sub(p.behind))
-		}
-		out = append(out, s)
-	}
-	return out
 }

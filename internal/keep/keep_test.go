@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -85,6 +86,13 @@ func (o *own) head() Head {
 		o.t.Fatal(err)
 	}
 	return Head{Checkpoint: c, Tree: tree, Log: o.log, Note: note,
+		Empty: func() ([]byte, error) {
+			root, err := tiles.Root(tiles.Memory{}, tree, 0)
+			if err != nil {
+				return nil, err
+			}
+			return o.log.Sign(o.key, 0, root, time.UnixMilli(0))
+		},
 		Size: func(context.Context) (int64, error) { return tiles.Size(o.tiles, tree) },
 		Root: func(_ context.Context, size int64) (tlog.Hash, error) { return tiles.Root(o.tiles, tree, size) },
 		Proof: func(_ context.Context, old, size int64) ([]tlog.Hash, error) {
@@ -126,7 +134,7 @@ func TestPlaces(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := o.restored("a", "b", "c")
 			bring := func(who *own) error {
-				_, err := p.Bring(t.Context(), who.head())
+				_, err := p.Bring(t.Context(), who.head(), 0)
 				return err
 			}
 			for range 2 { // the second time it is there
@@ -152,6 +160,17 @@ func TestPlaces(t *testing.T) {
 			if err := bring(o); err != nil {
 				t.Errorf("what it has seen: %v", err)
 			}
+			// Asked without anything being brought it says the same.
+			for _, c := range []struct {
+				who  *own
+				seen int64
+				err  error
+			}{{o, 5, nil}, {o.restored("a", "b", "c", "d", "e", "f"), 5, nil}, {old, 5, ErrAhead}, {o.restored(), 5, ErrAhead}, {o.restored("a", "b", "x", "d", "e"), 0, ErrForked}} {
+				h := c.who.head()
+				if seen, err := p.Seen(t.Context(), h); seen != c.seen && c.seen > 0 || !errors.Is(err, c.err) {
+					t.Errorf("asked by a tree of %d: %d, %v, want %d, %v", h.Checkpoint.Size, seen, err, c.seen, c.err)
+				}
+			}
 		})
 	}
 }
@@ -165,10 +184,10 @@ func TestAnotherProcessGoesOn(t *testing.T) {
 			o := o.restored("a")
 			was := o.head()
 			o.add("b")
-			if _, err := p.Bring(t.Context(), o.head()); err != nil {
+			if _, err := p.Bring(t.Context(), o.head(), 0); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := p.Bring(t.Context(), was); errors.Is(err, ErrAhead) || errors.Is(err, ErrForked) {
+			if _, err := p.Bring(t.Context(), was, 0); errors.Is(err, ErrAhead) || errors.Is(err, ErrForked) {
 				t.Errorf("an older head of the same tree: %v", err)
 			}
 			if shows, ok := p.(Reader); ok {
@@ -199,7 +218,7 @@ func TestForeignHead(t *testing.T) {
 		if err := os.WriteFile(path, text, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := NewTarget("d", dir).Bring(t.Context(), o.head()); err == nil || errors.Is(err, ErrAhead) {
+		if _, err := NewTarget("d", dir).Bring(t.Context(), o.head(), 0); err == nil || errors.Is(err, ErrAhead) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if is, err := os.ReadFile(path); err != nil || !bytes.Equal(is, text) {
@@ -224,13 +243,13 @@ func TestPlacesTogether(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, h := range heads {
 		wg.Go(func() {
-			if _, err := p.Bring(context.Background(), h); err != nil && !errors.Is(err, target.ErrChanged) {
+			if _, err := p.Bring(context.Background(), h, 0); err != nil && !errors.Is(err, target.ErrChanged) {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	if _, err := p.Bring(t.Context(), heads[19]); err != nil {
+	if _, err := p.Bring(t.Context(), heads[19], 0); err != nil {
 		t.Fatal(err)
 	}
 	kept, err := p.(Reader).Kept(t.Context(), heads[0])
@@ -245,24 +264,42 @@ type scripted struct {
 	mu   sync.Mutex
 	err  error
 	hold time.Duration
+	seen int64
 	asks int
 }
 
 func (p *scripted) Name() string { return p.name }
 
-func (p *scripted) Bring(ctx context.Context, _ Head) ([]byte, error) {
+func (p *scripted) Seen(ctx context.Context, _ Head) (int64, error) {
+	p.mu.Lock()
+	hold, seen, err := p.hold, p.seen, p.err
+	p.mu.Unlock()
+	return seen, p.wait(ctx, hold, err)
+}
+
+func (p *scripted) Bring(ctx context.Context, h Head, least int64) ([]byte, error) {
 	p.mu.Lock()
 	hold, err := p.hold, p.err
 	p.asks++
+	if err == nil && p.seen < least {
+		err = forgot(h.Tree, least, p.seen)
+	}
+	if err == nil {
+		p.seen = h.Checkpoint.Size
+	}
 	p.mu.Unlock()
+	return nil, p.wait(ctx, hold, err)
+}
+
+func (p *scripted) wait(ctx context.Context, hold time.Duration, err error) error {
 	if hold > 0 {
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		case <-time.After(hold):
 		}
 	}
-	return nil, err
+	return err
 }
 
 func (p *scripted) say(err error) {
@@ -271,9 +308,55 @@ func (p *scripted) say(err error) {
 	p.err = err
 }
 
+func (p *scripted) has(seen int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen = seen
+}
+
+// memory is what a database knows of places.
+type memory struct {
+	mu   sync.Mutex
+	rows map[string]map[tiles.Name]int64
+}
+
+func (m *memory) Remembered(context.Context) (map[string]map[tiles.Name]int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := map[string]map[tiles.Name]int64{}
+	for place, sizes := range m.rows {
+		out[place] = maps.Clone(sizes)
+	}
+	return out, nil
+}
+
+func (m *memory) Remember(_ context.Context, place string, sizes map[tiles.Name]int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for tree, size := range sizes {
+		if m.rows[place] == nil {
+			m.put(place, tree, size)
+		}
+		m.rows[place][tree] = max(m.rows[place][tree], size)
+	}
+	return nil
+}
+
+func (m *memory) put(place string, tree tiles.Name, size int64) {
+	if m.rows == nil {
+		m.rows = map[string]map[tiles.Name]int64{}
+	}
+	m.rows[place] = map[tiles.Name]int64{tree: size}
+}
+
 func newKeeper(t *testing.T, o *own, changed func(was, is State, why error), all ...Place) *Keeper {
 	t.Helper()
-	k, err := New(Config{Places: all, Heads: func(context.Context) ([]Head, error) { return []Head{o.head()}, nil }, Changed: changed, Now: time.Now,
+	return remembering(t, o, new(memory), changed, all...)
+}
+
+func remembering(t *testing.T, o *own, m *memory, changed func(was, is State, why error), all ...Place) *Keeper {
+	t.Helper()
+	k, err := New(Config{Places: all, Heads: func(context.Context) ([]Head, error) { return []Head{o.head()}, nil }, Memory: m, Changed: changed, Now: time.Now,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		t.Fatal(err)
@@ -286,6 +369,7 @@ var errAway = errors.New("away")
 // TestStates: what the places have said together, and that silence takes nothing back.
 func TestStates(t *testing.T) {
 	o := newOwn(t)
+	o.add("a")
 	if k := newKeeper(t, o, nil); k.Held() {
 		t.Error("without a place it is held")
 	}
@@ -303,7 +387,7 @@ func TestStates(t *testing.T) {
 		{ahead, forked, Forked, true},
 		{forked, nil, Forked, true},
 	} {
-		one, two := &scripted{name: "one", err: c.one}, &scripted{name: "two", err: c.two}
+		one, two := &scripted{name: "one", err: c.one, seen: 1}, &scripted{name: "two", err: c.two, seen: 1}
 		k := newKeeper(t, o, nil, one, two)
 		if is, _ := k.State(); is != Unasked || !k.Held() {
 			t.Errorf("before it is asked: %s", is)
@@ -334,7 +418,7 @@ func TestRun(t *testing.T) {
 	o.add("a")
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
-		good, hangs := &scripted{name: "good"}, &scripted{name: "hangs", hold: time.Hour}
+		good, hangs := &scripted{name: "good", seen: 1}, &scripted{name: "hangs", hold: time.Hour}
 		var told []string
 		k := newKeeper(t, o, func(was, is State, _ error) {
 			mu.Lock()

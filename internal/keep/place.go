@@ -38,12 +38,24 @@ func NewTarget(name string, to target.Target) Place { return &targetPlace{name: 
 
 func (p *targetPlace) Name() string { return p.name }
 
+// Seen implements [Place].
+func (p *targetPlace) Seen(ctx context.Context, h Head) (int64, error) {
+	c, err := p.Compare(ctx, h)
+	if c == nil {
+		return 0, err
+	}
+	return c.Size, err
+}
+
 // Bring implements [Place].
-func (p *targetPlace) Bring(ctx context.Context, h Head) ([]byte, error) {
+func (p *targetPlace) Bring(ctx context.Context, h Head, least int64) ([]byte, error) {
 	for range contests {
 		there, note, version, err := p.read(ctx, h)
 		if err != nil {
 			return nil, err
+		}
+		if there.Size < least {
+			return nil, forgot(h.Tree, least, there.Size)
 		}
 		if note != nil {
 			if err := h.continues(ctx, there, note); err != nil {
@@ -130,30 +142,52 @@ func NewWitness(c *witness.Client) Place {
 
 func (p *witnessPlace) Name() string { return p.client.Witness().Name() }
 
+// Seen implements [Place]. A witness says how far it is when it is asked to go on from
+// somewhere else; where it is there already, it signs once more what it has signed.
+func (p *witnessPlace) Seen(ctx context.Context, h Head) (int64, error) {
+	note, size := h.Note, h.Checkpoint.Size
+	if note == nil || size == 0 {
+		var err error
+		if note, err = h.Empty(); err != nil {
+			return 0, err
+		}
+		size = 0
+	}
+	_, err := p.client.Add(ctx, h.Log, size, nil, note)
+	if conflict, ok := errors.AsType[*witness.ConflictError](err); ok {
+		if h.Note == nil {
+			// It signs only what was stored here before. So this database had a head once,
+			// whatever its tree is now.
+			return conflict.Size, fmt.Errorf("log of %s: no head is here, and the witness has one of %d leaves: %w", h.Tree, conflict.Size, ErrAhead)
+		}
+		return conflict.Size, p.ahead(ctx, h, conflict.Size)
+	}
+	if err != nil {
+		return 0, forked(err)
+	}
+	return size, nil
+}
+
 // Bring implements [Place]. A witness does not tell which tree it has seen, only how
 // large it is, and signs nothing that does not begin with it.
-func (p *witnessPlace) Bring(ctx context.Context, h Head) ([]byte, error) {
+func (p *witnessPlace) Bring(ctx context.Context, h Head, least int64) ([]byte, error) {
 	p.mu.Lock()
-	known := p.known[h.Tree]
+	known := max(p.known[h.Tree], least)
 	p.mu.Unlock()
-	lines, err := p.client.Submit(ctx, h.Log, known, h.Note, func(ctx context.Context, old, size int64) ([]tlog.Hash, error) {
+	lines, err := p.client.Submit(ctx, h.Log, known, least, h.Note, func(ctx context.Context, old, size int64) ([]tlog.Hash, error) {
 		return h.Proof(ctx, old, size)
 	})
-	if conflict, ok := errors.AsType[*witness.ConflictError](err); ok && conflict.Size > h.Checkpoint.Size {
-		size, sizeErr := h.Size(ctx)
-		switch {
-		case sizeErr != nil:
-			return nil, sizeErr
-		case conflict.Size > size:
-			return nil, &AheadError{Tree: h.Tree, Own: size, Kept: conflict.Size}
+	if conflict, ok := errors.AsType[*witness.ConflictError](err); ok {
+		if conflict.Size < least {
+			return nil, forgot(h.Tree, least, conflict.Size)
+		}
+		if err := p.ahead(ctx, h, conflict.Size); err != nil {
+			return nil, err
 		}
 		return nil, errAgain // another process was there with a newer head
 	}
-	if errors.Is(err, witness.ErrInconsistent) {
-		return nil, fmt.Errorf("%w: %w", ErrForked, err)
-	}
 	if err != nil {
-		return nil, err
+		return nil, forked(err)
 	}
 	p.mu.Lock()
 	p.known[h.Tree] = h.Checkpoint.Size
@@ -161,5 +195,23 @@ func (p *witnessPlace) Bring(ctx context.Context, h Head) ([]byte, error) {
 	return lines, nil
 }
 
+// ahead returns an [AheadError] if the tree as it is now is smaller than what was seen of
+// it.
+func (p *witnessPlace) ahead(ctx context.Context, h Head, seen int64) error {
+	size, err := h.Size(ctx)
+	if err == nil && seen > size {
+		err = &AheadError{Tree: h.Tree, Own: size, Kept: seen}
+	}
+	return err
+}
+
+// forked says in this package's words that a witness has seen another history.
+func forked(err error) error {
+	if errors.Is(err, witness.ErrInconsistent) {
+		return fmt.Errorf("%w: %w", ErrForked, err)
+	}
+	return err
+}
+
 // errAgain says that the own head was old when it was brought.
-var errAgain = errors.New("the witness has a newer head of this log already")
+var errAgain = errors.New("the place has a newer head of this log already")

@@ -154,8 +154,9 @@ const tries = 3
 // Submit is [Client.Add] by a caller who does not know how far the witness is: it begins
 // at known, 0 if nothing is, and goes on from where the witness says that it is. prove
 // returns the consistency proof between two sizes of the log, for 0 < old < new. A
-// witness that is ahead of the note is a *[ConflictError].
-func (c *Client) Submit(ctx context.Context, log *checkpoint.Log, known int64, note []byte,
+// witness that is ahead of the note, or says that it has cosigned less than least, is a
+// *[ConflictError]; least is at most known.
+func (c *Client) Submit(ctx context.Context, log *checkpoint.Log, known, least int64, note []byte,
 	prove func(ctx context.Context, old, new int64) ([]tlog.Hash, error)) ([]byte, error) {
 	head, err := log.Open(note)
 	if err != nil {
@@ -174,7 +175,7 @@ func (c *Client) Submit(ctx context.Context, log *checkpoint.Log, known int64, n
 		}
 		lines, err := c.Add(ctx, log, old, proof, note)
 		conflict, ok := errors.AsType[*ConflictError](err)
-		if !ok || conflict.Size > head.Size || try == tries {
+		if !ok || conflict.Size > head.Size || conflict.Size < least || try == tries {
 			return lines, err
 		}
 		old = conflict.Size

@@ -252,7 +252,7 @@ func TestClientBelievesTheKey(t *testing.T) {
 	if _, err := c.Add(t.Context(), newHistory(t, origin).Log, 0, nil, text); !errors.Is(err, checkpoint.ErrSignature) {
 		t.Errorf("another log's: %v", err)
 	}
-	if _, err := c.Submit(t.Context(), newHistory(t, origin).Log, 0, text, h.prove); !errors.Is(err, checkpoint.ErrSignature) {
+	if _, err := c.Submit(t.Context(), newHistory(t, origin).Log, 0, 0, text, h.prove); !errors.Is(err, checkpoint.ErrSignature) {
 		t.Errorf("another log's: %v", err)
 	}
 }
@@ -306,16 +306,16 @@ func TestSubmit(t *testing.T) {
 	s.must(h, 0, 10)
 	for _, known := range []int64{0, 3, 20, 40, -1} {
 		size := int(s.server.heads[origin].Size) + 2
-		if lines, err := s.client.Submit(t.Context(), h.Log, known, h.note(t, size), h.prove); err != nil || len(lines) == 0 {
+		if lines, err := s.client.Submit(t.Context(), h.Log, known, 0, h.note(t, size), h.prove); err != nil || len(lines) == 0 {
 			t.Errorf("from %d: %v", known, err)
 		}
 	}
 	s.at(h, 20)
-	if _, err := s.client.Submit(t.Context(), h.Log, 10, h.note(t, 15), h.prove); conflictAt(err) != 20 {
+	if _, err := s.client.Submit(t.Context(), h.Log, 10, 0, h.note(t, 15), h.prove); conflictAt(err) != 20 {
 		t.Errorf("behind the witness: %v", err)
 	}
 	lost := errors.New("lost")
-	if _, err := s.client.Submit(t.Context(), h.Log, 20, h.note(t, 21), func(context.Context, int64, int64) ([]tlog.Hash, error) { return nil, lost }); !errors.Is(err, lost) {
+	if _, err := s.client.Submit(t.Context(), h.Log, 20, 0, h.note(t, 21), func(context.Context, int64, int64) ([]tlog.Hash, error) { return nil, lost }); !errors.Is(err, lost) {
 		t.Errorf("without a proof: %v", err)
 	}
 
@@ -331,7 +331,7 @@ func TestSubmit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Submit(t.Context(), h.Log, 0, h.note(t, 40), h.prove); conflictAt(err) != 13 || asked != tries {
+	if _, err := c.Submit(t.Context(), h.Log, 0, 0, h.note(t, 40), h.prove); conflictAt(err) != 13 || asked != tries {
 		t.Errorf("asked %d times: %v", asked, err)
 	}
 }

@@ -330,7 +330,7 @@ func TestForkAtALargerSize(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
-	if _, err := s.client.Submit(t.Context(), h.Log, 0, fork.note(t, 20), fork.prove); !errors.Is(err, ErrInconsistent) {
+	if _, err := s.client.Submit(t.Context(), h.Log, 0, 0, fork.note(t, 20), fork.prove); !errors.Is(err, ErrInconsistent) {
 		t.Errorf("asked from nothing on: %v", err)
 	}
 	if kept := s.evidence(kindUnproved); len(kept) != 1 || len(kept[0].Proof) == 0 || len(s.evidence(kindFork)) > 0 {
@@ -358,11 +358,11 @@ func TestKilledBeforeTheAnswer(t *testing.T) {
 	if err := s.add(h, 10, 20); conflictAt(err) != 20 {
 		t.Errorf("as before: %v", err)
 	}
-	lines, err := s.client.Submit(t.Context(), h.Log, 10, h.note(t, 20), h.prove)
+	lines, err := s.client.Submit(t.Context(), h.Log, 10, 0, h.note(t, 20), h.prove)
 	if err != nil || len(lines) == 0 {
 		t.Errorf("asked again: %s, %v", lines, err)
 	}
-	if lines, err = s.client.Submit(t.Context(), h.Log, 10, h.note(t, 30), h.prove); err != nil || len(lines) == 0 {
+	if lines, err = s.client.Submit(t.Context(), h.Log, 10, 0, h.note(t, 30), h.prove); err != nil || len(lines) == 0 {
 		t.Errorf("asked with what has grown since: %s, %v", lines, err)
 	}
 	s.at(h, 30)
@@ -439,7 +439,7 @@ func TestConcurrentAdds(t *testing.T) {
 		for size := 1; size <= 40; size += 3 {
 			text := each.note(t, size)
 			wg.Go(func() {
-				lines, err := s.client.Submit(t.Context(), each.Log, 0, text, each.prove)
+				lines, err := s.client.Submit(t.Context(), each.Log, 0, 0, text, each.prove)
 				if err == nil {
 					if _, err := each.Merge(text, lines, []checkpoint.Witness{s.client.Witness()}); err != nil {
 						t.Error(err)
