@@ -124,6 +124,9 @@ func Open(ctx context.Context, dir string, o Options) (app *App, err error) {
 	if a.ocsp.cache, err = status.NewCache(uint64(cfg.OCSP.Cache), &a.signers); err != nil {
 		return nil, err
 	}
+	if err := a.relieve(); err != nil {
+		return nil, err
+	}
 	// What is revoked leaves the cache before whoever revoked it is told.
 	if a.DB, err = store.Open(ctx, store.Config{URL: cfg.DatabaseURL(), Revoked: a.ocsp.cache.Revoked}); err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -49,6 +50,19 @@ func disk(cfg *config.Config) mode.Disk {
 		out.Reserve, out.ReserveSize = mode.File{Path: filepath.Join(beside, reserveFile), Size: uint64(d.Reserve)}, uint64(d.Reserve)
 	}
 	return out
+}
+
+// relieve makes room for a start on a full disk. SQLite needs some before it reads a
+// row, and without a start nothing could be revoked and no status served.
+func (a *App) relieve() error {
+	gave, err := disk(a.Config).Relieve()
+	if gave && err == nil {
+		a.log.Error("hardly room to write: the reserve of space was given back, so that the service can start", "octets", uint64(a.Config.Disk.Reserve))
+	}
+	if err != nil {
+		return fmt.Errorf("looking for room on the disk: %w", err)
+	}
+	return nil
 }
 
 // watch makes the keeper of modes, which sees the errors of every store that the

@@ -114,9 +114,9 @@ func events(t *testing.T, dir string) (out []audit.Record) {
 	return out
 }
 
-// TestStartOnAFullDisk: the service starts, tells that it only takes back, and
+// TestStartBelowTheMark: the service starts, tells that it only takes back, and
 // serves status.
-func TestStartOnAFullDisk(t *testing.T) {
+func TestStartBelowTheMark(t *testing.T) {
 	dir := make1(t, "")
 	file := filepath.Join(dir, config.File)
 	text, err := os.ReadFile(file)

@@ -44,6 +44,21 @@ func (d Disk) check() error {
 // resume is from where on work goes on again.
 func (d Disk) resume() uint64 { return d.StopBelow + d.StopBelow/8 }
 
+// Relieve gives the reserve back where its own size is not free, and reports whether
+// it did: for a start, whose database cannot even be opened on a full disk. After that
+// a [Keeper] sees to it.
+func (d Disk) Relieve() (bool, error) {
+	if d.Reserve == nil {
+		return false, nil
+	}
+	free, err := least(d)
+	if err != nil || free >= d.ReserveSize {
+		return false, err
+	}
+	held := d.Reserve.Held()
+	return held, d.Reserve.Release() // one of another size is room too
+}
+
 // lookAtDisk reads the free space, decides, and sees to the reserve.
 func (k *Keeper) lookAtDisk() {
 	free, err := least(k.config.Disk)

@@ -356,6 +356,34 @@ func TestReserveIsThere(t *testing.T) {
 	}
 }
 
+// TestRelieve: before a start the reserve goes where less than its size is free, and
+// nowhere else; one of another size, of a configuration that was changed, goes too.
+func TestRelieve(t *testing.T) {
+	for name, test := range map[string]struct {
+		free, size uint64
+		err        error
+		gave, left bool
+	}{
+		"full":           {mib - 1, mib, nil, true, false},
+		"room enough":    {mib, mib, nil, false, true},
+		"another size":   {0, mib / 2, nil, false, false},
+		"cannot be told": {0, mib, errors.New("no file system"), false, true},
+	} {
+		f := mode.File{Path: filepath.Join(t.TempDir(), "disk.reserve"), Size: mib}
+		if err := os.WriteFile(f.Path, make([]byte, test.size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d := mode.Disk{Paths: []string{t.TempDir()}, Free: func(string) (uint64, error) { return test.free, test.err }, StopBelow: 2 * mib, Reserve: f, ReserveSize: mib}
+		gave, err := d.Relieve()
+		if _, missing := os.Stat(f.Path); gave != test.gave || !errors.Is(err, test.err) || (missing == nil) != test.left {
+			t.Errorf("%s: %t, %v; the file: %v", name, gave, err, missing)
+		}
+	}
+	if gave, err := (mode.Disk{}).Relieve(); gave || err != nil {
+		t.Errorf("without a reserve: %t, %v", gave, err)
+	}
+}
+
 func TestFreeSpaceOfThisMachine(t *testing.T) {
 	if free, err := mode.Free(t.TempDir()); err != nil || free == 0 {
 		t.Errorf("Free = %d, %v", free, err)
