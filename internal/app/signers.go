@@ -91,6 +91,12 @@ func ReadSigners(dir string, now time.Time) ([]SignerID, error) {
 // an OCSP signer. It reports whether that was not asked before.
 func RequestSignerRevocation(dir string, r SignerRequest) (bool, error) {
 	path := filepath.Join(dir, signerRequests)
+	// Another command must not write in between: what it asked for would be lost.
+	unlock, err := durable.LockDir(dir)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
 	all, err := readJSON[SignerRequest](path)
 	if err != nil {
 		return false, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,6 +90,23 @@ func within(t *testing.T, what string, done func() bool) {
 			t.Fatalf("not in half a minute: %s", what)
 		case <-poll.C:
 		}
+	}
+}
+
+// TestRequestsAtOnce: of commands that ask at the same time, none is lost.
+func TestRequestsAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			if fresh, err := RequestSignerRevocation(dir, SignerRequest{Serial: fmt.Sprint(i), By: "anna", At: time.Now()}); err != nil || !fresh {
+				t.Errorf("request %d = %t, %v", i, fresh, err)
+			}
+		})
+	}
+	wg.Wait()
+	if all, err := readJSON[SignerRequest](filepath.Join(dir, signerRequests)); err != nil || len(all) != 20 {
+		t.Errorf("%d of 20 requests are there: %v", len(all), err)
 	}
 }
 

@@ -81,6 +81,12 @@ func (h *Hierarchy) CloseIssuer(c Closing) (Closing, error) {
 	if c.Issuer == FunctionCA {
 		return Closing{}, fmt.Errorf("%s certifies the service's own listener: without it nobody could revoke anything", c.Issuer)
 	}
+	// Another command must not write in between: a CA would be open again.
+	unlock, err := durable.LockDir(h.Dir)
+	if err != nil {
+		return Closing{}, err
+	}
+	defer unlock()
 	all, err := h.Closings()
 	if err != nil {
 		return Closing{}, err

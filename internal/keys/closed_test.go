@@ -5,8 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"sigill/ca"
 )
 
 // TestCloseIssuer: a CA is closed once, its last lists are demanded once, and
@@ -41,6 +44,29 @@ func TestCloseIssuer(t *testing.T) {
 	for _, id := range []Closing{{Issuer: FunctionCA, At: at}, {Issuer: RootID, At: at}, {Issuer: "nobody", At: at}} {
 		if _, err := h.CloseIssuer(id); err == nil {
 			t.Errorf("%s was closed", id.Issuer)
+		}
+	}
+}
+
+// TestCloseAtOnce: of commands that close different CAs at the same time, none is undone.
+func TestCloseAtOnce(t *testing.T) {
+	h := create(t)
+	all := []ca.IssuerID{PersonHSA2, PersonHSA3, CardCA}
+	for round := range 20 {
+		if err := os.RemoveAll(h.closedPath()); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for _, id := range all {
+			wg.Go(func() {
+				if _, err := h.CloseIssuer(Closing{Issuer: id, At: at, By: "anna"}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if got, err := h.Closings(); err != nil || len(got) != len(all) {
+			t.Fatalf("round %d: %d of %d are closed: %v", round, len(got), len(all), err)
 		}
 	}
 }

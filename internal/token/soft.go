@@ -18,6 +18,7 @@ import (
 	"slices"
 	"sync"
 
+	"sigill/internal/durable"
 	"sigill/policy"
 )
 
@@ -82,7 +83,7 @@ func CreateSoft(path string, c SoftConfig) error {
 			return fmt.Errorf("soft card: %w", err)
 		}
 	}
-	unlock, err := lockDir(filepath.Dir(path))
+	unlock, err := durable.LockDir(filepath.Dir(path))
 	if err != nil {
 		return fmt.Errorf("soft card: %w", err)
 	}

@@ -84,7 +84,7 @@ func (s *softStore) update(fn func(*image) error) error {
 	if s.path == "" {
 		return fn(&s.mem)
 	}
-	unlock, err := lockDir(filepath.Dir(s.path))
+	unlock, err := durable.LockDir(filepath.Dir(s.path))
 	if err != nil {
 		return fmt.Errorf("soft card: %w", err)
 	}
