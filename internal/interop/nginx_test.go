@@ -142,23 +142,25 @@ func (n *nginx) certify(t *testing.T) {
 	}
 }
 
-// ready waits until nginx listens.
+// ready waits until nginx listens at every way.
 func (n *nginx) ready(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), stage.Patience)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		c, err := net.Dial("unix", filepath.Join(n.dir, "none"))
-		if err == nil {
-			c.Close()
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("nginx does not listen: %v\n%s", err, n.Log())
-		case <-tick.C:
+	for way := range nginxWays { // one after the other comes to be
+		for {
+			c, err := net.Dial("unix", filepath.Join(n.dir, way))
+			if err == nil {
+				c.Close()
+				break
+			}
+			select {
+			case <-ctx.Done():
+				t.Fatalf("nginx does not listen: %v\n%s", err, n.Log())
+			case <-tick.C:
+			}
 		}
 	}
 }
