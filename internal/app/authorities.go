@@ -85,8 +85,8 @@ type authorities struct {
 
 	mu         sync.Mutex
 	ended      map[ca.IssuerID]Ended
-	unread     bool // closings can't be read: everything counts as ended
-	next       time.Time
+	unread     error                // closings or the root's CRL can't be read: everything counts as ended
+	next       time.Time            // end of the root's CRL; zero where it can't be read
 	final      map[ca.IssuerID]bool // nothing of it needs another list
 	nextLiving map[ca.IssuerID]time.Time
 	demanded   map[ca.IssuerID]bool
@@ -109,10 +109,7 @@ func (s *authorities) look(ctx context.Context) (map[ca.IssuerID]keys.Closing, e
 		}
 		s.ended[id] = e
 	}
-	s.unread = err != nil
-	if !next.IsZero() {
-		s.next = next
-	}
+	s.unread, s.next = err, next
 	known := s.list()
 	s.mu.Unlock()
 	text := ""
@@ -229,7 +226,7 @@ func (s *authorities) mayIssue(id ca.IssuerID) policy.Decision {
 	if _, ended := s.ended[id]; ended {
 		return policy.MayWork(policy.ModeIssuerEnded, policy.WorkIssue)
 	}
-	if s.unread {
+	if s.unread != nil {
 		return policy.Refuse(policy.ServiceRevokeOnly, "which issuing CAs have ended cannot be read")
 	}
 	return policy.Allowed
@@ -245,11 +242,32 @@ func (s *authorities) mayIssueTechnical(id ca.IssuerID, profile ca.ProfileName) 
 	return s.mayIssue(id).Err()
 }
 
-// remaining is how long the root's CRL is valid still, negative after its end.
+// remaining is how long the root's CRL is valid still, negative after its end, and 0
+// where it cannot be read: it is no worse for relying parties that it has ended.
 func (s *authorities) remaining() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.next.IsZero() {
+		return 0
+	}
 	return s.next.Sub(s.now())
+}
+
+// degraded tells what an operator must see to.
+func (s *authorities) degraded() (out []string) {
+	left := s.remaining()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unread != nil {
+		out = append(out, fmt.Sprintf("which issuing CAs have ended cannot be read, and nothing is issued: %v", s.unread))
+	}
+	switch {
+	case s.next.IsZero():
+		out = append(out, "the root's CRL that is public is none: who checks every level refuses everything")
+	case left < rootCRLDegraded:
+		out = append(out, fmt.Sprintf("the root's CRL ends in %d hours", int(left.Hours())))
+	}
+	return out
 }
 
 // run looks again and again until ctx ends.
@@ -286,7 +304,7 @@ func (a *App) watchAuthorities() {
 		a.authorities.final[each.ID] = slices.Contains(a.authorities.recorded, recordLine(audit.CALast, Ended{Issuer: each.ID}))
 	}
 	ended, _, next, err := endedCAs(a.Hierarchy)
-	a.authorities.ended, a.authorities.next, a.authorities.unread = ended, next, err != nil
+	a.authorities.ended, a.authorities.next, a.authorities.unread = ended, next, err
 }
 
 func (a *App) recordEnded(ctx context.Context, act string, e Ended) error {

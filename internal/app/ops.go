@@ -126,9 +126,7 @@ type readiness struct {
 // does not issue stops revoking too. It is 503 only where nothing can be answered.
 func (a *App) ready(w http.ResponseWriter, r *http.Request) {
 	out, status := readiness{State: "ready", Modes: a.Modes.Modes(), Failing: a.Downloads.FailingIssuers(), Ended: a.authorities.all()}, http.StatusOK
-	if left := a.authorities.remaining(); left < rootCRLDegraded {
-		out.Degraded = append(out.Degraded, fmt.Sprintf("the root's CRL ends in %d hours", int(left.Hours())))
-	}
+	out.Degraded = append(out.Degraded, a.authorities.degraded()...)
 	if worry := a.Publisher.Health().Worry(a.now()); worry != "" {
 		out.Degraded = append(out.Degraded, worry)
 	}
