@@ -4,6 +4,7 @@
 package transcript
 
 import (
+	"crypto/x509/pkix"
 	"fmt"
 	"strings"
 	"time"
@@ -29,10 +30,10 @@ func Text(r revocation.Verification, p revocation.Presented, now time.Time, o Op
 	}
 	cert := p.Certificate
 	if o.Subject {
-		line("subject", "%s", cert.Subject)
+		line("subject", "%s", name(cert.Subject))
 	}
 	line("serial", "%x", cert.SerialNumber)
-	line("issuer", "%s", cert.Issuer)
+	line("issuer", "%s", name(cert.Issuer))
 	line("valid", "%s to %s", stamp(cert.NotBefore), stamp(cert.NotAfter))
 	if len(r.PolicyOIDs) > 0 {
 		line("policies", "%s", strings.Join(r.PolicyOIDs, " "))
@@ -112,9 +113,42 @@ func oneLine(text string) string {
 // be past, a clock is wrong.
 func ago(d time.Duration) string {
 	if d < 0 {
-		return "in " + (-d).Round(time.Second).String()
+		return "in " + long(-d)
 	}
-	return d.Round(time.Second).String() + " ago"
+	return long(d) + " ago"
+}
+
+// long tells what is longer than two days in days: nobody reads 8,759 hours.
+func long(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d >= 2*day {
+		return fmt.Sprintf("%d days", d/day)
+	}
+	return d.Round(time.Second).String()
+}
+
+// attributes are the names' attributes as people write them (RFC 4519, X.520).
+var attributes = map[string]string{
+	"2.5.4.3": "CN", "2.5.4.4": "SN", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST",
+	"2.5.4.10": "O", "2.5.4.11": "OU", "2.5.4.12": "title", "2.5.4.42": "GN", "2.5.4.97": "organizationIdentifier",
+}
+
+// name tells a distinguished name in the order of the certificate, with every value
+// readable: the standard library writes a surname in hexadecimal. A value that could
+// be taken for more than one attribute is quoted.
+func name(n pkix.Name) string {
+	var out []string
+	for _, each := range n.Names {
+		label, value := each.Type.String(), fmt.Sprint(each.Value)
+		if short := attributes[label]; short != "" {
+			label = short
+		}
+		if strings.ContainsAny(value, `,+="\`) {
+			value = fmt.Sprintf("%q", value)
+		}
+		out = append(out, label+"="+value)
+	}
+	return strings.Join(out, ", ")
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
