@@ -36,6 +36,9 @@ const (
 	recoverEvery  = 5 * time.Second
 	headEvery     = 2 * time.Second
 	shutdownGrace = 10 * time.Second
+	// lastWords is how long an end may take to make public what was revoked last: until
+	// the next start nobody else does it, and a disk that is slow is no reason not to.
+	lastWords = 30 * time.Second
 )
 
 // Serve runs the installation until ctx ends. It calls ready once everything
@@ -143,18 +146,20 @@ func bearable(err error) bool {
 // stopped numbers the last events, publishes what they revoked, and keeps the
 // head of the chain.
 func (a *App) stopped(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, shutdownGrace)
+	within, cancel := context.WithTimeout(ctx, lastWords)
 	defer cancel()
-	err := a.Sequencer.CatchUp(ctx)
+	err := a.Sequencer.CatchUp(within)
 	// A moment later, so that a list that was published just now is not too
 	// young to be replaced: what was revoked last is public before we go.
-	_, published := a.Publisher.PublishAtOnce(ctx, a.now().Add(publish.DefaultCRLMinimum))
-	err = errors.Join(err, published, a.keepHead(ctx))
+	_, published := a.Publisher.PublishAtOnce(within, a.now().Add(publish.DefaultCRLMinimum))
+	err = errors.Join(err, published, a.keepHead(within))
 	if a.presence != nil { // nobody waits for what is not answered any more
-		err = errors.Join(err, a.DB.DeleteTail(ctx, a.owner))
+		err = errors.Join(err, a.DB.DeleteTail(within, a.owner))
 	}
-	a.Keep.Drain(ctx)
-	a.drainMirrors(ctx)
+	elsewhere, give := context.WithTimeout(ctx, shutdownGrace) // who is away is not waited for
+	defer give()
+	a.Keep.Drain(elsewhere)
+	a.drainMirrors(elsewhere)
 	return err
 }
 
