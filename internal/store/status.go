@@ -3,8 +3,11 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"sync"
 	"time"
 
 	"sigill/ca"
@@ -16,7 +19,7 @@ import (
 // any transaction, on connections of its own that can't write, so that neither lists
 // nor the writer keep an answer waiting. It is safe for concurrent use.
 type StatusReader struct {
-	sessions chan *session // SQLite; nil: one that is not connected yet
+	sessions *statusSessions // SQLite
 	pool     *sql.DB
 	own      bool // pool is closed with the reader
 }
@@ -29,11 +32,7 @@ const statusWithin = 2 * time.Second
 func (db *DB) StatusReader(connections int) (*StatusReader, error) {
 	switch e := db.engine.(type) {
 	case *lite:
-		r := &StatusReader{sessions: make(chan *session, connections), pool: e.pool}
-		for range connections {
-			r.sessions <- nil
-		}
-		return r, nil
+		return &StatusReader{sessions: newStatusSessions(connections), pool: e.pool}, nil
 	case *postgres:
 		pool, err := openPool(e.url, connections, map[string]string{"statement_timeout": viewTimeout, "default_transaction_read_only": "on"})
 		if err != nil {
@@ -54,15 +53,9 @@ func (r *StatusReader) Status(ctx context.Context, issuer ca.IssuerID, s ca.Seri
 		defer cancel()
 		return (&tx{ctx: within, run: poolRunner{r.pool, within}}).Status(issuer, s)
 	}
-	var session *session
-	var ok bool
-	select {
-	case session, ok = <-r.sessions:
-	case <-ctx.Done():
-		return false, nil, ctx.Err()
-	}
-	if !ok {
-		return false, nil, ErrClosed
+	session, err := r.sessions.take(ctx)
+	if err != nil {
+		return false, nil, err
 	}
 	sound := false
 	defer func() {
@@ -70,14 +63,19 @@ func (r *StatusReader) Status(ctx context.Context, issuer ca.IssuerID, s ca.Seri
 			session.discard()
 			session = nil
 		}
-		r.sessions <- session
+		r.sessions.give(session)
 	}()
 	if session == nil {
-		if session, err = newSession(ctx, r.pool); err != nil {
+		if session, err = newStatusSession(ctx, r.pool); err != nil {
 			return false, nil, err
 		}
 	}
-	t := &tx{ctx: ctx, run: session}
+	good, err := session.good(issuer, s)
+	if err != nil || good {
+		sound = err == nil
+		return good, nil, err
+	}
+	t := &tx{ctx: ctx, run: session.session}
 	released, entry, err = t.Status(issuer, s)
 	sound = t.err == nil
 	return released, entry, err
@@ -88,14 +86,154 @@ func (r *StatusReader) Close() error {
 	if r.own {
 		return r.pool.Close()
 	}
+	return r.sessions.close()
+}
+
+// statusSessions are the connections of a reader. The one that was given back last is
+// taken first: what SQLite keeps of the database's pages is then in few places, and in
+// the processor's own memory, instead of a little in each.
+type statusSessions struct {
+	places chan struct{} // one for each session that is free; closed with the reader
+	most   int
+
+	mu   sync.Mutex
+	free []*statusSession // nil: one that is not connected yet
+}
+
+func newStatusSessions(most int) *statusSessions {
+	p := &statusSessions{places: make(chan struct{}, most), most: most, free: make([]*statusSession, most)}
+	for range most {
+		p.places <- struct{}{}
+	}
+	return p
+}
+
+// take waits for a session until ctx ends. It may be nil: then the caller connects.
+func (p *statusSessions) take(ctx context.Context) (*statusSession, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var ok bool
+	select {
+	case _, ok = <-p.places:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if !ok {
+		return nil, ErrClosed
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := len(p.free) - 1
+	s := p.free[last]
+	p.free = p.free[:last]
+	return s, nil
+}
+
+// give gives a session back, nil for one that broke.
+func (p *statusSessions) give(s *statusSession) {
+	p.mu.Lock()
+	p.free = append(p.free, s)
+	p.mu.Unlock()
+	p.places <- struct{}{}
+}
+
+// close waits for all sessions and closes them.
+func (p *statusSessions) close() error {
+	for range p.most {
+		if _, ok := <-p.places; !ok {
+			return ErrClosed
+		}
+	}
+	close(p.places)
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var err error
-	for range cap(r.sessions) {
-		if s := <-r.sessions; s != nil {
+	for _, s := range p.free {
+		if s != nil {
 			err = errors.Join(err, s.discard())
 		}
 	}
-	close(r.sessions)
 	return err
+}
+
+// statusSession is a session with the question that nearly every reading is: whether a
+// certificate was released and is not revoked. It is asked of the driver itself:
+// database/sql and the columns of an entry cost as much again as the reading.
+type statusSession struct {
+	*session
+	stmt driver.StmtQueryContext
+	args [2]driver.NamedValue
+	row  [1]driver.Value
+}
+
+func newStatusSession(ctx context.Context, pool *sql.DB) (*statusSession, error) {
+	s, err := newSession(ctx, pool)
+	if err != nil {
+		return nil, err
+	}
+	return &statusSession{session: s, args: [2]driver.NamedValue{{Ordinal: 1}, {Ordinal: 2}}}, nil
+}
+
+// goodStatus has a row for what is released and not revoked, and none for anything
+// else, which is asked again in full. It names no issuer of a revocation: SQLite would
+// go through all that the issuer has revoked, by the index that begins with it.
+const goodStatus = `SELECT 1 FROM certificates WHERE serial = $1 AND issuer = $2
+	AND NOT EXISTS (SELECT 1 FROM revocations WHERE serial = $1)`
+
+// good reports whether a certificate is released and not revoked. After an error the
+// session is to be discarded.
+func (s *statusSession) good(issuer ca.IssuerID, serial ca.Serial) (found bool, err error) {
+	err = s.conn.Raw(func(c any) error {
+		if err := s.prepareGood(c); err != nil {
+			return err
+		}
+		s.args[0].Value, s.args[1].Value = serial[:], string(issuer)
+		// Its end would interrupt the statement by a goroutine of its own.
+		rows, err := s.stmt.QueryContext(context.Background(), s.args[:])
+		if err != nil {
+			return err
+		}
+		switch err := rows.Next(s.row[:]); {
+		case err == nil:
+			found = true
+		case !errors.Is(err, io.EOF):
+			return errors.Join(err, rows.Close())
+		}
+		return rows.Close()
+	})
+	if err != nil {
+		return false, fmt.Errorf("reading status: %w", err)
+	}
+	return found, nil
+}
+
+// prepareGood prepares the statement on a connection that has none yet. It is used
+// only while Raw holds the connection.
+func (s *statusSession) prepareGood(c any) error {
+	if s.stmt != nil {
+		return nil
+	}
+	from, ok := c.(driver.ConnPrepareContext)
+	if !ok {
+		return fmt.Errorf("%T prepares no statements", c)
+	}
+	stmt, err := from.PrepareContext(context.Background(), goodStatus)
+	if err != nil {
+		return fmt.Errorf("preparing statement: %w", err)
+	}
+	if s.stmt, ok = stmt.(driver.StmtQueryContext); !ok {
+		return errors.Join(fmt.Errorf("%T asks nothing", stmt), stmt.Close())
+	}
+	return nil
+}
+
+// discard closes the statement and then the connection; see [session.discard].
+func (s *statusSession) discard() error {
+	if stmt, ok := s.stmt.(driver.Stmt); ok {
+		s.conn.Raw(func(any) error { return stmt.Close() })
+	}
+	return s.session.discard()
 }
 
 // poolRunner runs statements each in a transaction of its own, given up when ctx
