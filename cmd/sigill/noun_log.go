@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"sigill/internal/app"
+	"sigill/internal/audit"
 	"sigill/internal/config"
 	"sigill/internal/keys"
 )
@@ -11,6 +13,7 @@ import (
 type logCmd struct {
 	Init   logInitCmd   `cmd:"" help:"Make the keys of the transparency logs, once, for an installation of before there were logs; init does it for new ones."`
 	Export logExportCmd `cmd:"" help:"Write a copy of both logs, from which a restored installation is brought up to date."`
+	Accept logAcceptCmd `cmd:"" help:"Believe a place that keeps heads and is new, or has less than it had."`
 	Show   logShowCmd   `cmd:"" help:"Names and public keys of the logs, as auditors and relying parties need them."`
 }
 
@@ -36,6 +39,46 @@ func (c *logInitCmd) Run(g *globals) error {
 		return err
 	}
 	return printLogs(g, logs)
+}
+
+type logAcceptCmd struct {
+	dirFlag
+	Place string `arg:"" placeholder:"PLACE" help:"Its name in log.keep, or that of a witness."`
+	yesFlag
+}
+
+// Help implements kong.HelpProvider.
+func (logAcceptCmd) Help() string {
+	return `A place that keeps the logs' heads shows, after a restore, that the database is old. One
+that has nothing, or less than it is known to have had, shows nothing: it may have been
+emptied by who restored. Such a place is not believed, and nothing is issued because of its
+answer alone.
+
+Where you have replaced a place that is gone, or named the first one of an installation that
+has run without, say so with this command. Without --yes it tells what the place has, and
+changes nothing. The installation may be served meanwhile. The log of acts tells of it.
+
+Be sure that the database is the newest there is: what it lacks would be forgotten, and the
+next auditor would see two histories.
+
+  sigill log accept --dir ./sigill-data elsewhere --yes`
+}
+
+func (c *logAcceptCmd) Run(g *globals) error {
+	r, err := app.AcceptPlace(g.ctx, c.Dir, app.AcceptOptions{Place: c.Place, Do: c.Yes, Now: time.Now, Log: g.log()})
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("%s has %d acts and %d certificates", clean(r.Place), r.Has[audit.ActTree], r.Has[audit.CertificateTree])
+	if r.Had != nil {
+		text += fmt.Sprintf("; it is known to have had %d and %d", r.Had[audit.ActTree], r.Had[audit.CertificateTree])
+	}
+	if r.Done {
+		text += ". It is believed from now on.\n"
+	} else {
+		text += ". Nothing was changed. With --yes it is believed from now on.\n"
+	}
+	return g.print(r, text)
 }
 
 type logShowCmd struct{ dirFlag }

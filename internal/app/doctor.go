@@ -92,7 +92,7 @@ func Doctor(ctx context.Context, dir string, now func() time.Time) ([]Finding, e
 		listFindings(lists, say)
 	}
 	targetFindings(ctx, cfg, h, say)
-	keepFindings(ctx, cfg, db, say)
+	keepFindings(ctx, cfg, db, now, say)
 	return out, crlFindings(ctx, cfg, h, db, now(), say)
 }
 

@@ -67,7 +67,7 @@ func (a *App) openKeep() error {
 		return err
 	}
 	a.witnesses = witnesses
-	a.Keep, err = keep.New(keep.Config{Places: places, Heads: a.signedHeads, Cosigned: a.cosigned, Changed: a.kept, Now: a.now, Log: a.log})
+	a.Keep, err = keep.New(keep.Config{Places: places, Heads: a.signedHeads, Memory: a.DB, Cosigned: a.cosigned, Changed: a.kept, Now: a.now, Log: a.log})
 	if err != nil {
 		return err
 	}
@@ -87,28 +87,18 @@ func mayStart(cfg *config.Config) error {
 // held reports whether nothing may be added to the logs.
 func (a *App) held() bool { return a.Keep != nil && a.Keep.Held() }
 
-// signedHeads returns the newest heads of both logs; where one was never signed it is
-// now, of what is there.
+// signedHeads returns the newest heads of both logs. Where one was never signed it is the
+// tree as it is: it is signed when it is known that it may be.
 func (a *App) signedHeads(ctx context.Context) ([]keep.Head, error) {
-	heads, err := headsOf(ctx, &a.Logs.Reader)
-	if !errors.Is(err, translog.ErrNotFound) {
-		return heads, err
-	}
-	if err := a.Logs.Heads(ctx); err != nil {
-		return nil, err
-	}
-	return headsOf(ctx, &a.Logs.Reader)
+	return headsOf(ctx, &a.Logs.Reader, a.Logs.Empty)
 }
 
-// headsOf returns the newest heads of both logs as places are brought them.
-func headsOf(ctx context.Context, r *translog.Reader) ([]keep.Head, error) {
+// headsOf returns the newest heads of both logs as places are brought them. empty signs
+// the head of a log without leaves.
+func headsOf(ctx context.Context, r *translog.Reader, empty func(tiles.Name) ([]byte, error)) ([]keep.Head, error) {
 	var out []keep.Head
 	for _, tree := range []tiles.Name{audit.ActTree, audit.CertificateTree} {
-		signed, err := r.Head(ctx, tree)
-		if err != nil {
-			return nil, fmt.Errorf("log of %s: %w", tree, err)
-		}
-		out = append(out, keep.Head{Tree: tree, Log: r.Log(tree), Checkpoint: signed.Checkpoint, Note: signed.Note,
+		h := keep.Head{Tree: tree, Log: r.Log(tree),
 			Size: func(ctx context.Context) (size int64, err error) {
 				err = r.Store.View(ctx, func(tx *translog.Tx) error {
 					size, err = tiles.Size(tx, tree)
@@ -126,7 +116,22 @@ func headsOf(ctx context.Context, r *translog.Reader) ([]keep.Head, error) {
 			Proof: func(ctx context.Context, old, size int64) ([]tlog.Hash, error) {
 				return r.Consistency(ctx, tree, old, size)
 			},
-		})
+			Empty: func() ([]byte, error) { return empty(tree) },
+		}
+		signed, err := r.Head(ctx, tree)
+		switch {
+		case err == nil:
+			h.Checkpoint, h.Note = signed.Checkpoint, signed.Note
+		case errors.Is(err, translog.ErrNotFound):
+			h.Checkpoint.Origin = h.Log.Origin()
+			if h.Checkpoint.Size, err = h.Size(ctx); err == nil {
+				h.Checkpoint.Root, err = h.Root(ctx, h.Checkpoint.Size)
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("log of %s: %w", tree, err)
+		}
+		out = append(out, h)
 	}
 	return out, nil
 }
@@ -269,6 +274,11 @@ func (a *App) keepDegraded() []string {
 	case keep.Trusted, keep.Alone:
 	}
 	all := a.Keep.Statuses()
+	for _, s := range all {
+		if errors.Is(s.Err, keep.ErrForgotten) || errors.Is(s.Err, keep.ErrNew) {
+			out = append(out, fmt.Sprintf("%s: %v. %s", s.Name, s.Err, acceptHint))
+		}
+	}
 	least := time.Duration(-1)
 	for _, s := range all {
 		if least < 0 || s.Lag < least {

@@ -13,10 +13,9 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/mod/sumdb/tlog"
-
 	"sigill/ca"
 	"sigill/internal/audit"
+	"sigill/internal/clock"
 	"sigill/internal/config"
 	"sigill/internal/keep"
 	"sigill/internal/keys"
@@ -223,24 +222,49 @@ func (q *quiet) kept(ctx context.Context, s *reconcile.Source, silent []string) 
 	if err != nil {
 		return nil, err
 	}
+	remembered, err := q.db.Remembered(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var out []reconcile.Kept
 	for _, p := range places {
-		for tree, head := range map[tiles.Name]reconcile.Head{audit.ActTree: s.Acts, audit.CertificateTree: s.Certificates} {
-			k, err := askPlace(ctx, p, keep.Head{Checkpoint: head.Checkpoint, Note: head.Note, Tree: tree, Log: q.logs().Of(tree)})
-			switch {
-			case err == nil && k != nil:
-				out = append(out, *k)
-			case err != nil && slices.Contains(silent, p.Name()):
-			case err != nil:
-				return nil, fmt.Errorf("%s does not tell what it has seen, and it may be more than the copy has; if it is gone for ever: --without %s: %w", p.Name(), p.Name(), err)
-			}
+		kept, err := askLogs(ctx, p, s, q.logs(), remembered[p.Name()])
+		switch {
+		case err == nil:
+			out = append(out, kept...)
+		case slices.Contains(silent, p.Name()):
+		default:
+			return nil, fmt.Errorf("%s does not tell what it has seen, and it may be more than the copy has; if it is gone for ever: --without %s: %w", p.Name(), p.Name(), err)
 		}
 	}
 	return out, nil
 }
 
-// errSeen ends the talk with a witness once it has told how much it has seen.
-var errSeen = errors.New("that was all that is asked")
+// askLogs returns what a place has seen of both logs. One that has seen less than is
+// remembered of it cannot tell how much the copy lacks.
+func askLogs(ctx context.Context, p keep.Place, s *reconcile.Source, logs reconcile.Logs, remembered map[tiles.Name]int64) ([]reconcile.Kept, error) {
+	var out []reconcile.Kept
+	seen := map[tiles.Name]int64{}
+	for tree, head := range map[tiles.Name]reconcile.Head{audit.ActTree: s.Acts, audit.CertificateTree: s.Certificates} {
+		log := logs.Of(tree)
+		k, err := askPlace(ctx, p, keep.Head{Checkpoint: head.Checkpoint, Note: head.Note, Tree: tree, Log: log, Empty: unsignable})
+		if err != nil {
+			return nil, err
+		}
+		if k != nil {
+			out, seen[tree] = append(out, *k), k.Size
+		}
+	}
+	if err := keep.Judge(seen, remembered); errors.Is(err, keep.ErrForgotten) {
+		return nil, err
+	}
+	return out, nil
+}
+
+// errUnsigned is why a witness cannot be asked about a log of which nothing is signed.
+var errUnsigned = errors.New("nothing of this log is signed yet, and here is no key to sign with")
+
+func unsignable() ([]byte, error) { return nil, errUnsigned }
 
 // askPlace returns what a place has seen of a log, nil if nothing.
 func askPlace(ctx context.Context, p keep.Place, h keep.Head) (*reconcile.Kept, error) {
@@ -255,17 +279,12 @@ func askPlace(ctx context.Context, p keep.Place, h keep.Head) (*reconcile.Kept, 
 	}
 	// A witness says how far it is when it is asked to cosign, which it does if the copy
 	// is as far as it is itself.
-	seen := h.Checkpoint.Size
 	h.Size = func(context.Context) (int64, error) { return h.Checkpoint.Size, nil }
-	h.Proof = func(_ context.Context, old, _ int64) ([]tlog.Hash, error) {
-		seen = old
-		return nil, errSeen
-	}
-	_, err := p.Bring(ctx, h)
+	seen, err := p.Seen(ctx, h)
 	if ahead, ok := errors.AsType[*keep.AheadError](err); ok {
 		seen, err = ahead.Kept, nil
 	}
-	if err != nil && !errors.Is(err, errSeen) {
+	if err != nil || seen == 0 {
 		return nil, err
 	}
 	return &reconcile.Kept{Place: p.Name(), Tree: h.Tree, Size: seen}, nil
@@ -303,7 +322,7 @@ func ExportLogs(ctx context.Context, dir, out string, log *slog.Logger) (s *reco
 }
 
 // keepFindings asks the places that keep the logs' heads what they have seen.
-func keepFindings(ctx context.Context, cfg *config.Config, db *store.DB, say sayer) {
+func keepFindings(ctx context.Context, cfg *config.Config, db *store.DB, now func() time.Time, say sayer) {
 	const area = "logs"
 	for _, text := range unproven(cfg) {
 		say(Yellow, area, "not proven: %s", text)
@@ -313,44 +332,70 @@ func keepFindings(ctx context.Context, cfg *config.Config, db *store.DB, say say
 		say(Red, area, "%v", err)
 		return
 	}
-	heads, err := headsOf(ctx, reader)
-	if errors.Is(err, translog.ErrNotFound) {
-		say(Yellow, area, "the logs have no head yet: they are signed when `sigill serve` starts")
-		return
-	} else if err != nil {
+	heads, err := headsOf(ctx, reader, func(tiles.Name) ([]byte, error) { return unsignable() })
+	if err != nil {
 		say(Red, area, "%v", err)
 		return
+	}
+	signed := 0
+	for _, h := range heads {
+		if h.Note != nil {
+			signed++
+			findAhead(h.Tree, "the newest head", h.Checkpoint.Time.Sub(now()), say)
+		}
+	}
+	if signed < len(heads) {
+		say(Yellow, area, "the logs have no head yet: they are signed when `sigill serve` starts")
 	}
 	places, _, err := openPlaces(cfg)
 	if err != nil {
 		say(Red, area, "%v", err)
 		return
 	}
+	remembered, err := db.Remembered(ctx)
+	if err != nil {
+		say(Red, area, "%v", err)
+		return
+	}
 	for _, p := range places {
-		for _, h := range heads {
-			findPlace(ctx, p, h, say)
-		}
+		findPlace(ctx, p, heads, remembered[p.Name()], now, say)
 	}
 }
 
-func findPlace(ctx context.Context, p keep.Place, h keep.Head, say sayer) {
+// findAhead tells of a head that a clock has dated that was ahead, or is behind now.
+func findAhead(tree tiles.Name, what string, ahead time.Duration, say sayer) {
+	if ahead > clock.Unbearable {
+		say(Red, "logs", "log of %s: %s is dated %v ahead of this machine's clock: who reads the logs refuses it until then", tree, what, ahead.Round(time.Second))
+	}
+}
+
+func findPlace(ctx context.Context, p keep.Place, heads []keep.Head, remembered map[tiles.Name]int64, now func() time.Time, say sayer) {
 	const area = "logs"
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	var err error
-	if reads, ok := p.(keep.Reader); ok {
-		_, err = reads.Compare(ctx, h)
-	} else {
-		_, err = p.Bring(ctx, h)
+	seen, err := keep.Seen(ctx, p, heads)
+	if err == nil {
+		err = keep.Judge(seen, remembered)
 	}
 	switch {
 	case errors.Is(err, keep.ErrForked):
 		say(Red, area, "%s: %v", p.Name(), err)
 	case errors.Is(err, keep.ErrAhead):
 		say(Red, area, "%s: %v: the database was restored from something old: `sigill reconcile` takes over what was lost", p.Name(), err)
+	case errors.Is(err, keep.ErrForgotten):
+		say(Red, area, "%s: %v. %s", p.Name(), err, acceptHint)
+	case errors.Is(err, keep.ErrNew):
+		say(Yellow, area, "%s has nothing yet. %s", p.Name(), acceptHint)
 	case err != nil:
-		say(Yellow, area, "%s, log of %s: %v", p.Name(), h.Tree, err)
+		say(Yellow, area, "%s: %v", p.Name(), err)
 	default:
-		say(Green, area, "%s has seen no more of the log of %s than is here, %d leaves", p.Name(), h.Tree, h.Checkpoint.Size)
+		for _, h := range heads {
+			say(Green, area, "%s has seen no more of the log of %s than is here, %d leaves", p.Name(), h.Tree, h.Checkpoint.Size)
+			if reads, ok := p.(keep.Reader); ok {
+				if c, err := reads.Kept(ctx, h); err == nil && c != nil {
+					findAhead(h.Tree, "the head at "+p.Name(), c.Time.Sub(now()), say)
+				}
+			}
+		}
 	}
 }

@@ -59,6 +59,7 @@ const (
 	// The logs, after the database was restored from something old.
 	LogRestored   = "log.restored"   // it was noticed
 	LogReconciled = "log.reconciled" // what was lost was taken over
+	LogAccepted   = "log.accepted"   // a place for heads that has nothing, or less than it had, is believed
 
 	// The service.
 	ClockChecked = "clock.checked"
@@ -90,7 +91,7 @@ func Acts() []string {
 		CertificateIssued, CertificateSuperseded, CertificateRevoked,
 		RevocationOrdered, RevocationApproved, RevocationFinished,
 		RetentionErased, PersonExported, PersonErased,
-		LogRestored, LogReconciled,
+		LogRestored, LogReconciled, LogAccepted,
 		ClockChecked, OutageBegun, OutageEnded, ConfigurationLoaded,
 		CARevoked, CAClosed, CALast,
 		LoginAccepted, LoginRefused, RequestRefused,

@@ -86,6 +86,9 @@ var shapes = map[string]shape{
 	// because nothing but their leaf was left.
 	LogReconciled: {must: []string{"acts-kept", "certificates-kept", "revoked"}, may: []string{"acts-from", "acts-to", "certificates-from", "certificates-to"}},
 
+	// How many leaves of each log the place has.
+	LogAccepted: {must: []string{"place", "acts", "certificates"}},
+
 	ClockChecked:        {must: []string{"result"}, may: []string{"source", "offset", "kernel"}},
 	OutageBegun:         {must: outage},
 	OutageEnded:         {must: with(outage, "ended")},

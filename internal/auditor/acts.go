@@ -82,7 +82,7 @@ func (r *run) act(tx *book.Tx, a *act) error {
 		return r.actConfiguration(tx, a)
 	case audit.RetentionErased:
 		return r.actErased(tx, a)
-	case "log.restored", "log.reconciled", audit.PersonErased:
+	case audit.LogRestored, audit.LogReconciled, audit.LogAccepted, audit.PersonErased:
 		return r.find(tx, a.found(finding.Told, finding.Note, "this was done: "+a.Act, "person", a.is("person")))
 	}
 	return nil

@@ -230,11 +230,24 @@ func (k *Keeper) why() error {
 	return errors.Join(errs...)
 }
 
-// Look asks every place once.
+// Look asks every place once, and those again that may begin with what is here because of
+// what the others said.
 func (k *Keeper) Look(ctx context.Context) {
+	k.look(ctx, func(*standing) bool { return true })
+	k.look(ctx, func(p *standing) bool {
+		k.mu.Lock()
+		well := p.verdict == Trusted && p.tries == 0
+		k.mu.Unlock()
+		return well && k.due(ctx, p)
+	})
+}
+
+func (k *Keeper) look(ctx context.Context, which func(*standing) bool) {
 	var wg sync.WaitGroup
 	for _, p := range k.places {
-		wg.Go(func() { k.ask(ctx, p) })
+		if which(p) {
+			wg.Go(func() { k.ask(ctx, p) })
+		}
 	}
 	wg.Wait()
 }

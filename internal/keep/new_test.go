@@ -82,7 +82,9 @@ func TestNewPlaceProvesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, m, a := newOwn(t), new(memory), &scripted{name: "a"}
-			o.add("1", "2", "3")
+			for range newborn + 1 {
+				o.add("x")
+			}
 			if c.remembered != "" {
 				m.put(c.remembered, tree, 2)
 			}

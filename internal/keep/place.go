@@ -146,7 +146,7 @@ func (p *witnessPlace) Name() string { return p.client.Witness().Name() }
 // somewhere else; where it is there already, it signs once more what it has signed.
 func (p *witnessPlace) Seen(ctx context.Context, h Head) (int64, error) {
 	note, size := h.Note, h.Checkpoint.Size
-	if note == nil || size == 0 {
+	if note == nil {
 		var err error
 		if note, err = h.Empty(); err != nil {
 			return 0, err

@@ -25,8 +25,12 @@ type standing struct {
 	behind  time.Time // since when it lacks a head; zero: it does not
 	failed  int64
 	tries   int  // that failed in a row
-	fresh   bool // it is new, and so is everything else: nothing was signed or remembered here
+	fresh   bool // it is new, and so is everything else: hardly anything was done here, and nothing is remembered
 }
+
+// newborn is how many leaves a log has at most that may never have been brought anywhere:
+// what making an installation leaves in it, and somewhat more.
+const newborn = 64
 
 func newStanding(p Place) *standing {
 	return &standing{Place: p, asking: make(chan struct{}, 1), verdict: Unasked,
@@ -120,7 +124,7 @@ func (k *Keeper) meet(ctx context.Context, p *standing, heads []Head) (fresh boo
 	}
 	fresh = len(remembered) == 0
 	for _, h := range heads {
-		fresh = fresh && h.Note == nil
+		fresh = fresh && h.Checkpoint.Size <= newborn
 	}
 	return fresh, err
 }
@@ -172,9 +176,9 @@ func (k *Keeper) vouched(p *standing) bool {
 	return false
 }
 
-// begin lets a fresh installation begin: nothing was ever signed or brought anywhere by
-// this database, and every place has answered that it has nothing. That the places may
-// begin with nothing is remembered before the first head is signed.
+// begin lets a fresh installation begin: hardly anything was done by this database, nothing
+// was ever brought anywhere, and every place has answered that it has nothing. That the
+// places may begin with nothing is remembered before anything else is done.
 func (k *Keeper) begin(ctx context.Context, p *standing) {
 	k.mu.Lock()
 	p.fresh = p.verdict == Unasked

@@ -306,9 +306,18 @@ func TestHeldLogsSignNothing(t *testing.T) {
 	logs, sequencers, _ := twoProcesses(t, db, [2]func() time.Time{now, now})
 	held := true
 	sequencers[0].Hold = func() bool { return held }
-	if err := logs[0].Heads(t.Context()); err != nil { // a new installation has to show something
+	if err := logs[0].Heads(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	// A first head could be another one than places have seen.
+	if head, err := logs[0].Head(t.Context(), audit.CertificateTree); !errors.Is(err, translog.ErrNotFound) {
+		t.Fatalf("a first head was signed: %+v, %v", head, err)
+	}
+	held = false
+	if err := logs[0].Heads(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	held = true
 	first, err := logs[0].Head(t.Context(), audit.CertificateTree)
 	if err != nil {
 		t.Fatal(err)

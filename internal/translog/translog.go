@@ -109,8 +109,9 @@ type Service struct {
 	held map[tiles.Name]checkpoint.Checkpoint
 
 	baton chan struct{} // held by who passes for all that wait
-	// How many passes were begun by who waits, and the last one that ended well.
-	begun, ended atomic.Int64
+	// How many passes were begun by who waits, the last one that ended, and the last one
+	// that ended well.
+	begun, over, ended atomic.Int64
 }
 
 const (
@@ -203,9 +204,9 @@ func (s *Service) lastHeld() map[tiles.Name]checkpoint.Checkpoint {
 // does not continue the one that was signed last, as it is stored and as this process
 // remembers it.
 //
-// While the sequencer is held it signs a tree that has no head yet, and nothing else: the
-// database may be old, and a new time over a tree that was larger once would say by the
-// log's own key that it has lost leaves.
+// While the sequencer is held it signs nothing: the database may be old, and a new time
+// over a tree that was larger once would say by the log's own key that it has lost leaves,
+// and a first head over another tree that there are two logs.
 func (s *Service) Heads(ctx context.Context) error {
 	for range maxOutrun {
 		if err := s.heads(ctx); !errors.Is(err, errOutrun) {
@@ -213,6 +214,20 @@ func (s *Service) Heads(ctx context.Context) error {
 		}
 	}
 	return errOutrun
+}
+
+// Empty returns a head of a log without leaves, dated before there was any log: whatever
+// has become of the log since, it is true. It is not stored.
+func (s *Service) Empty(tree tiles.Name) ([]byte, error) {
+	log, ok := s.logs()[tree]
+	if !ok {
+		return nil, ErrNotFound
+	}
+	root, err := tiles.Root(tiles.Memory{}, tree, 0)
+	if err != nil {
+		return nil, err
+	}
+	return log.Sign(log.Signer, 0, root, time.UnixMilli(0))
 }
 
 // errOutrun says that another process has stored a head meanwhile which ours must not
@@ -234,7 +249,7 @@ func (s *Service) heads(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if waiting && h.last != nil {
+			if waiting {
 				continue
 			}
 			due = append(due, h)

@@ -41,6 +41,7 @@ func elsewhere() map[string][2]string {
 		audit.PersonErased:        {"../privacy", "person.erased"},
 		audit.LogRestored:         {"../../internal/app", "audit.LogRestored"},
 		audit.LogReconciled:       {"../../internal/app", "audit.LogReconciled"},
+		audit.LogAccepted:         {"../../internal/app", "audit.LogAccepted"},
 	}
 }
 
