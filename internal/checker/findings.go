@@ -41,6 +41,7 @@ const (
 	CRLOld       Code = "crl.old"
 	CRLLate      Code = "crl.late" // past half of its life: it should have been issued anew
 	CRLFuture    Code = "crl.future"
+	CRLLarge     Code = "crl.large"     // some relying parties give up fetching it
 	CRLBackwards Code = "crl.backwards" // number or time
 	CRLReused    Code = "crl.reused"    // one number, two contents
 	CRLScope     Code = "crl.scope"     // issuing distribution point and address

@@ -27,6 +27,9 @@ const (
 	margin = 5 * time.Minute
 	// oldest is how old a list may be that is issued every day.
 	oldest = 25 * time.Hour
+	// large is from when on a list that certificates name is told, and tooLarge when it is
+	// a failure: Windows gives up after 15 seconds, and has it for each log-in on a slow line.
+	large, tooLarge = 1 << 20, 5 << 20
 )
 
 // entry is what a list says of a serial.
@@ -206,6 +209,7 @@ func (r *round) parse(a *authority, path string, body io.Reader, l *seen, see fu
 func (r *round) judge(a *authority, path string, head *crl.Head) {
 	subject := r.c.Base + path
 	r.fresh(subject, head)
+	r.size(subject, head)
 	r.scope(a, path, head)
 	if !head.Sorted && !a.root { // the root's is written by hand and short
 		r.say(Failure, CRLOrder, subject, "its entries are not sorted, or a serial is there twice")
@@ -250,6 +254,18 @@ func (r *round) fresh(subject string, head *crl.Head) {
 	case age > life/2+margin:
 		r.say(Warning, CRLLate, subject, "it is past half of its life, which ends at %s, and should have been issued anew", end)
 	}
+}
+
+// size judges how long a list takes to fetch. No certificate names a full one.
+func (r *round) size(subject string, head *crl.Head) {
+	grade := Warning
+	switch {
+	case head.Size < large || strings.HasSuffix(subject, "/full.crl"):
+		return
+	case head.Size >= tooLarge:
+		grade = Failure
+	}
+	r.say(grade, CRLLarge, subject, "it has %d octets with %d entries: new certificates need more partitions", head.Size, head.Entries)
 }
 
 // scope judges what a list says to be about.
