@@ -308,12 +308,6 @@ func (p *scripted) say(err error) {
 	p.err = err
 }
 
-func (p *scripted) has(seen int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.seen = seen
-}
-
 // memory is what a database knows of places.
 type memory struct {
 	mu   sync.Mutex
