@@ -24,27 +24,25 @@ func Leaf(p ca.PreCert, at time.Time) *ct.MerkleTreeLeaf {
 		PrecertEntry: &ct.PreCert{IssuerKeyHash: p.IssuerKeyHash, TBSCertificate: p.TBS}}}
 }
 
-// leafOf returns what is recorded of a leaf.
-func leafOf(p ca.PreCert, at time.Time) (ca.LogLeaf, error) {
-	hash, err := ct.LeafHashForLeaf(Leaf(p, at))
+// promised returns what an SCT of this time signs, and what is recorded of the leaf. The
+// two structures of RFC 6962 (3.2 and 3.4) have the same octets: version and type are 0 in
+// both, and all else is of one name. So they are written once.
+func promised(sct ct.SignedCertificateTimestamp, p ca.PreCert, at time.Time) ([]byte, ca.LogLeaf, error) {
+	input, err := ct.SerializeSCTSignatureInput(sct, ct.LogEntry{Leaf: *Leaf(p, at)})
 	if err != nil {
-		return ca.LogLeaf{}, fmt.Errorf("hashing leaf: %w", err)
+		return nil, ca.LogLeaf{}, fmt.Errorf("SCT: %w", err)
 	}
-	return ca.LogLeaf{Hash: hash, Time: at}, nil
+	return input, ca.LogLeaf{Hash: tlog.RecordHash(input), Time: at}, nil
 }
 
 // Promise implements [ca.Log].
 func (s *Service) Promise(_ context.Context, p ca.PreCert) (ca.Promise, error) {
 	log := s.config.Certificates
 	at := s.config.Now().UTC().Truncate(time.Millisecond)
-	leaf, err := leafOf(p, at)
+	sct := ct.SignedCertificateTimestamp{SCTVersion: ct.V1, LogID: ct.LogID{KeyID: log.ID()}, Timestamp: uint64(at.UnixMilli())}
+	input, leaf, err := promised(sct, p, at)
 	if err != nil {
 		return ca.Promise{}, err
-	}
-	sct := ct.SignedCertificateTimestamp{SCTVersion: ct.V1, LogID: ct.LogID{KeyID: log.ID()}, Timestamp: uint64(at.UnixMilli())}
-	input, err := ct.SerializeSCTSignatureInput(sct, ct.LogEntry{Leaf: *Leaf(p, at)})
-	if err != nil {
-		return ca.Promise{}, fmt.Errorf("SCT: %w", err)
 	}
 	signed, err := checkpoint.DigitallySign(log.Signer, input)
 	if err != nil {
@@ -83,14 +81,14 @@ func CheckSCT(log *checkpoint.Log, list []byte, p ca.PreCert) (ca.LogLeaf, error
 			continue // another log's, or of another form
 		}
 		at := time.UnixMilli(int64(sct.Timestamp)).UTC()
-		input, err := ct.SerializeSCTSignatureInput(sct, ct.LogEntry{Leaf: *Leaf(p, at)})
+		input, leaf, err := promised(sct, p, at)
 		if err != nil {
-			return ca.LogLeaf{}, fmt.Errorf("SCT: %w", err)
+			return ca.LogLeaf{}, err
 		}
 		if err := log.VerifySignature(input, sct.Signature); err != nil {
 			return ca.LogLeaf{}, fmt.Errorf("the log's SCT does not verify: %w", err)
 		}
-		return leafOf(p, at)
+		return leaf, nil
 	}
 	return ca.LogLeaf{}, errors.New("no SCT of the log")
 }
@@ -104,6 +102,8 @@ func (s *Service) Await(ctx context.Context, leaf ca.LogLeaf) error {
 	wait := s.config.Wait(ctx)
 	defer wait.Stop()
 	baton := s.baton
+	need := s.begun.Load() + 1 // the one under way may have begun before the leaf was committed
+	var looks looks
 	var failed error
 	for {
 		kept, bell := s.kept(leaf.Hash)
@@ -121,6 +121,9 @@ func (s *Service) Await(ctx context.Context, leaf ca.LogLeaf) error {
 			<-s.baton
 			baton = nil // not at once again: it came to nothing, or the next bell tells
 		case Looks:
+			if !looks.due(s, need) {
+				continue
+			}
 			if kept, err := s.lookFor(ctx, leaf.Hash); kept {
 				return nil
 			} else if err != nil {

@@ -37,25 +37,32 @@ func (s *Service) Receipt(ctx context.Context, event string) (*Receipt, error) {
 	defer wait.Stop()
 	need := s.begun.Load() + 1 // the one under way may have begun before the act was committed
 	baton := s.baton
+	var looks looks
+	read := true
 	for {
-		r, err := s.ReceiptNow(ctx, event)
-		if !errors.Is(err, ErrNotYet) {
-			return r, err
+		if read {
+			r, err := s.ReceiptNow(ctx, event)
+			if !errors.Is(err, ErrNotYet) {
+				return r, err
+			}
 		}
 		woken, over := wait.Next(baton, nil)
 		if over != nil {
 			return nil, fmt.Errorf("%w: %w", ErrNotYet, over)
 		}
 		baton = s.baton
+		read = woken != Looks || looks.due(s, need)
 		if woken == Passes {
 			moved, failed := s.passSince(ctx, need)
 			<-s.baton
 			if failed != nil {
 				return nil, fmt.Errorf("%w: %w", ErrNotYet, failed)
 			}
-			if r, err = s.ReceiptNow(ctx, event); !errors.Is(err, ErrNotYet) || moved == 0 && errors.Is(err, errUnnumbered) {
+			r, err := s.ReceiptNow(ctx, event)
+			if !errors.Is(err, ErrNotYet) || moved == 0 && errors.Is(err, errUnnumbered) {
 				return r, err
 			}
+			read = false // it was, just now
 			if need = s.begun.Load() + 1; !errors.Is(err, errUnnumbered) {
 				baton = nil // another process has numbered it and signs the head
 			}
@@ -75,6 +82,7 @@ func (s *Service) passSince(ctx context.Context, need int64) (moved int, err err
 // pass runs a pass, for all that was committed before it. The caller holds the baton.
 func (s *Service) pass(ctx context.Context) (moved int, err error) {
 	n := s.begun.Add(1)
+	defer s.over.Store(n)
 	if moved, err = s.config.Pass(context.WithoutCancel(ctx)); err == nil { // others wait for it too
 		s.ended.Store(n)
 	}

@@ -9,9 +9,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
+	"sigill/ca"
 	"sigill/internal/audit"
 	"sigill/internal/checkpoint"
+	"sigill/internal/store/storetest"
 	"sigill/internal/translog"
 	"sigill/internal/world/worldtest"
 )
@@ -112,5 +117,68 @@ func TestReceiptIsNotWaitedForInVain(t *testing.T) {
 	}
 	if _, err := logs.Act(t.Context(), "evt_nothing"); !errors.Is(err, translog.ErrNotFound) {
 		t.Errorf("no act: %v", err)
+	}
+}
+
+// scripted is a wait in which it is time to look so many times, and which then is over.
+// The first wait of all passes.
+type scripted struct{ looks int }
+
+func (w *scripted) Next(baton chan<- struct{}, _ <-chan struct{}) (translog.Woken, error) {
+	if w.looks < 0 {
+		w.looks = 0
+		baton <- struct{}{}
+		return translog.Passes, nil
+	}
+	if w.looks == 0 {
+		return 0, errors.New("over")
+	}
+	w.looks--
+	return translog.Looks, nil
+}
+
+func (*scripted) Stop() {}
+
+// Who waits does not read the store again and again while a pass is under way that will
+// tell, but now and then all the same: it may hang. When no pass is under way, every look
+// reads: another process may have numbered what is waited for.
+func TestLooksWhileAPassIsUnderWay(t *testing.T) {
+	const looks = 25
+	db := storetest.SQLite(t)
+	var reads atomic.Int64
+	begun, end := make(chan struct{}), make(chan struct{})
+	waits := make(chan int, 4)
+	s, err := translog.New(translog.Config{Now: time.Now, Acts: newKeyed(t, "acts"), Certificates: newKeyed(t, "certificates"),
+		Store: &watched{Store: db.Translog(), began: func(context.Context) { reads.Add(1) }},
+		Pass:  func(context.Context) (int, error) { close(begun); <-end; return 0, errors.New("the log is gone") },
+		Wait:  func(context.Context) translog.Waiter { return &scripted{<-waits} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await := func(n byte) error { return s.Await(t.Context(), ca.LogLeaf{Hash: tlog.RecordHash([]byte{n})}) }
+	waits <- -1
+	var hangs sync.WaitGroup
+	hangs.Go(func() {
+		if await(1) == nil {
+			t.Error("a leaf that is nowhere is in the log")
+		}
+	})
+	<-begun
+	waits <- looks
+	if await(2) == nil {
+		t.Error("a leaf that is nowhere is in the log")
+	}
+	if n := reads.Load(); n != looks/10 {
+		t.Errorf("%d reads at %d looks beside a pass", n, looks)
+	}
+	close(end)
+	hangs.Wait()
+	reads.Store(0)
+	waits <- looks
+	if await(3) == nil {
+		t.Error("a leaf that is nowhere is in the log")
+	}
+	if n := reads.Load(); n != looks {
+		t.Errorf("%d reads at %d looks while nobody passes", n, looks)
 	}
 }

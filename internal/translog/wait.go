@@ -26,6 +26,22 @@ const (
 	Looks
 )
 
+// looks are those of one wait into the store.
+type looks int
+
+// everyLook is how often who waits looks although a pass is under way: every tenth time.
+// That one may hang while another process has done its work.
+const everyLook = 10
+
+// due reports whether it is worth while to look into the store now, when need is the first
+// pass that was begun for who waits. While a pass is under way and none of those has ended
+// it tells nothing: where many wait, looks would cost more than all else of their waiting.
+func (l *looks) due(s *Service, need int64) bool {
+	*l++
+	over := s.over.Load()
+	return over >= need || s.begun.Load() == over || *l%everyLook == 0
+}
+
 // byClock rests by the machine's clock.
 type byClock struct {
 	ctx  context.Context
