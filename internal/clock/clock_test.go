@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,10 +225,9 @@ func TestRunChecksMoreOftenWhenItIsWrong(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAsked(t, dir, "one")
-		checks := 0
+		var checks atomic.Int64
 		a.config.Ask = func(context.Context, string, func() time.Time) (time.Duration, error) {
-			checks++
-			if checks < 3 {
+			if checks.Add(1) < 3 {
 				return 2 * time.Minute, nil
 			}
 			return 0, nil
@@ -238,13 +238,13 @@ func TestRunChecksMoreOftenWhenItIsWrong(t *testing.T) {
 		go a.Run(ctx)
 		time.Sleep(3*time.Minute + time.Second)
 		synctest.Wait()
-		if checks != 3 {
-			t.Errorf("%d checks in three minutes", checks)
+		if n := checks.Load(); n != 3 {
+			t.Errorf("%d checks in three minutes", n)
 		}
 		time.Sleep(3 * time.Hour)
 		synctest.Wait()
-		if checks != 6 {
-			t.Errorf("%d checks after three hours", checks)
+		if n := checks.Load(); n != 6 {
+			t.Errorf("%d checks after three hours", n)
 		}
 	})
 }
