@@ -332,6 +332,10 @@ func (a *audited) witnessed(t *testing.T) {
 	follow := func(state string) []string { return kinds(t, a.follow(t, state, by...)) }
 
 	first := watched(a.pristine)
+	// It has run without a witness until now.
+	if _, err := app.AcceptPlace(t.Context(), first, app.AcceptOptions{Place: w.Witness().Name(), Do: true, Now: time.Now, Log: slog.New(slog.DiscardHandler)}); err != nil {
+		t.Fatal(err)
+	}
 	a.serve(t, first)
 	a.changed(t, 3)
 	state := filepath.Join(t.TempDir(), "state")
