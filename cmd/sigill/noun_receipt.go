@@ -242,6 +242,13 @@ func (c *auditVerifyReceiptCmd) further(g *globals, r *receipt.Receipt, v *recei
 	if err != nil {
 		return err
 	}
+	note, err := public.Checkpoint(g.ctx, auditor.Acts)
+	if err != nil {
+		return fmt.Errorf("the log's newest checkpoint: %w", err)
+	}
+	if err := r.Outgrown(note, log); err != nil {
+		return err
+	}
 	head := headOf(now)
 	out.Later = &head
 	return nil

@@ -156,6 +156,28 @@ func (r *Receipt) Against(note []byte, log *checkpoint.Log) (checkpoint.Checkpoi
 	return c, same(first.Checkpoint, c)
 }
 
+// Outgrown verifies the newest checkpoint of the log: it returns [ErrShrunk] if that is of
+// fewer acts than the log had when it gave the receipt, and [checkpoint.ErrFork] if it is
+// of as many and another tree. A log never grows smaller; one that has was taken back to
+// something old, and what came after that is gone or was told differently.
+func (r *Receipt) Outgrown(newest []byte, log *checkpoint.Log) error {
+	first, err := r.Verify(log, nil)
+	if err != nil {
+		return err
+	}
+	c, err := log.Open(newest)
+	if err != nil {
+		return fmt.Errorf("newest checkpoint: %w", err)
+	}
+	if c.Size < first.Checkpoint.Size {
+		return fmt.Errorf("%w: %d acts now, %d under the receipt's checkpoint", ErrShrunk, c.Size, first.Checkpoint.Size)
+	}
+	return same(first.Checkpoint, c)
+}
+
+// ErrShrunk says that a log shows fewer acts than it has signed before.
+var ErrShrunk = errors.New("the log has fewer acts than it once signed: it was taken back to something old, as by a restore. Keep the receipt: it proves that")
+
 // ErrMoved says that an act has two places in the log. It is in the log once, because the
 // leaf has its id in it, and what is logged never moves.
 var ErrMoved = errors.New("the act has another place in the log by now: the log has more than one history")

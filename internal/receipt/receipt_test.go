@@ -242,6 +242,19 @@ func TestReceiptHoldsTheLogToIt(t *testing.T) {
 	if _, err := r.Against([]byte("nothing"), b.log); err == nil {
 		t.Error("it was held against nothing")
 	}
+	for name, c := range map[string]struct {
+		note []byte
+		want error
+	}{
+		"the same": {b.note(9), nil}, "larger": {b.note(12), nil}, "a fork": {other.note(9), checkpoint.ErrFork}, "smaller, with the act in it": {b.note(8), ErrShrunk},
+	} {
+		if err := r.Outgrown(c.note, b.log); !errors.Is(err, c.want) {
+			t.Errorf("newest %s: %v", name, err)
+		}
+	}
+	if err := r.Outgrown([]byte("nothing"), b.log); err == nil {
+		t.Error("nothing was the newest")
+	}
 }
 
 // Who of the witnesses has cosigned is told; those that are not believed are not.

@@ -19,6 +19,10 @@ type Health struct {
 	// Half is when the first of them has passed half of its life, at which a new
 	// one was due.
 	Half time.Time
+	// Stuck is since when a list that is due could not be published, whatever the reason;
+	// zero: none is. What is public in its place may be something that relying parties
+	// refuse.
+	Stuck time.Time
 	// Trouble is the last error of each list that could not be published.
 	Trouble []error
 }
@@ -44,6 +48,8 @@ func (h Health) Worry(now time.Time) string {
 		return fmt.Sprintf("a list has lacked a revocation for %v: %v", now.Sub(h.Behind).Truncate(time.Second), h.Trouble)
 	case !h.Half.IsZero() && now.Sub(h.Half) > 10*grace:
 		return fmt.Sprintf("a list was due at half of its life, %v ago, and ends at %v: %v", now.Sub(h.Half).Truncate(time.Second), h.Ends, h.Trouble)
+	case !h.Stuck.IsZero() && now.Sub(h.Stuck) > 2*grace:
+		return fmt.Sprintf("a list could not be published for %v: %v", now.Sub(h.Stuck).Truncate(time.Second), h.Trouble)
 	}
 	return ""
 }
@@ -59,6 +65,7 @@ func (p *Publisher) noteHealth(now time.Time) {
 		list := p.Scopes[i].list()
 		if t, ok := p.pause[list]; ok {
 			h.Trouble = append(h.Trouble, t.err)
+			h.Stuck = earliest(h.Stuck, t.since)
 		}
 		if st := p.known[list]; st != nil {
 			p.stood[list] = st.published // what could not be published is forgotten, and stands all the same

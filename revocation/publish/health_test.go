@@ -3,6 +3,8 @@ package publish_test
 import (
 	"context"
 	"errors"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +55,40 @@ func TestHealth(t *testing.T) {
 	}
 	if w := worry(late); !strings.Contains(w, "due at half of its life") {
 		t.Errorf("a list past half of its life: %q", w)
+	}
+}
+
+// What is public may be nothing that relying parties take, and nobody writes over it:
+// somebody has to be told, though no revocation waits.
+func TestStuckListIsAWorry(t *testing.T) {
+	b := newBench(t)
+	start := revtest.Start
+	b.publish(start, 2)
+	good, err := os.ReadFile(b.path(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(b.path(0), append(slices.Clone(good), "xx"...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	worry := func(after time.Duration) string {
+		_, err := b.p.Publish(t.Context(), start.Add(after))
+		t.Logf("%v: %v", after, err)
+		return b.p.Health().Worry(start.Add(after))
+	}
+	for _, c := range []struct {
+		after time.Duration
+		want  bool
+	}{{10 * time.Minute, false}, {11*time.Minute + 30*time.Second, false}, {13 * time.Minute, true}} {
+		if w := worry(c.after); strings.Contains(w, "could not be published for") != c.want {
+			t.Errorf("after %v: %q", c.after, w)
+		}
+	}
+	if err := os.WriteFile(b.path(0), good, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if w := worry(20 * time.Minute); w != "" {
+		t.Errorf("in its place again: %q", w)
 	}
 }
 

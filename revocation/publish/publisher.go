@@ -228,6 +228,8 @@ func (p *Publisher) publishDue(ctx context.Context, now time.Time) (n int, err e
 		due, err := p.due(s, now)
 		if due || err != nil {
 			jobs = append(jobs, &job{Scope: s, state: p.known[s.list()], path: p.path(s), err: err})
+		} else {
+			delete(p.pause, s.list())
 		}
 	}
 	for len(jobs) > 0 {

@@ -71,6 +71,7 @@ type trouble struct {
 	err       error
 	tries     int
 	at, until time.Time
+	since     time.Time // the first try that failed
 }
 
 const maxPause = time.Minute
@@ -78,7 +79,11 @@ const maxPause = time.Minute
 // next is the trouble after one more try that ended with err at now.
 func (t trouble) next(err error, now time.Time) trouble {
 	pause := min(time.Second<<min(t.tries, 10), maxPause)
-	return trouble{err: err, tries: t.tries + 1, at: now, until: now.Add(pause)}
+	since := t.since
+	if t.tries == 0 {
+		since = now
+	}
+	return trouble{err: err, tries: t.tries + 1, at: now, until: now.Add(pause), since: since}
 }
 
 func (p *Publisher) path(s *Scope) string {
