@@ -65,9 +65,9 @@ type Mass struct {
 	Approved     policy.StatementID // empty: not approved
 	ApprovedBy   policy.PersonID
 	ApprovedAt   time.Time
-	Done         int   // entries of the list, from its beginning, that were worked through
+	Done         int   // entries of the list that were worked through: the first so many, in the order of inTurn
 	Revoked      int   // certificates that it has revoked
-	Failed       []int // positions among those done that wait to be tried again
+	Failed       []int // positions in that order, among those done, that wait to be tried again
 	FinishedAt   time.Time
 	Version      int64 // compare-and-swap
 }

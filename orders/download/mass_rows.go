@@ -47,7 +47,7 @@ type rows struct {
 }
 
 // readRows reads what revoking the certificates with some serials needs, and returns
-// them in the order of these.
+// them by serial.
 func readRows(tx *Tx, serials []ca.Serial) (*rows, []*issue.Certificate, error) {
 	r := &rows{Tx: tx, entries: map[ca.Serial]*revocation.Entry{}, places: map[policy.CardNumber][]issue.Standing{},
 		stands: map[ca.Fingerprint]policy.CardNumber{}, cards: map[policy.CardNumber]*register.Card{}, open: map[policy.CardNumber]bool{}}

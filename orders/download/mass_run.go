@@ -85,7 +85,7 @@ func (s *Service) RevokeMass(ctx context.Context) (int, error) {
 type massRun struct {
 	s       *Service
 	id      MassID
-	entries []string
+	entries []string // in the order in which they are worked through
 	scope   *massScope
 }
 
@@ -103,6 +103,9 @@ func (s *Service) together() int {
 func (s *Service) workThrough(ctx context.Context, m *Mass) (int, error) {
 	entries, err := s.believeMass(ctx, m)
 	if err != nil {
+		return 0, err
+	}
+	if entries, err = inTurn(m.Kind, entries); err != nil {
 		return 0, err
 	}
 	run := &massRun{s: s, id: m.ID, entries: entries, scope: newMassScope(m.Organisation)}
