@@ -75,6 +75,20 @@ func (a *App) openKeep() error {
 	return nil
 }
 
+// foundLogs is told that the database went back beneath what this process has itself seen
+// of the logs, or has another history now: a fail-over to one that lagged, a restore under
+// a running service. From then on nothing is numbered, whatever the places say.
+func (a *App) foundLogs(err error) {
+	if a.Keep == nil {
+		return
+	}
+	if shrunk, ok := errors.AsType[*translog.ShrunkError](err); ok {
+		a.Keep.Found(keep.Restored, &keep.AheadError{Tree: shrunk.Tree, Own: shrunk.Has, Kept: shrunk.Had})
+		return
+	}
+	a.Keep.Found(keep.Forked, err)
+}
+
 // mayStart refuses to serve what nobody could ever find out to be old. To make and to
 // open such an installation harms nobody.
 func mayStart(cfg *config.Config) error {

@@ -66,7 +66,7 @@ func (a *App) openLogs(ctx context.Context, prompt func() (keys.Passphrase, erro
 		return fmt.Errorf("logs: %w", err)
 	}
 	a.Sequencer = &audit.Sequencer{Store: mode.Watch(a.Modes, a.DB.Audit()), Failed: func(err error) { a.log.Error("sequencer", "err", err) }}
-	c := translog.Config{Store: mode.Watch(a.Modes, a.DB.Translog()), Now: a.now}
+	c := translog.Config{Store: mode.Watch(a.Modes, a.DB.Translog()), Now: a.now, Found: a.foundLogs}
 	for _, each := range []struct {
 		key keys.LogKey
 		to  *translog.Keyed

@@ -56,6 +56,11 @@ type Sequencer struct {
 	Heads func(context.Context) error
 	// Hold, if set, says that nothing may be numbered now.
 	Hold func() bool
+	// Seen, if set, is asked before a transaction begins what was seen of the trees until
+	// then. What it returns is asked in the transaction, before anything is numbered: its
+	// error, that the trees do not continue what was seen, ends the pass. Then the other is
+	// told that error.
+	Seen func() (continues func(tiles.Records) error, told func(error))
 	// Failed, if set, is told the errors that Run goes on after.
 	Failed func(error)
 
@@ -118,8 +123,16 @@ func (s *Sequencer) pass(ctx context.Context) (int, error) {
 	var links []Link
 	var leaves []Numbered
 	moved := 0
+	continues, told := func(tiles.Records) error { return nil }, func(error) {}
+	if s.Seen != nil {
+		continues, told = s.Seen() // before the transaction, which then is no older
+	}
+	var gone error
 	err = s.Store.Update(ctx, func(tx *Tx) error {
 		links, leaves, moved = nil, nil, 0 // the closure may run more than once
+		if gone = continues(tx.Trees); gone != nil {
+			return gone
+		}
 		if err := whole(tx); err != nil {
 			return err
 		}
@@ -139,6 +152,9 @@ func (s *Sequencer) pass(ctx context.Context) (int, error) {
 		links, leaves, moved = made, numbered, max(len(made), grown)
 		return nil
 	})
+	if gone != nil {
+		told(gone) // after the transaction: what it does may need one
+	}
 	if err != nil {
 		return 0, fmt.Errorf("numbering events: %w", err)
 	}

@@ -33,6 +33,17 @@ var ErrNotFound = errors.New("the log does not have it")
 // ErrForked is returned where a tree is not the continuation of one that was signed.
 var ErrForked = errors.New("the tree is not the continuation of the one that was signed")
 
+// ShrunkError is an [ErrForked] that says that a tree has fewer leaves than it had.
+type ShrunkError struct {
+	Tree     tiles.Name
+	Has, Had int64
+}
+
+func (e *ShrunkError) Error() string {
+	return fmt.Sprintf("log %s: a head of %d leaves was signed, and the tree has %d: %v", e.Tree, e.Had, e.Has, ErrForked)
+}
+func (e *ShrunkError) Unwrap() error { return ErrForked }
+
 // Kind is a kind of stored head.
 type Kind string
 
@@ -85,6 +96,11 @@ type Config struct {
 	// [audit.Sequencer.Pass], of a sequencer whose Grown and Heads are this service's.
 	Pass func(context.Context) (int, error)
 	Now  func() time.Time
+	// Found, if set, is told when the trees do not continue what this process has itself
+	// seen of them: a [ShrunkError] where they went back beneath it, as by a fail-over to a
+	// database that lags, else ErrForked. It is told outside of any transaction, and again
+	// as long as it is so.
+	Found func(error)
 	// Patience is how long a leaf may take to get into its log; 0 means ten seconds.
 	Patience time.Duration
 	// Wait lets who waits rest until ctx ends; nil: by the machine's clock. For a
@@ -154,7 +170,7 @@ func Attach(q *audit.Sequencer, c Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	q.Grown, q.Heads = s.Grown, s.Heads
+	q.Grown, q.Heads, q.Seen = s.Grown, s.Heads, s.seen
 	s.waiting = func() bool { return q.Hold != nil && q.Hold() }
 	return s, nil
 }
@@ -199,6 +215,33 @@ func (s *Service) lastHeld() map[tiles.Name]checkpoint.Checkpoint {
 	return maps.Clone(s.held)
 }
 
+// seen returns what tells, in a transaction that begins after it was called, that the
+// trees are smaller than this process knows them: what is numbered then would be told
+// under numbers that were told already. That they continue what they were, and are not
+// merely as large, costs more, and is looked at before a head is signed.
+func (s *Service) seen() (continues func(tiles.Records) error, told func(error)) {
+	before := s.lastHeld()
+	return func(r tiles.Records) error {
+		for _, tree := range []tiles.Name{audit.ActTree, audit.CertificateTree} {
+			size, err := tiles.Size(r, tree)
+			if err != nil {
+				return err
+			}
+			if had := before[tree].Size; size < had {
+				return &ShrunkError{Tree: tree, Has: size, Had: had}
+			}
+		}
+		return nil
+	}, s.told
+}
+
+// told hands on that the trees are not what they were.
+func (s *Service) told(err error) {
+	if s.config.Found != nil && errors.Is(err, ErrForked) {
+		s.config.Found(err)
+	}
+}
+
 // Heads signs the head of each tree that has grown, or whose head is an hour old, and
 // stores it: [audit.Sequencer.Heads]. It signs nothing, and returns ErrForked, if the tree
 // does not continue the one that was signed last, as it is stored and as this process
@@ -210,6 +253,7 @@ func (s *Service) lastHeld() map[tiles.Name]checkpoint.Checkpoint {
 func (s *Service) Heads(ctx context.Context) error {
 	for range maxOutrun {
 		if err := s.heads(ctx); !errors.Is(err, errOutrun) {
+			s.told(err)
 			return err
 		}
 	}
@@ -392,7 +436,7 @@ func (h *head) follows(tx *Tx, c checkpoint.Checkpoint) error {
 // a checkpoint says.
 func Continues(r tiles.Records, tree tiles.Name, size int64, earlier checkpoint.Checkpoint) error {
 	if earlier.Size > size {
-		return fmt.Errorf("log %s: a head of %d leaves was signed, and the tree has %d: %w", tree, earlier.Size, size, ErrForked)
+		return &ShrunkError{Tree: tree, Has: size, Had: earlier.Size}
 	}
 	root, err := tiles.Root(r, tree, earlier.Size)
 	if err != nil {
