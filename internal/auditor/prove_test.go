@@ -165,6 +165,14 @@ func TestWitnesses(t *testing.T) {
 	with := func(c *auditor.Config) { c.Witnesses = []checkpoint.Witness{w.Witness()} }
 	s := auditortest.Founded(t)
 	begin(t, s, with).finds(finding.Unwatched) // never cosigned
+	young := begin(t, s, func(c *auditor.Config) {
+		with(c)
+		c.Now = func() time.Time { return s.Now }
+	})
+	young.finds() // signed just now, perhaps for this auditor's own log-in, and nothing is known of before
+	s.EID(s.Person(), "ordinary", s.Admins[0], s.Admins[1])
+	s.Sign()
+	young.finds(finding.Unwatched)
 	cosign(t, s, w)
 	a := begin(t, s, with)
 	if r := a.finds(); r.Logs[0].Witnessed != r.Logs[0].Size || r.Logs[0].Size == 0 {
