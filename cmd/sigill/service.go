@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"sigill/internal/app"
@@ -167,7 +169,9 @@ type doctorCmd struct {
 type doctorAllCmd struct{ dirFlag }
 
 func (c *doctorAllCmd) Run(g *globals) error {
-	findings, err := app.Doctor(g.ctx, c.Dir, time.Now)
+	at, end := g.waiting()
+	findings, err := app.DoctorTelling(g.ctx, c.Dir, time.Now, at)
+	end()
 	if err != nil {
 		return err
 	}
@@ -216,6 +220,34 @@ func (c *doctorKeysCmd) Run(g *globals) error {
 
 // progressEvery is how long a person waits without a word.
 const progressEvery = 2 * time.Second
+
+// waiting tells every two seconds at what something is whose steps may each take long.
+// Call end before anything else is printed.
+func (g *globals) waiting() (at func(step string, done, total int), end func()) {
+	var now atomic.Pointer[string]
+	began, stop := time.Now(), make(chan struct{})
+	var told sync.WaitGroup
+	told.Go(func() {
+		t := time.NewTicker(progressEvery)
+		defer t.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-t.C:
+				if step := now.Load(); step != nil {
+					fmt.Fprintf(g.stderr, "%s, %d s …\n", *step, int(time.Since(began).Seconds()))
+				}
+			}
+		}
+	})
+	return func(step string, done, total int) {
+		if total > 0 {
+			step = fmt.Sprintf("%s (%d of %d)", step, done+1, total)
+		}
+		now.Store(&step)
+	}, func() { close(stop); told.Wait() }
+}
 
 // progress tells how far something is, if it takes long.
 type progress struct {

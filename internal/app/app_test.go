@@ -166,9 +166,13 @@ func TestServe(t *testing.T) {
 					t.Errorf("readyz: %d", status)
 				}
 			})
-			findings, err := Doctor(t.Context(), dir, time.Now)
+			steps := map[string]bool{}
+			findings, err := DoctorTelling(t.Context(), dir, time.Now, func(step string, _, _ int) { steps[step] = true })
 			if err != nil {
 				t.Fatal(err)
+			}
+			if len(steps) < 20 || !steps["trees of the logs"] {
+				t.Errorf("doctor told of the steps %v", steps)
 			}
 			for _, f := range findings {
 				if f.Grade == Red {

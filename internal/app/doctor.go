@@ -38,6 +38,11 @@ type Finding struct {
 // the chain of events, certificates and CRLs. It changes nothing and opens no
 // key.
 func Doctor(ctx context.Context, dir string, now func() time.Time) ([]Finding, error) {
+	return DoctorTelling(ctx, dir, now, func(string, int, int) {})
+}
+
+// DoctorTelling is Doctor that tells at what it is, after how many of its steps.
+func DoctorTelling(ctx context.Context, dir string, now func() time.Time, at func(step string, done, total int)) ([]Finding, error) {
 	cfg, err := config.Load(dir)
 	if err != nil {
 		return nil, err
@@ -55,17 +60,45 @@ func Doctor(ctx context.Context, dir string, now func() time.Time) ([]Finding, e
 	say := func(g Grade, area, format string, args ...any) {
 		out = append(out, Finding{g, area, fmt.Sprintf(format, args...)})
 	}
+	if err := databaseFindings(ctx, cfg, db, at, say); err != nil {
+		return nil, err
+	}
+	at("chain of events", 0, 0)
+	if err := chainFindings(ctx, cfg, db, say); err != nil {
+		return nil, err
+	}
+	at("trees of the logs", 0, 0)
+	if err := logFindings(ctx, cfg, h, db, say); err != nil {
+		return nil, err
+	}
+	at("clock, certificates, targets", 0, 0)
+	clockFindings(ctx, cfg, now, say)
+	hierarchyFindings(h, now(), say)
+	authorityFindings(h, now(), say)
+	if lists, err := weakLists(cfg); err != nil {
+		say(Red, "lists", "%v", err)
+	} else {
+		listFindings(lists, say)
+	}
+	targetFindings(ctx, cfg, h, say)
+	keepFindings(ctx, cfg, db, now, say)
+	at("lists", 0, 0)
+	return out, crlFindings(ctx, cfg, h, db, now(), say)
+}
+
+// databaseFindings judges the rows together, and what the database does with a commit.
+func databaseFindings(ctx context.Context, cfg *config.Config, db *store.DB, at func(step string, done, total int), say sayer) error {
 	violations := 0
-	err = db.Check(ctx, func(v store.Violation) {
+	err := db.CheckEach(ctx, func(rule string, done, total int) { at("rules of the database: "+rule, done, total) }, func(v store.Violation) {
 		violations++
 		say(Red, "database", "%s", v)
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	risks, err := db.Risks(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, risk := range risks {
 		grade := Red
@@ -77,23 +110,7 @@ func Doctor(ctx context.Context, dir string, now func() time.Time) ([]Finding, e
 	if violations == 0 {
 		say(Green, "database", "all rows agree with each other")
 	}
-	if err := chainFindings(ctx, cfg, db, say); err != nil {
-		return nil, err
-	}
-	if err := logFindings(ctx, cfg, h, db, say); err != nil {
-		return nil, err
-	}
-	clockFindings(ctx, cfg, now, say)
-	hierarchyFindings(h, now(), say)
-	authorityFindings(h, now(), say)
-	if lists, err := weakLists(cfg); err != nil {
-		say(Red, "lists", "%v", err)
-	} else {
-		listFindings(lists, say)
-	}
-	targetFindings(ctx, cfg, h, say)
-	keepFindings(ctx, cfg, db, now, say)
-	return out, crlFindings(ctx, cfg, h, db, now(), say)
+	return nil
 }
 
 type sayer func(g Grade, area, format string, args ...any)

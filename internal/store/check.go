@@ -151,13 +151,20 @@ func CheckCodes() []string {
 // returns an error if it could not look. It reads everything: at millions of
 // certificates it takes minutes, and on PostgreSQL holds back vacuum for as long.
 func (db *DB) Check(ctx context.Context, found func(Violation)) error {
+	return db.CheckEach(ctx, func(string, int, int) {}, found)
+}
+
+// CheckEach is Check that tells which rule it begins with, after how many of them all:
+// over millions of rows one may take minutes.
+func (db *DB) CheckEach(ctx context.Context, begins func(rule string, done, total int), found func(Violation)) error {
 	all := allRules()
 	if db.dialect.name == "sqlite" {
 		all = append(all, sqliteRules...)
 	}
 	now := db.now().UnixMicro()
 	return db.scan(ctx, func(t *tx) error {
-		for _, r := range all {
+		for i, r := range all {
+			begins(r.code, i, len(all))
 			var args []any
 			if r.now {
 				args = []any{now}
