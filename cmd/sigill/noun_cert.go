@@ -35,7 +35,7 @@ func (c *certShowCmd) Run(g *globals) error {
 }
 
 func certificateText(c *wire.Certificate) string {
-	return facts("serial", c.Serial, "profile", c.Profile, "slot", c.Slot, "state", c.State, "issuing CA", c.Issuer,
+	return facts("serial", c.Serial, "profile", c.Profile, "slot", c.Slot, "state", c.State, "revoked", moment(c.RevokedAt), "reason", c.Reason, "issuing CA", c.Issuer,
 		"valid from", moment(c.NotBefore), "valid until", moment(c.NotAfter), "SHA-256", c.Fingerprint)
 }
 

@@ -259,7 +259,7 @@ func (d *desk) irreversible(karin, lars, holder card) {
 		t.Errorf("after no: %+v", cert)
 	}
 	revoked := d.as(karin, "", "cert", "revoke", serial, "--reason", "privilegeWithdrawn", "--yes", "--wait", "--json")
-	if cert := decoded[wire.Certificate](t, revoked); cert.State != "revoked" || !strings.Contains(revoked.err, "Whoever asks sees it.") {
+	if cert := decoded[wire.Certificate](t, revoked); cert.State != "revoked" || cert.Reason != "privilegeWithdrawn" || cert.RevokedAt.IsZero() || !strings.Contains(revoked.err, "Whoever asks sees it.") {
 		t.Errorf("revoked: %+v, told %q", cert, revoked.err)
 	}
 	if got := program(t, "", append(verify, "--json")...); got.code != exitFailed || !strings.Contains(got.out, `"status":"revoked","reason":"privilegeWithdrawn"`) {

@@ -78,8 +78,12 @@ func identifier(v download.CertificateView) string {
 }
 
 func certificateView(v download.CertificateView) wire.Certificate {
-	return wire.Certificate{Serial: v.Serial.String(), Fingerprint: v.Fingerprint.String(), Issuer: string(v.Issuer),
+	c := wire.Certificate{Serial: v.Serial.String(), Fingerprint: v.Fingerprint.String(), Issuer: string(v.Issuer),
 		Profile: string(v.Profile), Slot: string(v.Slot), State: string(v.State), NotBefore: v.NotBefore, NotAfter: v.NotAfter, DER: v.DER}
+	if !v.RevokedAt.IsZero() {
+		c.Reason, c.RevokedAt = v.Reason.String(), v.RevokedAt
+	}
+	return c
 }
 
 func (h *handler) download(st *download.State) *wire.Download {

@@ -43,8 +43,11 @@ type Certificate struct {
 	State       string    `json:"state"` // pending, current, superseded, revoked, expired
 	NotBefore   time.Time `json:"notBefore"`
 	NotAfter    time.Time `json:"notAfter"`
-	DER         []byte    `json:"der,omitempty"`
-	Receipted             // of its revocation, in the answer to that
+	// Reason and RevokedAt are as OCSP tells them, of one that is revoked or superseded.
+	Reason    string    `json:"reason,omitempty"`
+	RevokedAt time.Time `json:"revokedAt,omitzero"`
+	DER       []byte    `json:"der,omitempty"`
+	Receipted           // of its revocation, in the answer to that
 }
 
 // EID is an eID on a card.
