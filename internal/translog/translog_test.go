@@ -173,6 +173,7 @@ func TestLogKeyFails(t *testing.T) {
 func TestForkedTree(t *testing.T) {
 	for name, tamper := range map[string]string{
 		"changed leaf":  `UPDATE log_tiles SET hashes = (SELECT leaf FROM events LIMIT 1) WHERE log = 'certificates' AND level = 0`,
+		"another leaf":  `UPDATE log_tiles SET hashes = CAST((SELECT leaf FROM events LIMIT 1) || substr(hashes, 33) AS BLOB) WHERE log = 'certificates' AND level = 0`,
 		"no tree":       `DELETE FROM log_tiles WHERE log = 'certificates'`,
 		"foreign root":  `UPDATE log_heads SET note = (SELECT note FROM log_heads WHERE log = 'acts'), size = 0 WHERE log = 'certificates'`,
 		"changed act":   `UPDATE log_tiles SET hashes = (SELECT hashes FROM log_tiles WHERE log = 'certificates' AND level = 0) WHERE log = 'acts' AND level = 0`,
