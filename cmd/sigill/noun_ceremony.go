@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"sigill/internal/adminclient"
 	"sigill/internal/wire"
 	"sigill/orders/register"
+	"sigill/policy"
 )
 
 type ceremonyCmd struct {
@@ -21,6 +23,7 @@ type ceremonyFoundCmd struct {
 	yesFlag
 	Officer1 string `name:"officer1" required:"" placeholder:"CARD" help:"Card of the first officer."`
 	Officer2 string `name:"officer2" required:"" placeholder:"CARD" help:"Card of the second officer."`
+	Keep     string `placeholder:"FILE" help:"Write the founding, as it will be signed, into this file first. If it must be done again, give that file as FILE."`
 	File     string `arg:"" help:"The founding, JSON; - reads it from the standard input."`
 }
 
@@ -36,6 +39,11 @@ func (ceremonyFoundCmd) Help() string {
   sigill ceremony found founding.json \
     --officer1 soft:sigill-data/officers/officer-1.json \
     --officer2 soft:sigill-data/officers/officer-2.json
+
+A salt is added to what they sign ("salt", 32 hexadecimal digits, unless the file has one), so
+that nobody who reads the log of acts can find out by guessing whom the founding names. --keep
+writes the document as it will be signed: who has that file can prove later what was founded. It
+is for both officers to keep, or to let be; the service does not have it.
 
 Both officers read it and give their PINs. Afterwards the officers take in and
 hand out the administrators' two cards (card import, card handout --second) and
@@ -67,6 +75,11 @@ func (c *ceremonyFoundCmd) found(s *session) error {
 	}
 	if err := s.confirm(c.yesFlag, text+table(rows...)); err != nil {
 		return err
+	}
+	// Before anybody signs: were it done again after a lost answer, another salt would be
+	// drawn, and what is kept would not be what was signed.
+	if err := keepFounding(c.Keep, document); err != nil {
+		return fmt.Errorf("keeping the founding, before anything was signed: %w", err)
 	}
 	var first *adminclient.Client
 	var statements []wire.Statement
@@ -107,10 +120,26 @@ func canonicalFounding(b []byte) ([]byte, register.Founding, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, f, errors.New("founding: something follows the document")
 	}
+	if f.Salt == "" {
+		f.Salt = policy.NewSalt()
+	}
 	document, err := json.Marshal(f)
 	if err != nil {
 		return nil, f, err
 	}
 	_, _, err = register.ParseFounding(document)
 	return document, f, err
+}
+
+// keepFounding writes what is to be signed, for its owner alone: it has names and numbers.
+func keepFounding(path string, document []byte) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(document)
+	return errors.Join(err, f.Sync(), f.Close())
 }

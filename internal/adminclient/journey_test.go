@@ -15,7 +15,7 @@ import (
 	"sigill/internal/wire"
 )
 
-const founding = `{"organisation":{"number":"2321000016","name":"Region Österbyggd"},"administrators":[` +
+const founding = `{"salt":"00112233445566778899aabbccddeeff","organisation":{"number":"2321000016","name":"Region Österbyggd"},"administrators":[` +
 	`{"personnummer":"197511192390","givenName":"Karin","surname":"Bergström","hsaId":"SE2321000016-K7B1"},` +
 	`{"personnummer":"196903272398","givenName":"Lars-Åke","surname":"Ängqvist","hsaId":"SE2321000016-L3A9"}]}`
 

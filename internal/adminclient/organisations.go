@@ -58,7 +58,7 @@ func (c *Client) Organisation(ctx context.Context, id string) (*wire.Organisatio
 // SwitchDocument returns the document that turns an organisation's switch for
 // signing certificates and the statement that two of its administrators sign.
 func SwitchDocument(org string, allowed bool, reason string) (document []byte, st statement.Statement, err error) {
-	return stating(register.Switch{Organisation: policy.OrganisationID(org), SigningAllowed: allowed, Reason: reason},
+	return stating(register.Switch{Salt: policy.NewSalt(), Organisation: policy.OrganisationID(org), SigningAllowed: allowed, Reason: reason},
 		statement.Statement{Act: statement.ActSigning, Subject: org},
 		func(b []byte) error { _, err := register.ParseSwitch(b); return err })
 }

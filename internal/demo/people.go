@@ -158,6 +158,7 @@ func (d *demo) bootstrap() error {
 	if err := json.Unmarshal(data.Founding, &founding); err != nil {
 		return err
 	}
+	founding.Salt = policy.NewSalt()
 	officers, err := d.officers()
 	if err != nil {
 		return err

@@ -92,7 +92,7 @@ func (w *World) Employ(ctx context.Context, h *Holder, org *register.Organisatio
 func (w *World) SetSigning(ctx context.Context, org policy.OrganisationID, allowed bool) error {
 	// Each time another document: statements of the same second over the same one
 	// are the same statement, which is good once.
-	document, err := json.Marshal(register.Switch{Organisation: org, SigningAllowed: allowed, Reason: fmt.Sprint(w.count.Add(1))})
+	document, err := json.Marshal(register.Switch{Salt: policy.NewSalt(), Organisation: org, SigningAllowed: allowed, Reason: fmt.Sprint(w.count.Add(1))})
 	if err != nil {
 		return err
 	}

@@ -127,7 +127,7 @@ func (w *World) Restart() error {
 // Founding returns the document that founds an organisation with two new persons
 // as its administrators.
 func (w *World) Founding() register.Founding {
-	f := register.Founding{Organisation: register.FoundingOrganisation{Number: "2321000016", Name: "Region Österbyggd"}}
+	f := register.Founding{Salt: policy.NewSalt(), Organisation: register.FoundingOrganisation{Number: "2321000016", Name: "Region Österbyggd"}}
 	for range w.Admins {
 		p := w.newPerson()
 		f.Administrators = append(f.Administrators, register.FoundingAdministrator{Number: p.Number.Digits(),

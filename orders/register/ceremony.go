@@ -14,8 +14,11 @@ import (
 )
 
 // Founding is the document that two officers sign to found the first
-// organisation. Its canonical form is encoding/json's.
+// organisation. Its canonical form is encoding/json's. The log of acts names it by its
+// hash; the salt, which is nowhere else, keeps who has the log from guessing names and
+// numbers until the hash says that he is right.
 type Founding struct {
+	Salt           policy.Salt             `json:"salt"`
 	Organisation   FoundingOrganisation    `json:"organisation"`
 	Administrators []FoundingAdministrator `json:"administrators"` // exactly two
 }
@@ -51,6 +54,9 @@ func ParseFounding(b []byte) (Founding, []PersonRow, error) {
 	}
 	if again, _ := json.Marshal(f); !bytes.Equal(again, b) {
 		return form("founding is not in canonical form")
+	}
+	if f.Salt == "" || !f.Salt.OK() {
+		return form("founding: its salt is not 32 hexadecimal digits, drawn for it alone")
 	}
 	if !organisationNumber.MatchString(f.Organisation.Number) {
 		return form("founding: organisation needs a number of ten digits")

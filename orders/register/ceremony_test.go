@@ -1,7 +1,9 @@
 package register_test
 
 import (
+	"encoding/hex"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -292,4 +294,61 @@ func TestOneOfficerAloneIsRefused(t *testing.T) {
 	s.Refused(err, policy.StatementSignature)
 	_, err = s.Begin(ctx, h, o.ID)
 	s.Refused(err, policy.OrderApprovals)
+}
+
+// Who has the log of acts and knows what foundings look like cannot find out by guessing
+// whom this one names: the guess lacks the salt, which stands in no column of the database.
+func TestFoundingIsSalted(t *testing.T) {
+	s := worldtest.Bare(t)
+	f := s.Founding()
+	document, err := json.Marshal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := s.StateAsOfficers(statement.Statement{Act: statement.ActFound, Subject: "ceremony", Content: register.HashOf(document)}, 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Register.Found(t.Context(), s.Officer(0), document, signed); err != nil {
+		t.Fatal(err)
+	}
+	says := func(hash [32]byte) int {
+		return s.Rows("events", "act = 'ceremony.founded' AND CAST(body AS TEXT) LIKE $1", "%"+hex.EncodeToString(hash[:])+"%")
+	}
+	if n := says(register.HashOf(document)); n != 1 {
+		t.Fatalf("%d acts of the founding name the document", n)
+	}
+	guess := f
+	for _, salt := range []policy.Salt{"", "00000000000000000000000000000000", policy.NewSalt()} {
+		guess.Salt = salt
+		b, err := json.Marshal(guess)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if says(register.HashOf(b)) != 0 {
+			t.Errorf("guessed with salt %q", salt)
+		}
+	}
+	if bare := strings.Replace(string(document), `"salt":"`+string(f.Salt)+`",`, "", 1); says(register.HashOf([]byte(bare))) != 0 {
+		t.Error("guessed in the form of before")
+	}
+	for _, x := range []struct{ table, column string }{{"events", "body"}, {"statements", "content"}, {"ceremony", "organisation"}, {"organisations", "name"}} {
+		if s.Rows(x.table, "CAST("+x.column+" AS TEXT) LIKE $1", "%"+string(f.Salt)+"%") != 0 {
+			t.Errorf("the salt stands in %s", x.table)
+		}
+	}
+}
+
+// A reason may name somebody: without a salt of its own it is not signed.
+func TestReasonIsSalted(t *testing.T) {
+	for document, right := range map[string]bool{
+		`{"organisation":"org_1","signingAllowed":true}`:                                                                true,
+		`{"organisation":"org_1","signingAllowed":true,"reason":"beslut 14"}`:                                           false,
+		`{"salt":"0011","organisation":"org_1","signingAllowed":true,"reason":"beslut 14"}`:                             false,
+		`{"salt":"00112233445566778899aabbccddeeff","organisation":"org_1","signingAllowed":true,"reason":"beslut 14"}`: true,
+	} {
+		if _, err := register.ParseSwitch([]byte(document)); (err == nil) != right {
+			t.Errorf("%s: %v", document, err)
+		}
+	}
 }

@@ -44,7 +44,7 @@ func FuzzParseHandOver(f *testing.F) {
 }
 
 func FuzzParseFounding(f *testing.F) {
-	f.Add([]byte(`{"organisation":{"number":"2321000016","name":"Region"},"administrators":[]}`))
+	f.Add([]byte(`{"salt":"00112233445566778899aabbccddeeff","organisation":{"number":"2321000016","name":"Region"},"administrators":[]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		founding, rows, err := register.ParseFounding(b)
 		if err == nil && (len(rows) != 2 || len(founding.Administrators) != 2) {
@@ -89,7 +89,7 @@ func FuzzParseBranch(f *testing.F) {
 }
 
 func FuzzParseSwitch(f *testing.F) {
-	f.Add([]byte(`{"organisation":"org_1","signingAllowed":true,"reason":"beslut 14"}`))
+	f.Add([]byte(`{"salt":"00112233445566778899aabbccddeeff","organisation":"org_1","signingAllowed":true,"reason":"beslut 14"}`))
 	f.Add([]byte(`{"organisation":"org_1","signingAllowed":false}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := register.ParseSwitch(b)

@@ -25,8 +25,10 @@ type Branch struct {
 }
 
 // Switch is the document that two administrators sign to let the holders of an
-// organisation fetch signing certificates, or to stop that.
+// organisation fetch signing certificates, or to stop that. A reason may name somebody,
+// and the log of acts has the document's hash: so there is a salt with it, as in orders.
 type Switch struct {
+	Salt           policy.Salt           `json:"salt,omitempty"` // empty without a reason, perhaps
 	Organisation   policy.OrganisationID `json:"organisation"`
 	SigningAllowed bool                  `json:"signingAllowed"`
 	Reason         string                `json:"reason,omitempty"` // free text, at most maxReason characters
@@ -95,6 +97,8 @@ func ParseSwitch(b []byte) (Switch, error) {
 		return f, err
 	case f.Organisation == "":
 		return f, policy.Refuse(policy.RequestForm, "switch: it needs an organisation").Err()
+	case !f.Salt.OK() || f.Reason != "" && f.Salt == "":
+		return f, policy.Refuse(policy.RequestForm, "switch: with a reason it needs a salt of 32 hexadecimal digits, drawn for it alone").Err()
 	case utf8.RuneCountInString(f.Reason) > maxReason:
 		return f, policy.Refuse(policy.RequestForm, "switch: the reason has more than %d characters", maxReason).Err()
 	case strings.ContainsFunc(f.Reason, func(r rune) bool { return !unicode.IsPrint(r) }):

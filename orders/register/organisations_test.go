@@ -79,7 +79,7 @@ func (o *organisation) acts() []stated {
 				return err
 			}},
 		{"signing", statement.Statement{Act: statement.ActSigning, Subject: string(o.Org)},
-			marshal(register.Switch{Organisation: o.Org, SigningAllowed: true, Reason: "beslut 14"}),
+			marshal(register.Switch{Salt: policy.NewSalt(), Organisation: o.Org, SigningAllowed: true, Reason: "beslut 14"}),
 			func(c register.Caller, document []byte, signed []register.Signed) error {
 				_, err := o.Register.SetSigning(ctx, c, o.Org, document, signed)
 				return err

@@ -49,7 +49,7 @@ func TestRowsThatCouldNeverBeIssued(t *testing.T) {
 
 // The first two administrators are judged as everybody after them.
 func TestFoundingThatCouldNeverBeIssued(t *testing.T) {
-	const right = `{"organisation":{"number":"2321000016","name":"Region"},"administrators":[` +
+	const right = `{"salt":"00112233445566778899aabbccddeeff","organisation":{"number":"2321000016","name":"Region"},"administrators":[` +
 		`{"personnummer":"191212121212","givenName":"Tolvan","surname":"Tolvansson","hsaId":"SE2321000016-1","email":"a@region.example","upn":"a@ad"},` +
 		`{"personnummer":"198112289874","givenName":"Åsa","surname":"Öström","hsaId":"SE2321000016-2"}]}`
 	if _, _, err := register.ParseFounding([]byte(right)); err != nil {

@@ -401,7 +401,7 @@ func TestParseHandOver(t *testing.T) {
 }
 
 func TestParseFounding(t *testing.T) {
-	right := `{"organisation":{"number":"2321000016","name":"Region"},"administrators":[` +
+	right := `{"salt":"00112233445566778899aabbccddeeff","organisation":{"number":"2321000016","name":"Region"},"administrators":[` +
 		`{"personnummer":"191212121212","givenName":"Tolvan","surname":"Tolvansson","hsaId":"SE2321000016-1"},` +
 		`{"personnummer":"198112289874","givenName":"Åsa","surname":"Öström","hsaId":"SE2321000016-2"}]}`
 	if _, rows, err := register.ParseFounding([]byte(right)); err != nil || len(rows) != 2 {
@@ -411,6 +411,9 @@ func TestParseFounding(t *testing.T) {
 		"nothing":        "",
 		"space":          right + "\n",
 		"unknown member": strings.Replace(right, "{", `{"more":1,`, 1),
+		"no salt":        strings.Replace(right, `"salt":"00112233445566778899aabbccddeeff",`, "", 1),
+		"empty salt":     strings.Replace(right, "00112233445566778899aabbccddeeff", "", 1),
+		"short salt":     strings.Replace(right, "00112233445566778899aabbccddeeff", "0011", 1),
 		"number":         strings.Replace(right, "2321000016", "232100001", 1),
 		"no name":        strings.Replace(right, `"Region"`, `""`, 1),
 		"same person":    strings.Replace(right, "198112289874", "191212121212", 1),

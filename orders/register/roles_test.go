@@ -437,7 +437,7 @@ func TestParseOrganisationDocuments(t *testing.T) {
 	role := func(b []byte) error { _, err := register.ParseRoleGrant(b); return err }
 	const (
 		rightBranch = `{"number":"5560001009","name":"Folktandvården","parent":"org_1"}`
-		rightSwitch = `{"organisation":"org_1","signingAllowed":true,"reason":"beslut 14"}`
+		rightSwitch = `{"salt":"00112233445566778899aabbccddeeff","organisation":"org_1","signingAllowed":true,"reason":"beslut 14"}`
 		rightRole   = `{"organisation":"org_1","person":"per_1","role":"administrator"}`
 	)
 	for _, d := range []struct {
@@ -475,7 +475,7 @@ func TestParseOrganisationDocuments(t *testing.T) {
 			}
 		}
 	}
-	for _, right := range []string{`{"organisation":"org_1","signingAllowed":false}`, `{"organisation":"org_1","signingAllowed":false,"reason":"` + strings.Repeat("å", 200) + `"}`} {
+	for _, right := range []string{`{"organisation":"org_1","signingAllowed":false}`, `{"salt":"00112233445566778899aabbccddeeff","organisation":"org_1","signingAllowed":false,"reason":"` + strings.Repeat("å", 200) + `"}`} {
 		if err := turn([]byte(right)); err != nil {
 			t.Errorf("%s: %v", right, err)
 		}

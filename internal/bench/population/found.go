@@ -31,7 +31,7 @@ func (m *maker) found(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
-	f := register.Founding{Organisation: register.FoundingOrganisation{Number: "2321000016", Name: organisation}}
+	f := register.Founding{Salt: policy.NewSalt(), Organisation: register.FoundingOrganisation{Number: "2321000016", Name: organisation}}
 	for i := range m.p.Administrators {
 		f.Administrators = append(f.Administrators, register.FoundingAdministrator{Number: personNumber(numbers - 1 - i),
 			GivenName: "Åsa", Surname: fmt.Sprintf("Administratör %c", 'A'+i), HSAID: hsaID(hsaIDs - 1 - i)})
