@@ -11,10 +11,11 @@ import (
 )
 
 type logCmd struct {
-	Init   logInitCmd   `cmd:"" help:"Make the keys of the transparency logs, once, for an installation of before there were logs; init does it for new ones."`
-	Export logExportCmd `cmd:"" help:"Write a copy of both logs, from which a restored installation is brought up to date."`
-	Accept logAcceptCmd `cmd:"" help:"Believe a place that keeps heads and is new, or has less than it had."`
-	Show   logShowCmd   `cmd:"" help:"Names and public keys of the logs, as auditors and relying parties need them."`
+	Init       logInitCmd       `cmd:"" help:"Make the keys of the transparency logs, once, for an installation of before there were logs; init does it for new ones."`
+	Export     logExportCmd     `cmd:"" help:"Write a copy of both logs, from which a restored installation is brought up to date."`
+	VerifyCopy logVerifyCopyCmd `cmd:"" name:"verify-copy" help:"Hold all of a copy against the heads that the logs have signed."`
+	Accept     logAcceptCmd     `cmd:"" help:"Believe a place that keeps heads and is new, or has less than it had."`
+	Show       logShowCmd       `cmd:"" help:"Names and public keys of the logs, as auditors and relying parties need them."`
 }
 
 type logInitCmd struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"sigill/internal/app"
+	"sigill/internal/auditor"
 	"sigill/internal/auditor/remote"
 	"sigill/internal/reconcile"
 )
@@ -78,7 +80,14 @@ func (c *reconcileCmd) remote(g *globals) (reconcile.Get, func(), error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, s.close())
 	}
-	return from.Get, func() { from.Close(); s.close() }, nil
+	get := func(ctx context.Context, address string) ([]byte, error) {
+		answer, err := from.Get(ctx, address)
+		if errors.Is(err, auditor.ErrErased) {
+			err = errors.Join(reconcile.ErrErased, err)
+		}
+		return answer, err
+	}
+	return get, func() { from.Close(); s.close() }, nil
 }
 
 // reconciledText tells what was, or would be, done.
@@ -122,7 +131,9 @@ func (logExportCmd) Help() string {
 	return `Writes both logs as files: their signed heads, the acts in bundles, the entries of the
 certificate log. It may run while the installation is served, as often as wanted. From
 such a copy, kept elsewhere, a restored installation is brought up to date
-(sigill reconcile). It has the names and numbers that stand in certificates: keep it as
+(sigill reconcile). What retention has erased by then is written as erased, with its hash, so
+that the copy still proves the rest; what an older copy has of it stays there. sigill log
+verify-copy reads all of a copy and says what it has. It has the names and numbers that stand in certificates: keep it as
 the database is kept.`
 }
 
@@ -133,4 +144,39 @@ func (c *logExportCmd) Run(g *globals) error {
 	}
 	return g.print(map[string]int64{"acts": s.Acts.Size, "certificates": s.Certificates.Size},
 		fmt.Sprintf("%s has %d acts and %d certificates.\n", c.Out, s.Acts.Size, s.Certificates.Size))
+}
+
+type logVerifyCopyCmd struct {
+	dirFlag
+	Copy string `arg:"" placeholder:"COPY" help:"A directory that sigill log export has written."`
+}
+
+// Help implements kong.HelpProvider.
+func (logVerifyCopyCmd) Help() string {
+	return `Reads all of a copy and holds every act, every certificate and every hash that stands for
+what was erased against the heads that the logs have signed. Of --dir only the logs' public
+keys are used. It says how much was erased when it was copied: a database that lacks one of
+these cannot be brought up to date from this copy.
+
+  sigill log verify-copy /mnt/auditor/copy --dir ./sigill-data`
+}
+
+func (c *logVerifyCopyCmd) Run(g *globals) error {
+	held, err := app.VerifyCopy(g.ctx, c.Dir, c.Copy)
+	if err != nil {
+		return fmt.Errorf("the copy in %s does not prove what it shows: %w", c.Copy, err)
+	}
+	text := ""
+	for _, each := range []struct {
+		what string
+		log  reconcile.HeldLog
+	}{{"acts", held.Acts}, {"certificates", held.Certificates}} {
+		text += fmt.Sprintf("%d %s lead to the root that was signed", each.log.Size, each.what)
+		if each.log.Erased > 0 {
+			text += fmt.Sprintf("; %d of them were erased when they were copied, the last with index %d: for databases that have no more than %d it is not enough",
+				each.log.Erased, each.log.Last, each.log.Last)
+		}
+		text += "\n"
+	}
+	return g.print(held, text)
 }

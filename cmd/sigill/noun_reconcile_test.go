@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"database/sql"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -52,6 +54,9 @@ func TestReconcileCommands(t *testing.T) {
 		}
 	}
 	sigill(0, "acts and", "log export --out="+copied)
+	sigill(0, "acts lead to the root that was signed", "log verify-copy "+copied)
+	sigill(0, `"erased":0`, "--json log verify-copy "+copied)
+	sigill(1, "does not prove", "log verify-copy "+copied+"-none")
 	sigill(0, "Would take over 0 acts", "reconcile --from="+copied)
 	if err := os.WriteFile(database, old, 0o600); err != nil {
 		t.Fatal(err)
@@ -67,4 +72,50 @@ func TestReconcileCommands(t *testing.T) {
 	sigill(0, `"done":true`, "--json reconcile --yes --from="+copied)
 	sigill(0, "Would take over 0 acts", "reconcile --from="+copied)
 	sigill(0, "not proven: no place keeps", "doctor")
+}
+
+// TestExportAfterRetention: what retention has erased does not end the copying. It is copied
+// as erased, the copy proves all the rest, and is enough for a database that had it.
+func TestExportAfterRetention(t *testing.T) {
+	dir, copied := filepath.Join(t.TempDir(), "d"), filepath.Join(t.TempDir(), "copy")
+	if _, err := app.Init(t.Context(), app.InitOptions{Dir: dir, Settings: config.Defaults(), Log: slog.New(slog.DiscardHandler), Now: time.Now}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := app.Open(t.Context(), dir, app.Options{Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(a.Sequencer.CatchUp(t.Context()), a.Close()); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "sigill.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, erase := range []string{
+		`UPDATE intents SET tbs = x'' WHERE serial IN (SELECT serial FROM log_leaves WHERE number = 1)`,
+		`UPDATE events SET body = x'' WHERE number = 2`,
+	} {
+		if r, err := db.Exec(erase); err != nil {
+			t.Fatal(err)
+		} else if n, err := r.RowsAffected(); err != nil || n != 1 {
+			t.Fatalf("%s: %d rows, %v", erase, n, err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct{ want, args string }{
+		{"acts and", "log export --out=" + copied},
+		{"1 of them were erased when they were copied, the last with index 1", "log verify-copy " + copied},
+		{`"erased":1,"last":0`, "--json log verify-copy " + copied},
+		{"Would take over 0 acts", "reconcile --from=" + copied},
+		{"acts and", "log export --out=" + copied},
+	} {
+		var out, errs bytes.Buffer
+		code := run(t.Context(), append(strings.Fields(x.args), "--dir="+dir), strings.NewReader(""), &out, &errs)
+		if text := out.String() + errs.String(); code != 0 || !strings.Contains(text, x.want) {
+			t.Errorf("sigill %s: %d, want %q:\n%s", x.args, code, x.want, text)
+		}
+	}
 }

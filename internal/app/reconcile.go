@@ -15,6 +15,7 @@ import (
 
 	"sigill/ca"
 	"sigill/internal/audit"
+	"sigill/internal/checkpoint"
 	"sigill/internal/clock"
 	"sigill/internal/config"
 	"sigill/internal/keep"
@@ -170,7 +171,9 @@ func (q *quiet) get(log *slog.Logger) (reconcile.Get, error) {
 			return nil, err
 		}
 		answer, err := s.Read(r)
-		if err != nil {
+		if errors.Is(err, logapi.ErrErased) {
+			return nil, errors.Join(reconcile.ErrErased, err)
+		} else if err != nil {
 			return nil, err
 		}
 		return answer.Body, nil
@@ -319,6 +322,30 @@ func ExportLogs(ctx context.Context, dir, out string, log *slog.Logger) (s *reco
 		return nil, err
 	}
 	return reconcile.Export(ctx, get, in.logs(), out)
+}
+
+// VerifyCopy reads all of a copy of the logs of the installation in dir, whose public keys
+// it has, and returns what is in it.
+func VerifyCopy(ctx context.Context, dir, from string) (*reconcile.Held, error) {
+	logs, err := keys.LoadLogs(dir)
+	if err != nil {
+		return nil, err
+	}
+	var both reconcile.Logs
+	for key, to := range map[*keys.LogKey]**checkpoint.Log{&logs.Acts: &both.Acts, &logs.Certificates: &both.Certificates} {
+		public, err := key.Key()
+		if err != nil {
+			return nil, err
+		}
+		if *to, err = checkpoint.NewLog(key.Origin, public); err != nil {
+			return nil, err
+		}
+	}
+	s, err := reconcile.OpenSource(ctx, reconcile.Files(from), both)
+	if err != nil {
+		return nil, err
+	}
+	return s.Verify(ctx)
 }
 
 // keepFindings asks the places that keep the logs' heads what they have seen.

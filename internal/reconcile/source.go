@@ -19,8 +19,13 @@ import (
 )
 
 // Get returns what an address of the logs' reading side answers, such as
-// "/log/acts/checkpoint": over HTTP, from the database of a copy, or from files.
+// "/log/acts/checkpoint": over HTTP, from the database of a copy, or from files. The error
+// is ErrErased where retention has erased the entry of the certificate log that is asked for
+// first.
 type Get func(ctx context.Context, address string) ([]byte, error)
+
+// ErrErased is what a Get returns for what was erased at the end of its retention.
+var ErrErased = errors.New("erased at the end of its retention")
 
 // Source is a copy of both logs under the heads that it shows. What it returns is held
 // against those heads by who uses it.
@@ -78,8 +83,11 @@ func entriesAt(start, end int64) string {
 	return fmt.Sprintf("/log/certificates/ct/v1/get-entries?start=%d&end=%d", start, end)
 }
 
-// errErased says that a copy lacks what is to be taken over.
-var errErased = errors.New("it was erased in the copy: take a copy that still has it")
+// tileAt returns the address of the leaf hashes of tile n.
+func tileAt(tree tiles.Name, n int64, width int) string {
+	path := tlog.Tile{H: tiles.Height, L: 0, N: n, W: width}.Path()
+	return "/log/" + string(tree) + "/" + strings.Replace(path, fmt.Sprintf("tile/%d/", tiles.Height), "tile/", 1)
+}
 
 // bodies returns the bodies of bundle n, all that the head covers.
 func (s *Source) bodies(ctx context.Context, n int64) ([][]byte, error) {
@@ -118,43 +126,114 @@ type Entry struct {
 	Leaf      tlog.Hash
 	At        time.Time
 	IssuerKey [32]byte // SHA-256 of the issuing CA's public key
-	TBS       []byte   // without SCTs
+	TBS       []byte   // without SCTs; nil: it was erased, and nothing but Leaf is known
 }
 
-// chunk calls yield with each answer that together are the entries of chunk n: the
-// entries from start on, as JSON.
-func (s *Source) chunk(ctx context.Context, n int64, yield func(start int64, answer []byte, entries []ct.LeafEntry) error) error {
+// part is what one answer has of a chunk: entries, or places that were erased.
+type part struct {
+	start   int64
+	answer  []byte // as JSON
+	entries []ct.LeafEntry
+	erased  int64 // that many from start on; then there are no entries
+}
+
+// answered is what get-entries answers, and what stands in a copy where it answered that
+// all was erased.
+type answered struct {
+	ct.GetEntriesResponse
+	Erased int64 `json:"erased,omitempty"`
+}
+
+// chunk calls yield with each part of chunk n, in order. Neighbouring places that were
+// erased come as one.
+func (s *Source) chunk(ctx context.Context, n int64, yield func(part) error) error {
 	start, end := n*tiles.Width, min((n+1)*tiles.Width, s.Certificates.Size)
+	var gap part
+	flush := func() (err error) {
+		if gap.erased > 0 {
+			if gap.answer, err = json.Marshal(answered{GetEntriesResponse: ct.GetEntriesResponse{Entries: []ct.LeafEntry{}}, Erased: gap.erased}); err == nil {
+				err = yield(gap)
+			}
+		}
+		gap = part{}
+		return err
+	}
 	for start < end {
-		answer, err := s.get(ctx, entriesAt(start, end-1))
+		p, err := s.part(ctx, start, end)
 		if err != nil {
 			return fmt.Errorf("certificates from %d: %w", start, err)
 		}
-		var got ct.GetEntriesResponse
-		if err := json.Unmarshal(answer, &got); err != nil {
-			return fmt.Errorf("certificates from %d: %w: %w", start, errForm, err)
+		if start += int64(len(p.entries)) + p.erased; p.erased > 0 {
+			if gap.erased == 0 {
+				gap.start = p.start
+			}
+			gap.erased += p.erased
+			continue
 		}
-		if len(got.Entries) == 0 {
-			return fmt.Errorf("certificates from %d: none of %d entries: %w", start, end-start, errForm)
-		}
-		// A copy that was being made anew when it was cut off has more than its head.
-		entries := got.Entries[:min(int64(len(got.Entries)), end-start)]
-		if err := yield(start, answer, entries); err != nil {
+		if err := errors.Join(flush(), yield(p)); err != nil {
 			return err
 		}
-		start += int64(len(entries))
 	}
-	return nil
+	return flush()
+}
+
+// part reads what one answer has from start on, at most up to end.
+func (s *Source) part(ctx context.Context, start, end int64) (part, error) {
+	answer, err := s.get(ctx, entriesAt(start, end-1))
+	if errors.Is(err, ErrErased) {
+		return part{start: start, erased: 1}, nil // that one, at least
+	} else if err != nil {
+		return part{}, err
+	}
+	var got answered
+	if err := json.Unmarshal(answer, &got); err != nil {
+		return part{}, fmt.Errorf("%w: %w", errForm, err)
+	}
+	if (len(got.Entries) == 0) != (got.Erased > 0) || got.Erased < 0 {
+		return part{}, fmt.Errorf("%d of %d entries, and %d erased: %w", len(got.Entries), end-start, got.Erased, errForm)
+	}
+	// A copy that was being made anew when it was cut off has more than its head.
+	return part{start: start, answer: answer, entries: got.Entries[:min(int64(len(got.Entries)), end-start)], erased: min(got.Erased, end-start)}, nil
+}
+
+// hashes returns the leaf hashes of tile n, as the copy has them.
+func (s *Source) hashes(ctx context.Context, tree tiles.Name, n int64) ([]tlog.Hash, error) {
+	size := s.Certificates.Size
+	if tree == audit.ActTree {
+		size = s.Acts.Size
+	}
+	width := int(min(tiles.Width, size-n*tiles.Width))
+	tile, err := s.get(ctx, tileAt(tree, n, width))
+	if err == nil && len(tile) != width*tlog.HashSize {
+		err = errForm
+	}
+	if err != nil {
+		return nil, fmt.Errorf("hashes from %d of the log of %s: %w", n*tiles.Width, tree, err)
+	}
+	out := make([]tlog.Hash, width)
+	for i := range out {
+		out[i] = tlog.Hash(tile[i*tlog.HashSize:])
+	}
+	return out, nil
 }
 
 // entries returns the entries of chunk n.
 func (s *Source) entries(ctx context.Context, n int64) ([]Entry, error) {
 	var out []Entry
-	err := s.chunk(ctx, n, func(start int64, _ []byte, entries []ct.LeafEntry) error {
-		for i := range entries {
-			e, err := parseEntry(entries[i].LeafInput)
+	var hashes []tlog.Hash
+	err := s.chunk(ctx, n, func(p part) (err error) {
+		if p.erased > 0 && hashes == nil {
+			if hashes, err = s.hashes(ctx, audit.CertificateTree, n); err != nil {
+				return err
+			}
+		}
+		for range p.erased {
+			out = append(out, Entry{Leaf: hashes[len(out)]})
+		}
+		for i := range p.entries {
+			e, err := parseEntry(p.entries[i].LeafInput)
 			if err != nil {
-				return fmt.Errorf("certificate %d: %w", start+int64(i), err)
+				return fmt.Errorf("certificate %d: %w", p.start+int64(i), err)
 			}
 			out = append(out, e)
 		}

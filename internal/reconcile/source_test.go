@@ -24,6 +24,7 @@ import (
 	"sigill/internal/audit"
 	"sigill/internal/checkpoint"
 	"sigill/internal/tiles"
+	"sigill/orders/issue"
 )
 
 // fake is the reading side of both logs, of leaves that are made here.
@@ -34,7 +35,9 @@ type fake struct {
 	acts   [][]byte
 	inputs [][]byte
 	most   int // entries in an answer
-	asked  []string
+	// erased acts and entries
+	erasedActs, erased map[int]bool
+	asked              []string
 }
 
 func newFake(t *testing.T) *fake {
@@ -80,10 +83,30 @@ func (f *fake) get(_ context.Context, address string) ([]byte, error) {
 	var start, end int
 	if _, err := fmt.Sscanf(rest, "certificates/ct/v1/get-entries?start=%d&end=%d", &start, &end); err == nil {
 		var out ct.GetEntriesResponse
-		for _, input := range f.inputs[start:min(end+1, start+f.most)] {
+		if f.erased[start] {
+			return nil, fmt.Errorf("410: %w", ErrErased)
+		}
+		for i, input := range f.inputs[start:min(end+1, start+f.most)] {
+			if f.erased[start+i] {
+				break
+			}
 			out.Entries = append(out.Entries, ct.LeafEntry{LeafInput: input})
 		}
 		return json.Marshal(out)
+	}
+	for tree, leaves := range map[string][][]byte{"acts": f.acts, "certificates": f.inputs} {
+		if path, ok := strings.CutPrefix(rest, tree+"/tile/0/"); ok {
+			tile, err := tlog.ParseTilePath("tile/8/0/" + path)
+			if err != nil {
+				return nil, err
+			}
+			var out []byte
+			for _, l := range leaves[tile.N*256:][:tile.W] {
+				h := tlog.RecordHash(l)
+				out = append(out, h[:]...)
+			}
+			return out, nil
+		}
 	}
 	path, _ := strings.CutPrefix(rest, "acts/tile/entries/")
 	tile, err := tlog.ParseTilePath("tile/8/0/" + path)
@@ -91,7 +114,10 @@ func (f *fake) get(_ context.Context, address string) ([]byte, error) {
 		return nil, err
 	}
 	var out []byte
-	for _, body := range f.acts[tile.N*256:][:tile.W] {
+	for i, body := range f.acts[tile.N*256:][:tile.W] {
+		if f.erasedActs[int(tile.N)*256+i] {
+			body = nil
+		}
 		out = append(binary.BigEndian.AppendUint16(out, uint16(len(body))), body...)
 	}
 	return out, nil
@@ -265,4 +291,107 @@ func FuzzParseBundle(f *testing.F) {
 			t.Fatalf("%x was read as %q", bundle, bodies)
 		}
 	})
+}
+
+// TestExportOfErased: a log that retention has erased parts of is copied all the same. What
+// is erased stands there as its hash; the copy proves all that the log does, serves a
+// database that has what was erased, and tells one that has not what it lacks.
+func TestExportOfErased(t *testing.T) {
+	f, dir := newFake(t), filepath.Join(t.TempDir(), "copy")
+	f.erased, f.erasedActs = map[int]bool{}, map[int]bool{}
+	grow := func(acts, certificates int) {
+		f.grow(0, certificates)
+		for range acts {
+			r, err := audit.Seal(issue.NewEvent(audit.OrderExpired, time.Now(), "system", issue.F("order", fmt.Sprint("ord_", len(f.acts))), issue.F("card", "9752000000000000009")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.acts = append(f.acts, r.Body)
+		}
+	}
+	grow(600, 600)
+	for _, i := range []int{0, 1, 2, 7, 100, 255, 256, 300, 301, 598} {
+		f.erased[i] = true
+	}
+	for i := 256; i < 512; i++ {
+		f.erased[i] = true // a whole tile
+	}
+	for _, i := range []int{0, 3, 4, 255, 590} {
+		f.erasedActs[i] = true
+	}
+	verified := func(acts, certificates HeldLog) *Source {
+		t.Helper()
+		s, err := Export(t.Context(), f.get, f.logs, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err = OpenSource(t.Context(), Files(dir), f.logs); err != nil {
+			t.Fatal(err)
+		}
+		held, err := s.Verify(t.Context())
+		if err != nil || held.Acts != acts || held.Certificates != certificates {
+			t.Fatalf("the copy has %+v: %v; want %+v and %+v", held, err, acts, certificates)
+		}
+		return s
+	}
+	verified(HeldLog{600, 5, 590}, HeldLog{600, 6 + 256 + 1, 598})
+	grow(10, 500)
+	f.erased[1050] = true
+	s := verified(HeldLog{610, 5, 590}, HeldLog{1100, 264, 1050})
+
+	for _, x := range []struct {
+		acts, leaves int64
+		want         string // "": it is enough
+	}{
+		{591, 1051, ""},
+		{610, 1100, ""},
+		{590, 1051, "1 acts (the first has index 590, the last 590) and no certificates"},
+		{591, 1050, "no acts and 1 certificates (the first has index 1050, the last 1050)"},
+		{4, 300, "3 acts (the first has index 4, the last 590) and 214 certificates (the first has index 300, the last 1050)"},
+	} {
+		_, err := read(t.Context(), s, x.acts, x.leaves)
+		if x.want == "" && err != nil || x.want != "" && (!errors.Is(err, ErrErased) || !strings.Contains(err.Error(), x.want)) {
+			t.Errorf("a database of %d acts and %d certificates: %v, want %q", x.acts, x.leaves, err, x.want)
+		}
+	}
+	story, err := read(t.Context(), s, 610, 1051)
+	if err != nil || len(story.entries) != 49 || story.entries[0].Leaf != tlog.RecordHash(f.inputs[1051]) {
+		t.Errorf("behind what was erased: %d entries, %v", len(story.entries), err)
+	}
+	tampered(t, f, dir)
+}
+
+// tampered changes each file of a copy, one at a time: it proves nothing then.
+func tampered(t *testing.T, f *fake, dir string) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.Contains(path, ".p") && !strings.Contains(path, "610") && !strings.Contains(path, "1100") {
+			return err
+		}
+		was, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		is := bytes.Clone(was)
+		if is[len(is)/2]++; bytes.Contains(was, []byte(`"erased"`)) {
+			return nil // who leaves out what is there can only say so: its hash proves it
+		}
+		for i := 0; strings.Contains(path, "/tile/0/") && i < len(is); i += tlog.HashSize {
+			is[i] = was[i] + 1 // those of what was not erased are not looked at
+		}
+		if err := os.WriteFile(path, is, 0o600); err != nil {
+			return err
+		}
+		if s, err := OpenSource(t.Context(), Files(dir), f.logs); err == nil {
+			if _, err = s.Verify(t.Context()); err == nil {
+				t.Errorf("%s was changed, and nobody sees it", strings.TrimPrefix(path, dir))
+			}
+		}
+		files++
+		return os.WriteFile(path, was, 0o600)
+	})
+	if err != nil || files < 10 {
+		t.Errorf("%d files, %v", files, err)
+	}
 }

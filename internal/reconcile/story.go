@@ -35,6 +35,30 @@ type story struct {
 	intents             map[ca.Serial]*told
 	ended               map[ca.Serial][]revocation.Entry // in the order in which it was told
 	owners              map[policy.CardNumber]*told      // card.sent of cards
+	lacks               Lacks
+}
+
+// Lacks is what nobody can take over from a copy, because it was erased when it was copied:
+// indices in each log, of what the database does not have.
+type Lacks struct {
+	Acts         []int64
+	Certificates []int64
+}
+
+// err tells it; nil: nothing is lacking. The chain goes over the names of acts, and serials
+// stand in certificates: hashes alone do not replace them.
+func (l *Lacks) err() error {
+	if len(l.Acts)+len(l.Certificates) == 0 {
+		return nil
+	}
+	tell := func(what string, list []int64) string {
+		if len(list) == 0 {
+			return "no " + what
+		}
+		return fmt.Sprintf("%d %s (the first has index %d, the last %d)", len(list), what, list[0], list[len(list)-1])
+	}
+	return fmt.Errorf("the database lacks what was erased before it was copied: %s and %s. Nothing is taken over. Take a copy that is older than the erasure, or a newer backup: %w",
+		tell("acts", l.Acts), tell("certificates", l.Certificates), ErrErased)
 }
 
 // read reads what a copy has beyond so many acts and leaves.
@@ -59,14 +83,20 @@ func read(ctx context.Context, s *Source, acts, leaves int64) (*story, error) {
 		if err != nil {
 			return nil, err
 		}
-		out.entries = append(out.entries, entries[max(0, leaves-n*tiles.Width):]...)
+		for i := max(0, leaves-n*tiles.Width); i < int64(len(entries)); i++ {
+			if entries[i].TBS == nil {
+				out.lacks.Certificates = append(out.lacks.Certificates, n*tiles.Width+i)
+			}
+			out.entries = append(out.entries, entries[i])
+		}
 	}
-	return out, nil
+	return out, out.lacks.err()
 }
 
 func (s *story) add(index int64, raw []byte) error {
 	if len(raw) == 0 {
-		return errErased
+		s.lacks.Acts = append(s.lacks.Acts, index)
+		return nil
 	}
 	body, err := audit.ParseBody(raw)
 	if err != nil {
