@@ -137,6 +137,7 @@ type auditFollowCmd struct {
 	Late      time.Duration `default:"1m" help:"How long after its cause a revocation may come."`
 	Public    time.Duration `default:"1h" help:"How long a revocation may be missing from the lists, and witnesses may be behind."`
 	Grace     time.Duration `default:"5m" help:"How far the two logs may be apart."`
+	OCSP      int           `name:"ocsp" default:"100" placeholder:"N" help:"How many revoked certificates OCSP is asked for in one look. All are asked for in time, and then again: what was revoked since the last look comes first."`
 	NoPublic  bool          `name:"no-public" help:"Do not compare what relying parties are told: lists, OCSP and public checkpoints."`
 }
 
@@ -176,7 +177,7 @@ func (c *auditFollowCmd) Run(g *globals) error {
 	defer b.Close()
 	p := progress{to: g.stderr, now: time.Now, next: time.Now().Add(progressEvery)}
 	config := auditor.Config{Book: b, Logs: logs, Issuers: issuers, Profiles: given, Witnesses: witnesses, Quorum: c.Witnesses, Late: c.Late, Public: c.Public,
-		Grace: c.Grace, Now: time.Now, Progress: func(stage string, done, total int64) { p.at(stage, int(done), int(total)) }}
+		Grace: c.Grace, Ask: c.OCSP, Now: time.Now, Progress: func(stage string, done, total int64) { p.at(stage, int(done), int(total)) }}
 	public := c.public(logs)
 	defer public.Close()
 	if !c.NoPublic {
@@ -258,6 +259,9 @@ func auditReport(g *globals, r *auditor.Report, err error) error {
 			fmt.Fprintf(&text, ", cosigned by witnesses up to %d", l.Witnessed)
 		}
 		fmt.Fprintln(&text)
+	}
+	if o := r.OCSP; o != nil {
+		fmt.Fprintf(&text, "OCSP asked for %d revoked certificates; %d were not asked for yet, and %d are still to come in the round over all that were revoked\n", o.Now, o.Waiting, o.Round)
 	}
 	fmt.Fprintf(&text, "%d certificates derived anew, %d findings\n", r.Rederived, wrong)
 	if printed := g.print(r, text.String()); printed != nil {

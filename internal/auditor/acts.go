@@ -293,9 +293,6 @@ func (r *run) actEnded(tx *book.Tx, a *act) error {
 			}
 		}
 	}
-	if err := tx.Open(book.Thing{Kind: book.WantPublic, ID: c.Serial, Number: a.index, At: a.at()}); err != nil {
-		return err
-	}
 	return tx.PutCertificate(c)
 }
 

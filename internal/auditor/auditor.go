@@ -96,6 +96,8 @@ type Config struct {
 	// HeadAge is how old the newest head may be by this auditor's clock; 0: two hours. A log
 	// signs its head anew after an hour; the second one is for a service that is away.
 	HeadAge time.Duration
+	// Ask is for how many revoked certificates OCSP is asked in one look; 0: 100.
+	Ask int
 	// Progress is told how far it is; nil: nobody.
 	Progress func(stage string, done, total int64)
 	Now      func() time.Time
@@ -127,6 +129,9 @@ func New(c Config) (*Auditor, error) {
 	if c.Quorum < 0 || c.Quorum > len(c.Witnesses) {
 		return nil, fmt.Errorf("auditor: %d of %d witnesses cannot be demanded", c.Quorum, len(c.Witnesses))
 	}
+	if c.Ask <= 0 {
+		c.Ask = 100
+	}
 	if c.Progress == nil {
 		c.Progress = func(string, int64, int64) {}
 	}
@@ -152,6 +157,8 @@ type Report struct {
 	Findings []Finding `json:"findings"`
 	// Certificates that were derived anew in this look.
 	Rederived int64 `json:"rederived"`
+	// OCSP is what it was asked for; nil: it was not.
+	OCSP *Asked `json:"ocsp,omitempty"`
 	// Stopped: a log could not be followed further, because it is not the one of before.
 	Stopped bool `json:"stopped,omitempty"`
 }

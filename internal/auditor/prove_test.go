@@ -250,6 +250,9 @@ type relying struct {
 	revoked []string
 	status  int
 	at      time.Time
+	good    map[string]bool // of these OCSP says good, whatever status is
+	silent  bool
+	asked   []string
 }
 
 func (r *relying) issuer() *x509.Certificate { return r.s.Issuers[auditortest.PersonCA].Certificate() }
@@ -284,7 +287,15 @@ func (r *relying) OCSP(_ context.Context, address string, request []byte) ([]byt
 	if string(hash.Sum(nil)) != string(q.IssuerNameHash) {
 		r.t.Error("OCSP is asked of another CA")
 	}
-	return ocsp.CreateResponse(r.issuer(), r.issuer(), ocsp.Response{Status: r.status, SerialNumber: q.SerialNumber, ThisUpdate: time.Now().Add(-time.Minute),
+	serial, _ := ca.SerialOf(q.SerialNumber)
+	r.asked = append(r.asked, serial.String())
+	status := r.status
+	if r.silent {
+		return nil, errors.New("nobody is there")
+	} else if r.good[serial.String()] {
+		status = ocsp.Good
+	}
+	return ocsp.CreateResponse(r.issuer(), r.issuer(), ocsp.Response{Status: status, SerialNumber: q.SerialNumber, ThisUpdate: time.Now().Add(-time.Minute),
 		NextUpdate: time.Now().Add(time.Hour), RevokedAt: r.at, RevocationReason: 1, IssuerHash: crypto.SHA1}, r.s.Keys[auditortest.PersonCA])
 }
 
@@ -323,4 +334,57 @@ func TestWhatRelyingPartiesSee(t *testing.T) {
 		r.revoked = nil
 		a.finds(finding.Unpublic)
 	})
+}
+
+// TestOCSPIsAskedForAll: whatever a look's bound is, OCSP is asked for each revoked
+// certificate in time, for what is new first, and then again: one that is good again long
+// after it was revoked is found. How many were not asked for yet is said.
+func TestOCSPIsAskedForAll(t *testing.T) {
+	s := auditortest.Founded(t)
+	r := &relying{t: t, s: s, status: ocsp.Revoked, good: map[string]bool{}}
+	revoke := func(n int) (serials []string) {
+		for range n {
+			p := s.Person()
+			s.EID(p, "ordinary", s.Admins[0], s.Admins[1])
+			s.Revoke(p)
+			serials = append(serials, auditortest.SerialOf(p.DER))
+		}
+		r.revoked, r.at = append(r.revoked, serials...), s.Now
+		late(s)
+		return serials
+	}
+	old := revoke(11)
+	a := begin(t, s, func(config *auditor.Config) { config.Status, config.Ask = r, 4 })
+	ask := func(want []string, waiting, round int64) {
+		t.Helper()
+		r.asked = nil
+		report := a.look()
+		if got := wrong(report); len(got) > 0 {
+			t.Fatalf("found %v", report.Findings)
+		}
+		if !slices.Equal(r.asked, want) || *report.OCSP != (auditor.Asked{Now: int64(len(want)), Waiting: waiting, Round: round}) {
+			t.Fatalf("asked for %v, said %+v; want %v, %d waiting, %d in the round", r.asked, *report.OCSP, want, waiting, round)
+		}
+	}
+	some := func(a ...[]string) []string { return slices.Concat(a...) }
+	ask(old[0:3], 8, 0)
+	ask(some(old[3:6], old[0:1]), 5, 2)
+	fresh := revoke(1)
+	ask(some(old[6:9], old[1:2]), 3, 4)
+	ask(some(old[9:11], fresh, old[2:3]), 0, 6)
+	r.silent = true
+	if report := a.look(); !slices.Equal(wrong(report), []string{string(finding.StatusGone)}) || report.OCSP.Round != 9 || len(report.Findings) != 3 {
+		t.Fatalf("nobody answers: found %v, said %+v", report.Findings, report.OCSP)
+	}
+	r.silent = false
+	fresh = append(fresh, revoke(1)...)
+	ask(some(fresh[1:], old[3:6]), 0, 6) // those that were not answered, again
+	ask(some(old[6:10]), 0, 3)
+	r.good[old[1]] = true
+	ask(some(old[10:11], fresh), 0, 0)
+	r.asked = nil
+	a.finds(finding.Unpublic)
+	if !slices.Equal(r.asked, old[0:4]) {
+		t.Errorf("the next round asked for %v", r.asked)
+	}
 }

@@ -5,10 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
-	"math/big"
-	"strings"
-
-	"golang.org/x/crypto/ocsp"
 
 	"sigill/ca"
 	"sigill/internal/auditor/book"
@@ -16,39 +12,22 @@ import (
 	"sigill/internal/auditor/rederive"
 )
 
-// asked is how many serials OCSP is asked for in one look: lists are compared whole.
-const asked = 100
-
 // public compares what relying parties are told with what the log of acts says: lists
-// whole, both ways, and OCSP for what was revoked since the last look.
+// whole, both ways, and OCSP for some.
 func (r *run) public() error {
 	if r.Status == nil {
 		return nil
 	}
-	now := r.Now()
 	var addresses []string
-	var fresh []*book.Certificate
 	err := r.Book.View(r.ctx, func(tx *book.Tx) (err error) {
-		if addresses, err = tx.CRLs(book.Micro(now)); err != nil {
-			return err
-		}
-		things, err := tx.Opened(book.WantPublic, "", asked)
-		for _, o := range things {
-			c, err := tx.Certificate(o.ID)
-			if err != nil {
-				return err
-			}
-			fresh = append(fresh, c)
-		}
+		addresses, err = tx.CRLs(book.Micro(r.Now()))
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	for _, c := range fresh {
-		if err := r.answered(c); err != nil {
-			return err
-		}
+	if err := r.ask(); err != nil {
+		return err
 	}
 	for i, address := range addresses {
 		r.Progress("lists", int64(i), int64(len(addresses)))
@@ -105,17 +84,18 @@ func (r *run) list(address string) error {
 		if err := r.listed(tx, address, public); err != nil {
 			return err
 		}
-		return r.unlogged(tx, list)
+		return r.unlogged(tx, list, public)
 	})
 }
 
-// listed reports what was ended and is not in its list.
+// listed reports what was ended and is not in its list, and takes out of public what is
+// in it rightly.
 func (r *run) listed(tx *book.Tx, address string, public map[string]bool) error {
-	var seen, missing []*book.Certificate
-	err := tx.EndedOn(address, book.Micro(r.Now()), func(c *book.Certificate) error {
+	var missing []book.Ended
+	err := tx.EndedOn(address, book.Micro(r.Now()), func(c book.Ended) error {
 		if public[c.Serial] {
-			seen = append(seen, c)
-		} else {
+			delete(public, c.Serial)
+		} else if r.Now().Sub(book.Moment(c.At)) > r.Public {
 			missing = append(missing, c)
 		}
 		return nil
@@ -123,16 +103,8 @@ func (r *run) listed(tx *book.Tx, address string, public map[string]bool) error 
 	if err != nil {
 		return err
 	}
-	for _, c := range seen {
-		if _, err := tx.Settle(book.WantPublic, c.Serial); err != nil && !errors.Is(err, book.ErrNotFound) {
-			return err
-		}
-	}
 	for _, c := range missing {
-		if r.Now().Sub(book.Moment(c.EndedAt)) <= r.Public {
-			continue
-		}
-		if err := r.find(tx, Finding{Kind: finding.Unpublic, Severity: finding.Critical, Log: Acts, Index: c.Ended, Text: "it was revoked, and its list does not say so",
+		if err := r.find(tx, Finding{Kind: finding.Unpublic, Severity: finding.Critical, Log: Acts, Index: c.Number, Text: "it was revoked, and its list does not say so",
 			IDs: finding.IDs("serial", c.Serial, "card", c.Card)}); err != nil {
 			return err
 		}
@@ -140,13 +112,14 @@ func (r *run) listed(tx *book.Tx, address string, public map[string]bool) error 
 	return nil
 }
 
-// unlogged reports what a list says and no act.
-func (r *run) unlogged(tx *book.Tx, list *x509.RevocationList) error {
+// unlogged reports what a list says and no act. left are those of its serials of which it
+// is not known that an act ended them, and that they stand on this list.
+func (r *run) unlogged(tx *book.Tx, list *x509.RevocationList, left map[string]bool) error {
 	for _, e := range list.RevokedCertificateEntries {
-		if e.RevocationTime.After(r.signed.Add(-r.Grace)) {
+		s, ok := ca.SerialOf(e.SerialNumber)
+		if ok && !left[s.String()] || e.RevocationTime.After(r.signed.Add(-r.Grace)) {
 			continue // its act may be in the log by the next look
 		}
-		s, ok := ca.SerialOf(e.SerialNumber)
 		c, err := tx.Certificate(s.String())
 		if err != nil && !errors.Is(err, book.ErrNotFound) {
 			return err
@@ -163,53 +136,6 @@ func (r *run) unlogged(tx *book.Tx, list *x509.RevocationList) error {
 		}
 	}
 	return nil
-}
-
-// answered asks OCSP for a serial that was ended.
-func (r *run) answered(c *book.Certificate) error {
-	base, _, ok := strings.Cut(c.CRL, "/crl/")
-	if !ok {
-		return nil // a certificate without addresses: nobody asks
-	}
-	serial, err := ca.ParseSerial(c.Serial)
-	if err != nil {
-		return nil // said of its leaf
-	}
-	key, err := r.issuerKey(c.Issuer)
-	if err != nil {
-		return err
-	}
-	cert, err := x509.ParseCertificate(r.Issuers.Certificate(key))
-	if err != nil {
-		return nil // said of its leaf
-	}
-	request, err := ocsp.CreateRequest(&x509.Certificate{SerialNumber: serial.Int()}, cert, nil)
-	if err != nil {
-		return err
-	}
-	f := Finding{Kind: finding.StatusGone, Severity: finding.Warning, Log: Acts, Index: c.Ended, IDs: finding.IDs("serial", c.Serial)}
-	text, err := r.Status.OCSP(r.ctx, base+"/ocsp", request)
-	if r.ctx.Err() != nil {
-		return r.ctx.Err()
-	}
-	if err != nil {
-		f.Text = "OCSP does not answer"
-		return r.told(f)
-	}
-	answer, err := ocsp.ParseResponseForCert(text, &x509.Certificate{SerialNumber: new(big.Int).Set(serial.Int())}, cert)
-	switch {
-	case err != nil:
-		f.Text = "OCSP's answer cannot be used"
-	case answer.Status == ocsp.Revoked:
-		return nil
-	case r.Now().Sub(book.Moment(c.EndedAt)) <= r.Public && answer.Status != ocsp.Good:
-		return nil
-	case r.Now().Sub(book.Moment(c.EndedAt)) <= r.Grace:
-		return nil
-	default:
-		f.Kind, f.Severity, f.Text = finding.Unpublic, finding.Critical, "it was revoked, and OCSP does not say so"
-	}
-	return r.told(f)
 }
 
 // issuerKey returns the hash of the key of the CA of that name, as certificates tell.

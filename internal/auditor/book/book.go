@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -53,7 +54,9 @@ CREATE TABLE IF NOT EXISTS certificates (serial BLOB PRIMARY KEY, issuer TEXT NO
 	crl TEXT NOT NULL, not_after INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS certificates_card ON certificates (card) WHERE card <> '';
 CREATE INDEX IF NOT EXISTS certificates_fingerprint ON certificates (fingerprint) WHERE length(fingerprint) > 0;
-CREATE INDEX IF NOT EXISTS certificates_crl ON certificates (crl) WHERE ended >= 0 AND crl <> '';
+DROP INDEX IF EXISTS certificates_crl;
+CREATE INDEX IF NOT EXISTS certificates_list ON certificates (crl, serial, not_after, ended, ended_at, card) WHERE ended >= 0 AND crl <> '';
+CREATE INDEX IF NOT EXISTS certificates_ended ON certificates (ended, not_after) WHERE ended >= 0 AND crl <> '';
 CREATE TABLE IF NOT EXISTS keys (key BLOB PRIMARY KEY, serial BLOB NOT NULL, card TEXT NOT NULL, download TEXT NOT NULL, slot TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, placed INTEGER NOT NULL, at INTEGER NOT NULL, type TEXT NOT NULL, organisation TEXT NOT NULL,
 	card TEXT NOT NULL, person TEXT NOT NULL, kind TEXT NOT NULL, loa TEXT NOT NULL, document TEXT NOT NULL) WITHOUT ROWID;
@@ -72,6 +75,7 @@ CREATE TABLE IF NOT EXISTS erasures (number INTEGER PRIMARY KEY, tree TEXT NOT N
 	through INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS findings (n INTEGER PRIMARY KEY, kind TEXT NOT NULL, severity TEXT NOT NULL, tree TEXT NOT NULL, number INTEGER NOT NULL,
 	subject TEXT NOT NULL, ids TEXT NOT NULL, text TEXT NOT NULL, UNIQUE (kind, tree, number, subject));
+DELETE FROM open WHERE kind = 'public';
 `
 
 // version of the schema: a book of another one is refused, never guessed at. It can be
@@ -301,6 +305,15 @@ func (t *Tx) Meta(name string) (string, error) {
 		err = nil
 	}
 	return v, err
+}
+
+// Number returns a remembered number; None: there is none.
+func (t *Tx) Number(name string) (int64, error) {
+	text, err := t.Meta(name)
+	if err != nil || text == "" {
+		return None, err
+	}
+	return strconv.ParseInt(text, 10, 64)
 }
 
 // PutMeta remembers a word.

@@ -11,7 +11,6 @@ const (
 	WantEnd     = "end"     // a certificate that must be revoked: serial
 	WantErasure = "erasure" // an erased entry that no act covers yet: tree/number
 	WantRight   = "right"   // what an act gave that was not proved yet: its index, fifteen digits
-	WantPublic  = "public"  // an ended serial that relying parties did not see yet: serial
 )
 
 // Thing is one of them: at is the time of what opened it, by act or leaf number.

@@ -4,11 +4,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
 // None stands for a place in a log that something does not have.
 const None = -1
+
+// Last is behind every place in a log.
+const Last = math.MaxInt64
 
 // Certificate is what both logs have said of a serial so far. Hashes, fingerprints and
 // serials are lower-case hexadecimal; numbers are indices in the log of acts, but Leaf.
@@ -127,17 +131,45 @@ func (t *Tx) CRLs(at int64) (out []string, err error) {
 	return out, err
 }
 
+// Ended is a certificate that an act, Number, has ended.
+type Ended struct {
+	Serial, Card string
+	Number, At   int64
+}
+
 // EndedOn calls fn for every certificate of a distribution point that was ended and
-// has not expired at a time, in the order of serials.
-func (t *Tx) EndedOn(crl string, at int64, fn func(*Certificate) error) error {
-	return t.all(`SELECT `+certificateColumns+` FROM certificates WHERE ended >= 0 AND crl <> '' AND crl = ? AND not_after > ? ORDER BY serial`, []any{crl, at},
+// has not expired at a time, in the order of serials. It reads an index alone: there may be
+// as many as a list has.
+func (t *Tx) EndedOn(crl string, at int64, fn func(Ended) error) error {
+	return t.all(`SELECT serial, ended, ended_at, card FROM certificates WHERE ended >= 0 AND crl <> '' AND crl = ? AND not_after > ? ORDER BY serial`, []any{crl, at},
 		func(scan func(...any) error) error {
-			c, err := scanCertificate(scan)
-			if err != nil {
+			var e Ended
+			var serial []byte
+			if err := scan(&serial, &e.Number, &e.At, &e.Card); err != nil {
 				return err
 			}
-			return fn(c)
+			e.Serial = text(serial)
+			return fn(e)
 		})
+}
+
+// EndedAfter returns up to limit certificates that acts with greater indices than after
+// have ended, up to last, that have an address and have not expired at a time, in the order
+// of these acts.
+func (t *Tx) EndedAfter(after, last, at int64, limit int) (out []*Certificate, err error) {
+	err = t.all(`SELECT `+certificateColumns+` FROM certificates WHERE ended >= 0 AND crl <> '' AND ended > ? AND ended <= ? AND not_after > ? ORDER BY ended LIMIT ?`,
+		[]any{after, last, at, limit}, func(scan func(...any) error) error {
+			c, err := scanCertificate(scan)
+			out = append(out, c)
+			return err
+		})
+	return out, err
+}
+
+// EndedBetween counts them.
+func (t *Tx) EndedBetween(after, last, at int64) (n int64, err error) {
+	err = t.one(`SELECT COUNT(*) FROM certificates WHERE ended >= 0 AND crl <> '' AND ended > ? AND ended <= ? AND not_after > ?`, []any{after, last, at}, &n)
+	return n, err
 }
 
 // Count returns how many serials are known.
