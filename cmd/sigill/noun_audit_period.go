@@ -90,7 +90,7 @@ func (s *seen) root(g *globals, tree auditor.Tree, size int64) (tlog.Hash, error
 	if err != nil {
 		return tlog.Hash{}, err
 	}
-	return s.book.Root(string(tree), size)
+	return s.book.Root(g.ctx, string(tree), size)
 }
 
 // compared is one log in the answer.

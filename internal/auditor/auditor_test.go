@@ -135,7 +135,7 @@ func TestCleanInstallation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if root, err := a.book.Root(tree, head.Size); err != nil || root != head.Root {
+		if root, err := a.book.Root(t.Context(), tree, head.Size); err != nil || root != head.Root {
 			t.Errorf("the hashes that were kept of %s have another root: %v", tree, err)
 		}
 	}

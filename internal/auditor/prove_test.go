@@ -111,7 +111,7 @@ func TestCompare(t *testing.T) {
 	other.Sign()
 	one := begin(t, mine)
 	one.finds()
-	root := func(size int64) (tlog.Hash, error) { return one.book.Root(string(auditor.Acts), size) }
+	root := func(size int64) (tlog.Hash, error) { return one.book.Root(t.Context(), string(auditor.Acts), size) }
 	if err := source.Compare(early, head(mine), root); err != nil {
 		t.Errorf("grown: %v", err)
 	}

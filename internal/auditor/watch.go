@@ -73,7 +73,7 @@ func (r *run) followed(name Tree, c checkpoint.Checkpoint, note []byte) error {
 	} else if err != nil {
 		return err
 	}
-	root, err := r.Book.Root(string(name), c.Size)
+	root, err := r.Book.Root(r.ctx, string(name), c.Size)
 	if err != nil {
 		return err
 	}

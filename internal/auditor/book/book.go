@@ -59,11 +59,11 @@ CREATE INDEX IF NOT EXISTS certificates_list ON certificates (crl, serial, not_a
 CREATE INDEX IF NOT EXISTS certificates_ended ON certificates (ended, not_after) WHERE ended >= 0 AND crl <> '';
 CREATE TABLE IF NOT EXISTS keys (key BLOB PRIMARY KEY, serial BLOB NOT NULL, card TEXT NOT NULL, download TEXT NOT NULL, slot TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, placed INTEGER NOT NULL, at INTEGER NOT NULL, type TEXT NOT NULL, organisation TEXT NOT NULL,
-	card TEXT NOT NULL, person TEXT NOT NULL, kind TEXT NOT NULL, loa TEXT NOT NULL, document TEXT NOT NULL) WITHOUT ROWID;
+	card TEXT NOT NULL, person TEXT NOT NULL, kind TEXT NOT NULL, loa TEXT NOT NULL, document BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS orders_person ON orders (person);
-CREATE TABLE IF NOT EXISTS approvals (ord TEXT NOT NULL, signed TEXT NOT NULL, certificate TEXT NOT NULL, act TEXT NOT NULL, number INTEGER NOT NULL,
+CREATE TABLE IF NOT EXISTS approvals (ord TEXT NOT NULL, signed BLOB NOT NULL, certificate BLOB NOT NULL, act TEXT NOT NULL, number INTEGER NOT NULL,
 	at INTEGER NOT NULL, PRIMARY KEY (ord, signed)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS downloads (id TEXT PRIMARY KEY, ord TEXT NOT NULL, card TEXT NOT NULL, login TEXT NOT NULL, begun INTEGER NOT NULL,
+CREATE TABLE IF NOT EXISTS downloads (id TEXT PRIMARY KEY, ord TEXT NOT NULL, card TEXT NOT NULL, login BLOB NOT NULL, begun INTEGER NOT NULL,
 	state TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS roles (person TEXT NOT NULL, organisation TEXT NOT NULL, role TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS roles_person ON roles (person);
@@ -73,6 +73,8 @@ CREATE TABLE IF NOT EXISTS open (kind TEXT NOT NULL, id TEXT NOT NULL, number IN
 CREATE TABLE IF NOT EXISTS documents (name TEXT NOT NULL, at INTEGER NOT NULL, number INTEGER NOT NULL, text BLOB NOT NULL, PRIMARY KEY (name, number)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS erasures (number INTEGER PRIMARY KEY, tree TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, remaining INTEGER NOT NULL,
 	through INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS erasures_last ON erasures (tree, last) WHERE remaining > 0;
+CREATE TABLE IF NOT EXISTS ranges (tree TEXT NOT NULL, size INTEGER NOT NULL, hashes BLOB NOT NULL, PRIMARY KEY (tree, size)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS findings (n INTEGER PRIMARY KEY, kind TEXT NOT NULL, severity TEXT NOT NULL, tree TEXT NOT NULL, number INTEGER NOT NULL,
 	subject TEXT NOT NULL, ids TEXT NOT NULL, text TEXT NOT NULL, UNIQUE (kind, tree, number, subject));
 DELETE FROM open WHERE kind = 'public';
@@ -80,7 +82,7 @@ DELETE FROM open WHERE kind = 'public';
 
 // version of the schema: a book of another one is refused, never guessed at. It can be
 // made anew from the logs.
-const version = "2"
+const version = "3"
 
 // Open opens the book in dir, which is made if it is not there.
 func Open(ctx context.Context, dir string) (*Book, error) {

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"sigill/internal/auditor/book"
+	"sigill/internal/tiles"
 )
 
 func open(t testing.TB, dir string) *book.Book {
@@ -147,7 +148,7 @@ func TestHashes(t *testing.T) {
 			r.Fatal(err)
 		}
 		b = open(t, dir)
-		if got, err := b.Root(book.Acts, int64(size)); err != nil || got != want {
+		if got, err := b.Root(t.Context(), book.Acts, int64(size)); err != nil || got != want {
 			r.Errorf("root at %d: %v, %v, want %v", size, got, err, want)
 		}
 		if committed < n {
@@ -214,6 +215,65 @@ func TestEvidenceIsNeverOverwritten(t *testing.T) {
 		}
 		if got, err := os.ReadFile(path); err != nil || string(got) != "one" {
 			t.Errorf("%s: %q, %v", path, got, err)
+		}
+	}
+}
+
+// A root is computed from where the last one was, not from the beginning: what lies before
+// is not read again. Smaller trees have their roots all the same.
+func TestRootGoesOn(t *testing.T) {
+	const n, step = 150_000, 1 << 16
+	dir := t.TempDir()
+	b := open(t, dir)
+	leaves := make([]tlog.Hash, n)
+	for i := range leaves {
+		leaves[i] = sha256.Sum256([]byte{byte(i), byte(i >> 8), byte(i >> 16)})
+	}
+	m := tiles.Memory{}
+	want := map[int64]tlog.Hash{}
+	for _, size := range []int64{1, 255, step - 1, step, step + 1, 2*step - 1, 2 * step, n - 7, n} {
+		if have, err := tiles.Size(m, "acts"); err != nil {
+			t.Fatal(err)
+		} else if _, err := tiles.Append(m, "acts", leaves[have:size]); err != nil {
+			t.Fatal(err)
+		}
+		root, err := tiles.Root(m, "acts", size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[size] = root
+	}
+	if err := b.PutHashes(book.Acts, 0, leaves); err != nil {
+		t.Fatal(err)
+	}
+	update(t, b, func(tx *book.Tx) error { return tx.PutHead(book.Acts, book.Head{Note: []byte("x"), Size: n, Done: n}) })
+	holds := func(b *book.Book, sizes ...int64) {
+		t.Helper()
+		for _, size := range sizes {
+			if got, err := b.Root(t.Context(), book.Acts, size); err != nil || got != want[size] {
+				t.Errorf("root at %d: %v, %v, want %v", size, got, err, want[size])
+			}
+		}
+	}
+	holds(b, n-7, 1, 255, step-1, step, step+1, 2*step-1, 2*step, n, n)
+	if err := b.PutHashes(book.Acts, 0, make([]tlog.Hash, 2*step)); err != nil {
+		t.Fatal(err)
+	}
+	holds(b, 2*step, n-7, n)
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	holds(open(t, dir), 2*step, n)
+}
+
+// What is asked for at each entry, whatever else the book has, is found by an index.
+func TestNothingIsSearchedThrough(t *testing.T) {
+	b := open(t, t.TempDir())
+	for _, query := range b.Plans(t.Context(), t) {
+		if strings.Contains(query, "SCAN certificates") || strings.Contains(query, "SCAN orders") || strings.Contains(query, "SCAN open") ||
+			strings.Contains(query, "SCAN keys") || strings.Contains(query, "SCAN approvals") || strings.Contains(query, "SCAN downloads") ||
+			strings.Contains(query, "SCAN roles") || strings.Contains(query, "SCAN erasures") {
+			t.Error(query)
 		}
 	}
 }

@@ -3,8 +3,12 @@ package book
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -37,18 +41,33 @@ func (b *Book) Hash(tree string, number int64) (hash tlog.Hash, err error) {
 	return hash, err
 }
 
-// Root computes the root that the tree had at a size, from the leaves that were
-// followed. It reads all of them: seconds for tens of millions.
-func (b *Book) Root(tree string, size int64) (root tlog.Hash, err error) {
-	in := bufio.NewReaderSize(io.NewSectionReader(b.hashes[tree].f, 0, size*tlog.HashSize), 1<<20)
-	r := (&compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}).NewEmptyRange(0)
+// between is how many leaves lie between two places at which a tree is kept while its root
+// is computed.
+const between = 1 << 16
+
+// Root computes the root that the tree had at a size, from the leaves that were followed.
+// It goes on from where it has been: the first time it reads all of them, seconds for tens
+// of millions, and later what came since, and no more than 65,536 before.
+func (b *Book) Root(ctx context.Context, tree string, size int64) (root tlog.Hash, err error) {
+	factory := &compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}
+	r, err := b.rangeBelow(ctx, factory, tree, size)
+	if err != nil {
+		return root, err
+	}
+	first := int64(r.End())
+	in := bufio.NewReaderSize(io.NewSectionReader(b.hashes[tree].f, first*tlog.HashSize, (size-first)*tlog.HashSize), 1<<20)
 	var hash [tlog.HashSize]byte
-	for range size {
+	for n := first; n < size; n++ {
 		if _, err := io.ReadFull(in, hash[:]); err != nil {
 			return root, fmt.Errorf("leaves of %s: %w", tree, err)
 		}
 		if err := r.Append(bytes.Clone(hash[:]), nil); err != nil { // it is kept
 			return root, err
+		}
+		if (n+1)%between == 0 {
+			if err := b.putRange(ctx, tree, n+1, r.Hashes()); err != nil {
+				return root, err
+			}
 		}
 	}
 	sum, err := r.GetRootHash(nil)
@@ -57,4 +76,25 @@ func (b *Book) Root(tree string, size int64) (root tlog.Hash, err error) {
 	}
 	copy(root[:], sum)
 	return root, err
+}
+
+// rangeBelow returns the largest part of the tree below size that was kept; the empty one
+// if none was. What was kept is of leaves that were followed, and these do not change.
+func (b *Book) rangeBelow(ctx context.Context, factory *compact.RangeFactory, tree string, size int64) (*compact.Range, error) {
+	var at int64
+	var kept []byte
+	err := b.read.QueryRowContext(ctx, `SELECT size, hashes FROM ranges WHERE tree = ? AND size <= ? ORDER BY size DESC LIMIT 1`, tree, size).Scan(&at, &kept)
+	if errors.Is(err, sql.ErrNoRows) {
+		return factory.NewEmptyRange(0), nil
+	} else if err != nil {
+		return nil, err
+	}
+	return factory.NewRange(0, uint64(at), slices.Collect(slices.Chunk(kept, tlog.HashSize)))
+}
+
+func (b *Book) putRange(ctx context.Context, tree string, size int64, hashes [][]byte) error {
+	return b.Update(ctx, func(tx *Tx) error {
+		_, err := tx.exec(`INSERT OR REPLACE INTO ranges (tree, size, hashes) VALUES (?, ?, ?)`, tree, size, bytes.Join(hashes, nil))
+		return err
+	})
 }

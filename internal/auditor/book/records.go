@@ -210,14 +210,17 @@ type Order struct {
 // Order returns an order, or ErrNotFound.
 func (t *Tx) Order(id string) (*Order, error) {
 	o := &Order{ID: id}
-	return o, t.one(`SELECT placed, at, type, organisation, card, person, kind, loa, document FROM orders WHERE id = ?`, []any{id},
-		&o.Placed, &o.At, &o.Type, &o.Organisation, &o.Card, &o.Person, &o.Kind, &o.LoA, &o.Document)
+	var document []byte
+	err := t.one(`SELECT placed, at, type, organisation, card, person, kind, loa, document FROM orders WHERE id = ?`, []any{id},
+		&o.Placed, &o.At, &o.Type, &o.Organisation, &o.Card, &o.Person, &o.Kind, &o.LoA, &document)
+	o.Document = text(document)
+	return o, err
 }
 
 // PutOrder keeps a new order; false: there is one of that id.
 func (t *Tx) PutOrder(o *Order) (bool, error) {
 	n, err := t.exec(`INSERT INTO orders (id, placed, at, type, organisation, card, person, kind, loa, document) VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`,
-		o.ID, o.Placed, o.At, o.Type, o.Organisation, o.Card, o.Person, o.Kind, o.LoA, o.Document)
+		o.ID, o.Placed, o.At, o.Type, o.Organisation, o.Card, o.Person, o.Kind, o.LoA, octets(o.Document))
 	return n == 1, err
 }
 
@@ -245,7 +248,7 @@ type Approval struct {
 // PutApproval keeps one.
 func (t *Tx) PutApproval(a Approval) error {
 	_, err := t.exec(`INSERT INTO approvals (ord, signed, certificate, act, number, at) VALUES (?,?,?,?,?,?) ON CONFLICT DO NOTHING`,
-		a.Order, a.Signed, a.Certificate, a.Act, a.Number, a.At)
+		a.Order, octets(a.Signed), octets(a.Certificate), a.Act, a.Number, a.At)
 	return err
 }
 
@@ -253,7 +256,9 @@ func (t *Tx) PutApproval(a Approval) error {
 func (t *Tx) Approvals(order string) (out []Approval, err error) {
 	err = t.all(`SELECT ord, signed, certificate, act, number, at FROM approvals WHERE ord = ? ORDER BY number`, []any{order}, func(scan func(...any) error) error {
 		var a Approval
-		err := scan(&a.Order, &a.Signed, &a.Certificate, &a.Act, &a.Number, &a.At)
+		var signed, certificate []byte
+		err := scan(&a.Order, &signed, &certificate, &a.Act, &a.Number, &a.At)
+		a.Signed, a.Certificate = text(signed), text(certificate)
 		out = append(out, a)
 		return err
 	})
@@ -270,12 +275,15 @@ type Download struct {
 // Download returns one, or ErrNotFound.
 func (t *Tx) Download(id string) (*Download, error) {
 	d := &Download{ID: id}
-	return d, t.one(`SELECT ord, card, login, begun, state FROM downloads WHERE id = ?`, []any{id}, &d.Order, &d.Card, &d.Login, &d.Begun, &d.State)
+	var login []byte
+	err := t.one(`SELECT ord, card, login, begun, state FROM downloads WHERE id = ?`, []any{id}, &d.Order, &d.Card, &login, &d.Begun, &d.State)
+	d.Login = text(login)
+	return d, err
 }
 
 // PutDownload keeps what is known of one.
 func (t *Tx) PutDownload(d *Download) error {
-	_, err := t.exec(`INSERT OR REPLACE INTO downloads (id, ord, card, login, begun, state) VALUES (?,?,?,?,?,?)`, d.ID, d.Order, d.Card, d.Login, d.Begun, d.State)
+	_, err := t.exec(`INSERT OR REPLACE INTO downloads (id, ord, card, login, begun, state) VALUES (?,?,?,?,?,?)`, d.ID, d.Order, d.Card, octets(d.Login), d.Begun, d.State)
 	return err
 }
 
