@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ type auditNouns struct {
 
 // knownLogs are the logs and witnesses that an auditor believes, by their keys alone.
 type knownLogs struct {
-	Log       []string `required:"" sep:"none" placeholder:"ORIGIN=FILE" help:"A log by its name and public key (PEM), as sigill log show prints them. Given for both: …/log/certificates and …/log/acts."`
+	Log       []string `required:"" sep:"none" placeholder:"ORIGIN=FILE" help:"A log by its name and public key (PEM), which sigill log show --out writes. May be repeated: follow takes …/log/certificates and …/log/acts, prove the former, export and receipts the latter, compare those that are to be compared."`
 	Witness   []string `sep:"none" placeholder:"VKEY" help:"A witness that is believed, by its key: name+hash+base64. May be repeated."`
 	Witnesses int      `placeholder:"N" help:"How many of the witnesses must have cosigned. Default: all of them."`
 }
@@ -61,7 +62,7 @@ func (k knownLogs) read(need ...auditor.Tree) (map[auditor.Tree]*checkpoint.Log,
 	}
 	for _, tree := range need {
 		if logs[tree] == nil {
-			return nil, nil, usageError{fmt.Sprintf("--log: the key of the log of %s is missing", tree)}
+			return nil, nil, usageError{fmt.Sprintf("--log: the key of the log of %s is missing: HOST/log/%s=FILE, which sigill log show --out writes", tree, tree)}
 		}
 	}
 	var witnesses []checkpoint.Witness
@@ -122,7 +123,7 @@ func (f issuerFlag) read() (*rederive.Issuers, error) {
 
 // stateFlag is the auditor's own memory.
 type stateFlag struct {
-	State string `required:"" env:"SIGILL_AUDIT_STATE" placeholder:"DIR" help:"The auditor's own memory: what was verified, and an index. Kept where those who run the installation cannot write. A new one is made where none is."`
+	State string `required:"" env:"SIGILL_AUDIT_STATE" placeholder:"DIR" help:"The auditor's own memory: what was verified, and an index. Kept where those who run the installation cannot write. sigill audit follow makes a new one where none is."`
 }
 
 type auditFollowCmd struct {
@@ -261,7 +262,7 @@ func auditReport(g *globals, r *auditor.Report, err error) error {
 		fmt.Fprintln(&text)
 	}
 	if o := r.OCSP; o != nil {
-		fmt.Fprintf(&text, "OCSP asked for %d revoked certificates; %d were not asked for yet, and %d are still to come in the round over all that were revoked\n", o.Now, o.Waiting, o.Round)
+		fmt.Fprintf(&text, "OCSP asked for %d revoked certificates; %d were not asked for yet (what was revoked in the last minutes comes later), and %d are still to come in the round over all that were revoked\n", o.Now, o.Waiting, o.Round)
 	}
 	fmt.Fprintf(&text, "%d certificates derived anew, %d findings\n", r.Rederived, wrong)
 	if printed := g.print(r, text.String()); printed != nil {
@@ -284,6 +285,10 @@ func (c *auditFindingsCmd) Run(g *globals) error {
 		return err
 	}
 	defer b.Close()
+	followed, err := followedIn(g, b)
+	if err != nil {
+		return err
+	}
 	r := &auditor.Report{Logs: []auditor.Seen{}, Findings: []auditor.Finding{}}
 	err = b.View(g.ctx, func(tx *book.Tx) error {
 		return tx.Findings(func(k book.Finding) error {
@@ -301,6 +306,7 @@ func (c *auditFindingsCmd) Run(g *globals) error {
 	for _, f := range r.Findings {
 		fmt.Fprintln(&text, clean(f.String()))
 	}
+	fmt.Fprintf(&text, "%d findings, of %s\n", len(r.Findings), followed)
 	if err := g.print(r.Findings, text.String()); err != nil {
 		return err
 	}
@@ -310,9 +316,36 @@ func (c *auditFindingsCmd) Run(g *globals) error {
 	return nil
 }
 
+// followedIn tells how far a memory goes. That nothing was found means nothing where
+// nothing was looked at: then it is an error.
+func followedIn(g *globals, b *book.Book) (string, error) {
+	var parts []string
+	for _, tree := range []auditor.Tree{auditor.Certificates, auditor.Acts} {
+		h, err := b.Head(g.ctx, string(tree))
+		if err != nil && !errors.Is(err, book.ErrNotFound) {
+			return "", err
+		}
+		parts = append(parts, fmt.Sprintf("%d %s", h.Done, tree))
+	}
+	watched, err := b.Head(g.ctx, auditor.PublicHead(auditor.Acts))
+	if err != nil && !errors.Is(err, book.ErrNotFound) {
+		return "", err
+	}
+	text := strings.Join(parts, " and ") + " that were followed"
+	switch {
+	case text != "0 certificates and 0 acts that were followed":
+		return text, nil
+	case watched.Size > 0:
+		return "public checkpoints alone: nothing was followed", nil
+	}
+	return "", fmt.Errorf("nothing was followed into %s yet: sigill audit follow --state %s", b.Dir(), b.Dir())
+}
+
 // openBook opens a memory that must be there.
 func openBook(g *globals, dir string) (*book.Book, error) {
-	if _, err := os.Stat(dir); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, "index.db")); errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: there is no auditor's memory: sigill audit follow --state %s makes one", dir, dir)
+	} else if err != nil {
 		return nil, err
 	}
 	return book.Open(g.ctx, dir)
@@ -367,7 +400,9 @@ func (c *auditProveCmd) Run(g *globals) error {
 		defer prover.Book.Close()
 	}
 	found, err := prover.Prove(g.ctx, certs[0].Raw)
-	if err != nil {
+	if errors.Is(err, auditor.ErrNoAnswer) {
+		return fmt.Errorf("%w. So nothing is known of the certificate: ask elsewhere with --status URL, or give a proof that came along with --proof FILE", err)
+	} else if err != nil {
 		return err
 	}
 	if err := g.print(found, proven(found)); err != nil {

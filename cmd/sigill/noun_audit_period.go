@@ -45,7 +45,9 @@ type seen struct {
 func (c *auditCompareCmd) open(g *globals, path string, logs map[auditor.Tree]*checkpoint.Log) (*seen, error) {
 	s := &seen{name: path, notes: map[auditor.Tree][]byte{}}
 	info, err := os.Stat(path)
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: there is neither an auditor's memory nor a checkpoint (a memory has its newest in acts.checkpoint and certificates.checkpoint)", path)
+	} else if err != nil {
 		return nil, err
 	}
 	if !info.IsDir() {
@@ -81,7 +83,7 @@ func (c *auditCompareCmd) open(g *globals, path string, logs map[auditor.Tree]*c
 // root returns the root that a tree had at a size, from what an auditor has seen.
 func (s *seen) root(g *globals, tree auditor.Tree, size int64) (tlog.Hash, error) {
 	if s.book == nil {
-		return tlog.Hash{}, errors.New("two checkpoints of different sizes cannot be compared without one of the auditors' memories")
+		return tlog.Hash{}, errors.New("two checkpoints of different sizes cannot be compared without one of the auditors' memories: give the directory of --state in place of one of them")
 	}
 	h, err := s.book.Head(g.ctx, string(tree))
 	if err == nil && h.Done < size {
@@ -105,6 +107,9 @@ func (c *auditCompareCmd) Run(g *globals) error {
 	logs, _, err := c.knownLogs.read()
 	if err != nil {
 		return err
+	}
+	if filepath.Clean(c.One) == filepath.Clean(c.Other) {
+		return usageError{"both are the same: name what two auditors have"}
 	}
 	one, err := c.open(g, c.One, logs)
 	if err != nil {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"sigill/internal/app"
@@ -82,12 +84,25 @@ func (c *logAcceptCmd) Run(g *globals) error {
 	return g.print(r, text)
 }
 
-type logShowCmd struct{ dirFlag }
+type logShowCmd struct {
+	dirFlag
+	Out string `placeholder:"DIR" help:"Write the keys into DIR too, as acts.pem and certificates.pem: what --log of sigill audit wants."`
+}
 
 func (c *logShowCmd) Run(g *globals) error {
 	logs, err := keys.LoadLogs(c.Dir)
 	if err != nil {
 		return err
+	}
+	if c.Out != "" {
+		if err := os.MkdirAll(c.Out, 0o755); err != nil {
+			return err
+		}
+		for name, key := range map[string]keys.LogKey{"acts": logs.Acts, "certificates": logs.Certificates} {
+			if err := os.WriteFile(filepath.Join(c.Out, name+".pem"), key.PEM(), 0o644); err != nil {
+				return err
+			}
+		}
 	}
 	return printLogs(g, logs)
 }

@@ -201,7 +201,7 @@ func (c *auditVerifyReceiptCmd) Run(g *globals) error {
 	}
 	r, err := receipt.Read(text)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s is no receipt, as --receipt FILE or sigill receipt writes it: %w", c.Receipt, err)
 	}
 	log := logs[auditor.Acts]
 	v, err := r.Verify(log, witnesses)
@@ -225,8 +225,10 @@ func (c *auditVerifyReceiptCmd) further(g *globals, r *receipt.Receipt, v *recei
 		if err != nil {
 			return err
 		}
-		if _, err := r.Against(note, log); err != nil {
+		if _, err := r.Against(note, log); err != nil && !errors.Is(err, receipt.ErrSizes) {
 			return fmt.Errorf("%s: %w", c.Checkpoint, err)
+		} else if err != nil {
+			return fmt.Errorf("the receipt holds by itself, and held against %s it does not help: %w. An auditor who has followed the log compares any sizes (sigill audit compare); --status asks the log itself", c.Checkpoint, err)
 		}
 	}
 	if c.Status == "" {
@@ -235,7 +237,9 @@ func (c *auditVerifyReceiptCmd) further(g *globals, r *receipt.Receipt, v *recei
 	public := statusFlag{c.Status}.public(map[auditor.Tree]*checkpoint.Log{auditor.Acts: log})
 	defer public.Close()
 	text, err := public.Proof(g.ctx, auditor.Acts, v.Leaf, v.Number-1)
-	if err != nil {
+	if errors.Is(err, auditor.ErrNoAnswer) {
+		return fmt.Errorf("the receipt holds by itself; whether the log still has the act is not known: %w", err)
+	} else if err != nil {
 		return fmt.Errorf("whether the log still has it: %w", err)
 	}
 	now, err := r.Later(text, log, witnesses)

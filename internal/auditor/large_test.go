@@ -121,6 +121,11 @@ func follow(b *testing.B, s *auditortest.Scene, dir string, fresh, before int) {
 		b.ReportMetric(float64((processor(b)-used).Microseconds())/float64(count), "µs-of-processor/"+each)
 		b.ReportMetric(float64(time.Since(began).Microseconds())/float64(count), "µs/"+each)
 	}
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(u.Maxrss)/1024, "MiB")
 }
 
 // rootOf measures the root of what was followed.

@@ -78,6 +78,19 @@ func TestProve(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
+	// The CAs that were given are no forgeries. Another CA that theirs has signed is.
+	if got, err := prover.Prove(t.Context(), s.CAs[0]); err != nil || got.Logged || !strings.Contains(got.Why, "given CAs itself") {
+		t.Errorf("a CA that was given: %+v, %v", got, err)
+	}
+	own := s.Issuers[auditortest.PersonCA].Certificate()
+	below := &x509.Certificate{SerialNumber: ca.NewSerial().Int(), Subject: own.Subject, NotBefore: s.Now, NotAfter: s.Now.Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	planted, err := x509.CreateCertificate(rand.Reader, below, own, &s.Keys[auditortest.PersonCA].PublicKey, s.Keys[auditortest.PersonCA])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := prover.Prove(t.Context(), planted); err != nil || got.Logged || !strings.Contains(got.Why, "outside") {
+		t.Errorf("a CA that was planted below: %+v, %v", got, err)
+	}
 	// A proof of another certificate proves nothing.
 	of := proofs(s)
 	prover.Proof = func(ctx context.Context, _ tlog.Hash) ([]byte, error) {

@@ -26,8 +26,8 @@ func (a *Auditor) Watch(ctx context.Context, fetch func(context.Context, Tree) (
 	return r.report, nil
 }
 
-// publicHead is what the book calls the last public checkpoint of a tree.
-func publicHead(name Tree) string { return "public " + string(name) }
+// PublicHead is what the book calls the last public checkpoint of a tree.
+func PublicHead(name Tree) string { return "public " + string(name) }
 
 func (r *run) watch(name Tree, fetch func(context.Context, Tree) ([]byte, error)) error {
 	note, err := fetch(r.ctx, name)
@@ -38,7 +38,7 @@ func (r *run) watch(name Tree, fetch func(context.Context, Tree) ([]byte, error)
 	if err != nil {
 		return r.stop(Finding{Kind: finding.Unsigned, Severity: finding.Critical, Log: name, Index: book.None, Text: "the public checkpoint is not signed by the log's key"}, evidence{"checkpoint", note})
 	}
-	last, err := r.Book.Head(r.ctx, publicHead(name))
+	last, err := r.Book.Head(r.ctx, PublicHead(name))
 	if err != nil && !errors.Is(err, book.ErrNotFound) {
 		return err
 	}
@@ -62,7 +62,7 @@ func (r *run) watch(name Tree, fetch func(context.Context, Tree) ([]byte, error)
 		next.Witnessed, next.WitnessedAt = c.Size, book.Micro(c.Time)
 	}
 	r.report.Logs = append(r.report.Logs, Seen{Log: name, Size: c.Size, Root: c.Root.String(), Time: c.Time, New: c.Size - last.Size, Witnessed: next.Witnessed, Public: true})
-	return r.Book.Update(r.ctx, func(tx *book.Tx) error { return tx.PutHead(publicHead(name), next) })
+	return r.Book.Update(r.ctx, func(tx *book.Tx) error { return tx.PutHead(PublicHead(name), next) })
 }
 
 // followed holds a public checkpoint against the leaves that this auditor has seen.

@@ -105,7 +105,7 @@ func (b *Book) hold(ctx context.Context) error {
 	b.lock.SetMaxOpenConns(1)
 	// It ends with its connection.
 	if _, err := b.lock.ExecContext(ctx, "BEGIN EXCLUSIVE"); err != nil {
-		return fmt.Errorf("it is in use: %w", err)
+		return fmt.Errorf("it is in use by another sigill audit: wait until that has ended (%w)", err)
 	}
 	return nil
 }

@@ -6,10 +6,12 @@
 package proof
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -63,6 +65,11 @@ func (p *Prover) Prove(ctx context.Context, der []byte) (*Proven, error) {
 	out := &Proven{Index: book.None, Witnesses: []string{}, Acts: []ActOf{}, Serial: rederive.SerialOf(der), Signed: p.Issuers.Signed(der)}
 	if !out.Signed {
 		out.Why = "none of the given CAs has signed it: it is forged, or of somebody else"
+		return out, nil
+	}
+	// No other certificate of a CA: one that an issuing CA has signed is the work of a thief.
+	if slices.ContainsFunc(p.Issuers.All(), func(own []byte) bool { return bytes.Equal(own, der) }) {
+		out.Why = "it is one of the given CAs itself: the log has what the issuing CAs make, and not what they are"
 		return out, nil
 	}
 	const outside = "it was signed with the CA's key outside of the service"
