@@ -321,11 +321,11 @@ func TestExportOfErased(t *testing.T) {
 	}
 	verified := func(acts, certificates HeldLog) *Source {
 		t.Helper()
-		s, err := Export(t.Context(), f.get, f.logs, dir)
-		if err != nil {
+		if _, err := Export(t.Context(), f.get, f.logs, dir); err != nil {
 			t.Fatal(err)
 		}
-		if s, err = OpenSource(t.Context(), Files(dir), f.logs); err != nil {
+		s, err := OpenSource(t.Context(), Files(dir), f.logs)
+		if err != nil {
 			t.Fatal(err)
 		}
 		held, err := s.Verify(t.Context())
